@@ -1,0 +1,131 @@
+"""From a split to the batches of an epoch: normalised float32 images and labels on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from .._seeds import stream
+from .augment import Augmentation
+from .dataset import Pixels, Split
+
+RESIDENT_BYTES = {"cpu": 1 << 28}
+RESIDENT_BYTES_ELSEWHERE = 1 << 32
+"""Splits up to this size (256 MiB on the CPU, 4 GiB on an accelerator) are put whole on the device.
+
+Larger ones are read batch by batch, in ascending order within a batch.
+"""
+
+
+class Batches:
+    """The batches of a split: ``for images, labels in batches.epoch(3): ...``
+
+    ``images`` (n, C, H, W) are float32, ``(x / 255 − mean_c) / std_c`` after augmentation; features
+    (n, d) are normalised alike without the 255. ``labels`` (n,) are int64. Both lie on ``device``.
+
+    Order and augmentation of epoch e are drawn from the streams ("order", e) and ("augmentation",
+    e) of ``seed``: the same for every arm, and on every device. Every image comes exactly once; a
+    last batch of a single image joins the batch before it, because BatchNorm needs two.
+
+    Raises:
+        RequestError: a batch size below 1, a mean or std of the wrong length, a std of zero, or an
+            augmentation for feature arrays.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        device: torch.device | str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augmentation: Augmentation | None = None,
+        seed: int,
+        shuffle: bool,
+    ) -> None:
+        _check(split.images, batch_size, mean, std, augmentation)
+        self.split = split
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+        self.augmentation = augmentation
+        self.seed = seed
+        self.shuffle = shuffle
+        self._shift, self._scale = _affine(split.images, mean, std, self.device)
+        self._labels = torch.tensor(split.labels, device=self.device)
+        self._resident = _resident(split.images, self.device)
+
+    def __len__(self) -> int:
+        return len(self.sizes())
+
+    def sizes(self) -> list[int]:
+        """How many images each batch of an epoch holds."""
+        whole, rest = divmod(len(self.split), self.batch_size)
+        sizes = [self.batch_size] * whole + ([rest] if rest else [])
+        if len(sizes) > 1 and rest == 1:
+            sizes[-2:] = [self.batch_size + 1]
+        return sizes
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of epoch ``number``, drawn from that epoch's own streams."""
+        draws = stream(self.seed, "augmentation", number)
+        for indices in torch.split(self._order(number), self.sizes()):
+            images = self._read(indices)
+            if self.augmentation is not None:
+                images = self.augmentation(images, draws)
+            normalised = images.float().mul_(self._scale).add_(self._shift)
+            yield normalised, self._labels[indices.to(self.device)]
+
+    def _order(self, number: int) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(len(self.split))
+        return torch.randperm(len(self.split), generator=stream(self.seed, "order", number))
+
+    def _read(self, indices: Tensor) -> Tensor:
+        if self._resident is not None:
+            return self._resident.index_select(0, indices.to(self.device))
+        ascending, place = indices.sort()
+        rows = torch.from_numpy(np.asarray(self.split.images[ascending.numpy()]))
+        return torch.empty_like(rows).index_copy_(0, place, rows).to(self.device)
+
+
+def _resident(images: Pixels, device: torch.device) -> Tensor | None:
+    size = int(np.prod(images.shape)) * images.dtype.itemsize
+    if size > RESIDENT_BYTES.get(device.type, RESIDENT_BYTES_ELSEWHERE):
+        return None
+    return torch.tensor(np.asarray(images), device=device)
+
+
+def _affine(
+    images: Pixels, mean: Sequence[float], std: Sequence[float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """``(x / unit − mean) / std = x · scale + shift``, shaped to broadcast over (n, C, ...)."""
+    unit = 255.0 if images.dtype == np.uint8 else 1.0
+    shape = (1, -1) + (1,) * (len(images.shape) - 2)
+    spread = torch.tensor(std, dtype=torch.float64).view(shape)
+    shift = -torch.tensor(mean, dtype=torch.float64).view(shape) / spread
+    return shift.float().to(device), (1 / (unit * spread)).float().to(device)
+
+
+def _check(
+    images: Pixels,
+    batch_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    augmentation: Augmentation | None,
+) -> None:
+    channels = images.shape[1]
+    if batch_size < 1:
+        raise RequestError(f"batch_size needs a whole number from 1 up, got {batch_size}")
+    if len(mean) != channels or len(std) != channels:
+        raise RequestError(
+            f"mean and std need one number per channel = {channels}, got {len(mean)} and {len(std)}"
+        )
+    if min(std) <= 0:
+        raise RequestError(f"std needs numbers above 0, got {min(std)}")
+    if augmentation is not None and len(images.shape) != 4:
+        raise RequestError("augmentation needs images (N, C, H, W), got feature arrays (N, d)")

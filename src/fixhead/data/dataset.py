@@ -1,0 +1,242 @@
+"""What a data set is once it has been read: two splits, class names, and what to say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._errors import RequestError
+
+Labels = NDArray[np.int64]
+
+CHUNK_BYTES = 1 << 24
+"""Passes over a whole split read about this much at a time, so memory stays flat."""
+
+
+class Pixels(Protocol):
+    """Where a split's images lie: an array, a memory map, or rows decoded when they are asked for.
+
+    ``pixels[indices]`` gives an array (n, C, H, W); uint8 in 0..255, or float32 features (n, d).
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+class Rows:
+    """Some rows of other pixels, in a given order, without copying them: ``base[indices]``."""
+
+    def __init__(self, base: Pixels, indices: Labels) -> None:
+        # Rows of rows are rows of the first base, so a chain of splits costs one look-up.
+        self.base: Pixels = base.base if isinstance(base, Rows) else base
+        self.indices: Labels = base.indices[indices] if isinstance(base, Rows) else indices
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.indices), *self.base.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.base.dtype
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.base[self.indices[index]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.base[self.indices], dtype=dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images (N, C, H, W) of uint8 (or features (N, d) of float32) and labels (N,) of int64.
+
+    Raises:
+        RequestError: labels of more than one dimension (multi-label targets), or that are no
+            integers, or of another length than the images; images of another shape or type.
+    """
+
+    images: Pixels
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+        object.__setattr__(self, "labels", _checked_labels(self.labels, len(self.images)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def counts(self, classes: int) -> Labels:
+        """How many images each class has: (K,)."""
+        return np.bincount(self.labels, minlength=classes).astype(np.int64)
+
+    def take(self, indices: ArrayLike) -> Split:
+        """The split of these images, in this order; nothing is copied until it is read."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return Split(Rows(self.images, chosen), self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A named data set with a training and a test part of the same classes.
+
+    ``name`` is what a person types, ``title`` what tables say, ``notes`` what should be known
+    about it (passed-over files, lossy copies, ...). ``moments`` are the mean and standard
+    deviation per channel where they are already known; otherwise they are computed when needed.
+
+    Raises:
+        RequestError: no images, one class only, class names that repeat, labels out of range,
+            images of different shapes in the two parts.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    notes: tuple[str, ...] = ()
+    moments: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        _check_classes(self.name, self.classes)
+        for part, split in (("training", self.train), ("test", self.test)):
+            _check_part(self.name, part, split, len(self.classes))
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise RequestError(
+                f"data {self.name!r} needs training and test images of one shape, got "
+                f"{self.train.images.shape[1:]} and {self.test.images.shape[1:]}; give --image-size"
+            )
+
+    @property
+    def channels(self) -> int:
+        """C of the images (1 grey, 3 colour); the width d of feature arrays."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def image_size(self) -> int:
+        """Height = width in pixels; 1 for feature arrays."""
+        return int(self.train.images.shape[-1]) if len(self.train.images.shape) == 4 else 1
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean per channel over the training images, in 0..1."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation per channel over the training images, in 0..1; 1 if constant."""
+        return self._moments[1]
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.moments or moments(self.train.images)
+
+    def with_train(self, train: Split, *notes: str) -> Dataset:
+        """The same data set with other training images (a long tail, say)."""
+        return replace(self, train=train, notes=self.notes + notes, moments=None)
+
+
+def moments(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """``μ_c = mean(x)``, ``σ_c = sqrt(mean(x²) − μ²)`` per channel, x in 0..1, in float64.
+
+    One pass in chunks; uint8 images are summed in integers, so the result is exact. A channel that
+    never changes gets σ = 1: dividing by it leaves zeros, not NaN.
+    """
+    channels = images.shape[1]
+    total, square = np.zeros(channels), np.zeros(channels)
+    for chunk in chunks(images):
+        values = chunk.reshape(len(chunk), channels, -1)
+        whole = values.dtype == np.uint8
+        total += values.sum(axis=(0, 2), dtype=np.uint64 if whole else np.float64)
+        squares = np.square(values, dtype=np.uint16 if whole else np.float64)
+        square += squares.sum(axis=(0, 2), dtype=np.uint64 if whole else np.float64)
+    unit = 255.0 if images.dtype == np.uint8 else 1.0
+    number = len(images) * int(np.prod(images.shape[2:]))
+    mean = total / number / unit
+    spread = np.sqrt(np.maximum(square / number / unit**2 - mean**2, 0.0))
+    spread[spread < 1e-8] = 1.0
+    return tuple(mean.tolist()), tuple(spread.tolist())
+
+
+def chunks(images: Pixels) -> Iterator[NDArray[Any]]:
+    """The images in their order, some 16 MiB at a time."""
+    size = max(1, int(np.prod(images.shape[1:])) * images.dtype.itemsize)
+    step = max(1, CHUNK_BYTES // size)
+    for start in range(0, len(images), step):
+        yield images[start : start + step]
+
+
+def _check_images(images: Pixels) -> None:
+    fine = (images.dtype == np.uint8 and len(images.shape) == 4) or (
+        images.dtype == np.float32 and len(images.shape) == 2
+    )
+    if not fine:
+        raise RequestError(
+            "images need uint8 of shape (N, C, H, W), or float32 features of shape (N, d), got "
+            f"{images.dtype} of shape {images.shape}"
+        )
+    if images.dtype == np.float32:
+        _check_finite(images)
+
+
+def _check_finite(features: Pixels) -> None:
+    start = 0
+    for chunk in chunks(features):
+        bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
+        if len(bad):
+            raise RequestError(
+                f"features need finite numbers, got NaN or infinity in row {start + int(bad[0])}; "
+                "remove or repair those rows"
+            )
+        start += len(chunk)
+
+
+def _checked_labels(labels: ArrayLike, images: int) -> Labels:
+    given = np.asarray(labels)
+    if given.ndim > 1:
+        raise RequestError(
+            f"labels need one class per image, of shape (N,), got shape {given.shape}: multi-label "
+            "targets are not supported; keep one class per image"
+        )
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise RequestError(
+            f"labels need whole numbers of shape (N,), got {given.dtype} of shape {given.shape}"
+        )
+    if len(given) != images:
+        raise RequestError(f"labels need one per image = {images}, got {len(given)}")
+    return given.astype(np.int64, copy=False)
+
+
+def _check_classes(name: str, classes: tuple[str, ...]) -> None:
+    if len(classes) < 2:
+        raise RequestError(
+            f"data {name!r} needs at least two classes, got {len(classes)} "
+            f"({', '.join(classes) or 'none'})"
+        )
+    seen: set[str] = set()
+    for label in classes:
+        if label in seen:
+            raise RequestError(f"data {name!r} needs class names that differ, got {label!r} twice")
+        seen.add(label)
+
+
+def _check_part(name: str, part: str, split: Split, classes: int) -> None:
+    if len(split) == 0:
+        raise RequestError(f"data {name!r} needs images, got none in its {part} part")
+    low, high = int(split.labels.min()), int(split.labels.max())
+    if low < 0 or high >= classes:
+        raise RequestError(
+            f"data {name!r} needs labels from 0 to {classes - 1} for its {classes} classes, got "
+            f"{low if low < 0 else high} in its {part} part"
+        )
