@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -148,25 +149,37 @@ class Dataset:
 
 
 def moments(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """``μ_c = mean(x)``, ``σ_c = sqrt(mean(x²) − μ²)`` per channel, x in 0..1, in float64.
+    """``μ_c = mean(x)``, ``σ_c = sqrt(mean((x − μ_c)²))`` per channel; x in 0..1 for images.
 
-    One pass in chunks; uint8 images are summed in integers, so the result is exact. A channel that
-    never changes gets σ = 1: dividing by it leaves zeros, not NaN.
+    In chunks. Images are summed in whole numbers, n Σx² − (Σx)², which is exact; features in
+    float64. A channel that never changes gets σ = 1: dividing by it leaves zeros, not NaN.
     """
-    channels = images.shape[1]
-    total, square = np.zeros(channels), np.zeros(channels)
+    whole = images.dtype == np.uint8
+    number = len(images) * math.prod(images.shape[2:])
+    mean, variance = (_whole_moments if whole else _float_moments)(images, number)
+    spread = [math.sqrt(value) if value > 0 else 1.0 for value in variance]
+    return tuple(mean), tuple(spread)
+
+
+def _whole_moments(images: Pixels, number: int) -> tuple[list[float], list[float]]:
+    total = np.zeros(images.shape[1], dtype=np.uint64)
+    square = np.zeros_like(total)
     for chunk in chunks(images):
-        values = chunk.reshape(len(chunk), channels, -1)
-        whole = values.dtype == np.uint8
-        total += values.sum(axis=(0, 2), dtype=np.uint64 if whole else np.float64)
-        squares = np.square(values, dtype=np.uint16 if whole else np.float64)
-        square += squares.sum(axis=(0, 2), dtype=np.uint64 if whole else np.float64)
-    unit = 255.0 if images.dtype == np.uint8 else 1.0
-    number = len(images) * int(np.prod(images.shape[2:]))
-    mean = total / number / unit
-    spread = np.sqrt(np.maximum(square / number / unit**2 - mean**2, 0.0))
-    spread[spread < 1e-8] = 1.0
-    return tuple(mean.tolist()), tuple(spread.tolist())
+        values = chunk.reshape(len(chunk), len(total), -1)
+        total += values.sum(axis=(0, 2), dtype=np.uint64)
+        square += np.square(values, dtype=np.uint16).sum(axis=(0, 2), dtype=np.uint64)
+    pairs = list(zip(total.tolist(), square.tolist(), strict=True))
+    mean = [first / (255 * number) for first, _ in pairs]
+    variance = [(number * second - first**2) / (255 * number) ** 2 for first, second in pairs]
+    return mean, variance
+
+
+def _float_moments(features: Pixels, number: int) -> tuple[list[float], list[float]]:
+    mean = sum(chunk.sum(axis=0, dtype=np.float64) for chunk in chunks(features)) / number
+    spread = sum(((chunk - mean) ** 2).sum(axis=0) for chunk in chunks(features)) / number
+    # What rounding leaves of a column that never changes is no spread.
+    spread = np.where(spread > (1e-12 * np.abs(mean)) ** 2, spread, 0.0)
+    return mean.tolist(), spread.tolist()
 
 
 def chunks(images: Pixels) -> Iterator[NDArray[Any]]:
