@@ -1,0 +1,6 @@
+"""Networks that end in features (N, d): our own for small images, timm's and torchvision's."""
+
+from .backbone import Backbone, NeckName
+from .registry import NAMES, build
+
+__all__ = ["NAMES", "Backbone", "NeckName", "build"]
