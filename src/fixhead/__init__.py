@@ -1,3 +1,50 @@
-"""fixhead: the classification layer, designed instead of learned."""
+"""fixhead: the classification layer, designed instead of learned.
+
+``import fixhead`` is light: every name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import geometry, heads, logits, vectors
+    from ._errors import MissingExtraError, RequestError
+    from .geometry import Certificate, certify
+    from .heads import ClassificationHead
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "ClassificationHead",
+    "MissingExtraError",
+    "RequestError",
+    "certify",
+    "geometry",
+    "heads",
+    "logits",
+    "vectors",
+]
+
+_ROOMS = {"geometry", "heads", "logits", "vectors"}
+_HOMES = {
+    "Certificate": "geometry",
+    "ClassificationHead": "heads",
+    "MissingExtraError": "_errors",
+    "RequestError": "_errors",
+    "certify": "geometry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

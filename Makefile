@@ -1,0 +1,41 @@
+# One word for each thing a person does here; CI uses the same words.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   ?= demo
+
+.PHONY: demo test test-all lint types check lock clean
+
+demo: $(READY)  ## compare six heads on real handwritten digits and write a page
+	$(BIN)/fixhead compare --out $(DEMO)
+
+test: $(READY)  ## the tests that CI runs
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-all: $(READY)  ## all tests, the long ones too
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: lint types test
+
+# The environment is made anew when what it must hold has changed.
+$(READY): pyproject.toml requirements/lock.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint requirements/lock.txt --editable ".[dev]"
+	touch $(READY)
+
+# Pins every dependency, without addresses. The torch release is chosen here by hand.
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	echo "torch==2.13.0" > $(VENV)/torch.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --constraint $(VENV)/torch.txt \
+	  --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements/lock.txt
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info

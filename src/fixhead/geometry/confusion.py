@@ -1,0 +1,34 @@
+"""Which classes are taken for which."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def confusion_matrix(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
+    """M_ij = #{n : label i, predicted j}, (K, K) int64; rows are the true classes."""
+    cells = labels * classes + predictions
+    return torch.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(confusion: Tensor) -> float:
+    """Σ_i M_ii / Σ_ij M_ij."""
+    return float(confusion.diagonal().sum() / confusion.sum())
+
+
+def class_accuracies(confusion: Tensor) -> Tensor:
+    """M_ii / Σ_j M_ij per class (K,); NaN for a class without an image."""
+    return confusion.diagonal().double() / confusion.sum(dim=1)
+
+
+def balanced_accuracy(confusion: Tensor) -> float:
+    """The mean of the class accuracies, over the classes that have an image."""
+    return float(class_accuracies(confusion).nanmean())
+
+
+def macro_f1(confusion: Tensor) -> float:
+    """Mean over classes of 2 M_ii / (Σ_j M_ij + Σ_j M_ji); classes that never occur left out."""
+    seen = (confusion.sum(dim=1) + confusion.sum(dim=0)).double()
+    scores = 2 * confusion.diagonal().double() / seen
+    return float(scores.nanmean())
