@@ -78,3 +78,33 @@ def test_cosine_under_autocast_errs_no_more_than_its_matrix_product(dtype):
     error = (z.double() - exact).abs().max().item()
     assert error <= 10.0 * 4 * torch.finfo(dtype).eps
     assert math.isfinite(error)
+
+
+def test_unit_rows_have_the_derivatives_of_every_order_and_mode():
+    x = draw(3, 5).requires_grad_()
+    s = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+
+    def scaled(rows, length):
+        return logits.unit(rows, length=length)
+
+    assert torch.autograd.gradcheck(scaled, (x, s), check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(scaled, (x, s))
+
+
+def test_unit_rows_go_through_the_functional_transforms():
+    x = draw(4, 5)
+    jacobians = torch.func.vmap(torch.func.jacrev(logits.unit))(x)
+    for row, jacobian in zip(x, jacobians, strict=True):
+        u = row / row.norm()
+        torch.testing.assert_close(jacobian, (torch.eye(5) - torch.outer(u, u)) / row.norm())
+    forward = torch.func.vmap(torch.func.jacfwd(logits.unit))(x)
+    torch.testing.assert_close(forward, jacobians)
+
+
+def test_compiled_unit_rows_equal_eager_ones():
+    x = draw(3, 5).requires_grad_()
+    compiled = torch.compile(logits.unit, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), logits.unit(x))
+    (eager,) = torch.autograd.grad(logits.unit(x).cos().sum(), x)
+    (traced,) = torch.autograd.grad(compiled(x).cos().sum(), x)
+    torch.testing.assert_close(traced, eager)

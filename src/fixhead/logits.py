@@ -6,29 +6,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from ._unit import unit
+
 __all__ = ["cosine", "dot", "unit"]
-
-NORM_FLOOR = 1e-12
-"""Rows shorter than this have no direction: they count as the zero vector."""
-
-
-def unit(rows: Tensor, *, length: float | Tensor = 1.0) -> Tensor:
-    """Rows (..., d) scaled to the given length: ``length · x / ‖x‖``, and 0 where ‖x‖ ≤ 1e-12.
-
-    Computed in float32 (float64 for float64) whatever the input type. A row without a direction
-    gets a zero gradient too: x / max(‖x‖, ε) would multiply it by 1/ε, which overflows float16.
-    """
-    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-    square = rows.square().sum(dim=-1, keepdim=True)
-    directed = square > NORM_FLOOR**2
-    # The masked square keeps 1/√0 out of the graph: inf · 0 would be NaN in the backward pass.
-    inverse = torch.where(directed, square, 1.0).rsqrt() * directed
-    return rows * (inverse * length)
-
 
 def dot(
     features: Tensor, vectors: Tensor, *, scale: float | Tensor = 1.0, bias: Tensor | None = None
