@@ -1,0 +1,124 @@
+"""Lightning Fabric set up for one model: device, precision, compilation, determinism."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from .._errors import RequestError
+from .model import Classifier
+from .optimizers import build_optimizer
+from .recipe import Recipe
+
+
+class Step(nn.Module):
+    """images, labels → the head's loss (a scalar), and which predictions are right (N,) bool."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.model.features(images)
+        loss = self.model.head.loss(features, labels)
+        with torch.no_grad():
+            right = self.model.head(features).argmax(dim=-1) == labels
+        return loss, right
+
+
+class Engine:
+    """A model on its device, ready to learn from a batch or to be measured on one."""
+
+    def __init__(self, model: Classifier, recipe: Recipe, device: torch.device) -> None:
+        self._fabric = _fabric(device, recipe)
+        model.to(device)
+        step = Step(model)
+        compiled: Any = torch.compile(step) if recipe.compile else step
+        self.device = device
+        self.model = model
+        self.optimizer = build_optimizer(model, recipe)
+        self._measured = step
+        self._learning = self._fabric.setup_module(compiled)
+        self._stepping: Any = self._fabric.setup_optimizers(self.optimizer)
+
+    def set_learning_rate(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One optimiser step; the loss and the right predictions of before it."""
+        self._stepping.zero_grad(set_to_none=True)
+        loss, right = self._learning(images, labels)
+        self._fabric.backward(loss)
+        self._stepping.step()
+        return loss.detach(), right
+
+    @torch.no_grad()
+    def measure(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss and the right predictions, in the precision of training."""
+        with self._fabric.autocast():
+            loss, right = self._measured(images, labels)
+        return loss.float(), right
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser and, in 16-bit training, the loss scale."""
+        precision = self._fabric.strategy.precision
+        return {"optimizer": self.optimizer.state_dict(), "precision": precision.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._fabric.strategy.precision.load_state_dict(state["precision"])
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """``"auto"`` takes CUDA where there is one, then Apple's, then the processor.
+
+    Raises:
+        RequestError: no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise RequestError(
+            f"device must be one of this machine's, got {str(name)!r}; try auto or cpu"
+        ) from None
+    return device
+
+
+def _fabric(device: torch.device, recipe: Recipe) -> Fabric:
+    if recipe.precision == "16-mixed" and device.type == "cpu":
+        raise RequestError("precision='16-mixed' needs a GPU, got the CPU; try bf16-mixed")
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return Fabric(accelerator="cuda", devices=[index], precision=recipe.precision)
+    return Fabric(accelerator=device.type, devices=1, precision=recipe.precision)
+
+
+@contextmanager
+def determinism(wanted: bool) -> Iterator[None]:
+    """Only deterministic operations inside; torch's switches are put back after."""
+    if not wanted:
+        yield
+        return
+    # cuBLAS reads this when it starts, and torch refuses its matrix products without it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.get_deterministic_debug_mode()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
+        torch.backends.cudnn.benchmark = benchmark

@@ -1,0 +1,44 @@
+"""The rows of a run, one per epoch, and the file that grows with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .files import replace_file
+
+Row = dict[str, Any]
+"""epoch (from 1), lr (of the epoch's first step), train_loss, train_accuracy, val_loss,
+val_accuracy, seconds (of the whole epoch), images_per_second (of its training part); with
+choose_on="balanced_accuracy" also val_balanced_accuracy. Accuracies are fractions; losses nats;
+what concerns validation is None where there is no validation split."""
+
+
+class HistoryFile:
+    """``RUN_DIR/history.jsonl``; nothing is written where there is no run folder."""
+
+    def __init__(self, run_dir: Path | None) -> None:
+        self._path = None if run_dir is None else run_dir / "history.jsonl"
+
+    def rewrite(self, rows: Sequence[Row]) -> None:
+        """Exactly these rows: what an earlier process wrote past its checkpoint is dropped."""
+        if self._path is None:
+            return
+        text = "".join(_line(row) for row in rows)
+        replace_file(self._path, lambda draft: _write_text(draft, text))
+
+    def append(self, row: Row) -> None:
+        if self._path is None:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

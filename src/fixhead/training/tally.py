@@ -1,0 +1,78 @@
+"""Losses and hits of one pass, left on the device until somebody asks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHECK_EVERY = 64
+"""Batches between two looks at whether the loss is finite; each look waits for the device."""
+
+RECENT = 16
+"""Batches whose mean loss a progress report shows."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became infinite or NaN; ``epoch`` and ``step`` count from 1."""
+
+    def __init__(self, loss: float, part: str, epoch: int, step: int) -> None:
+        super().__init__(
+            f"the {part} loss became {loss} at step {step} of epoch {epoch}; "
+            "try a lower learning rate, a longer warm-up or precision 32-true"
+        )
+        self.epoch = epoch
+        self.step = step
+
+
+class Tally:
+    """Sums of a pass over batches of losses (scalars) and hits (N,) bool.
+
+    Raises:
+        NonFiniteLossError: from ``add`` (at most CHECK_EVERY batches late, naming the very step)
+            or ``finish``.
+    """
+
+    def __init__(self, epoch: int, part: str = "training") -> None:
+        self._epoch, self._part = epoch, part
+        self._losses: list[Tensor] = []
+        self._hits: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self.images = 0
+
+    def add(self, loss: Tensor, hits: Tensor, labels: Tensor | None = None) -> None:
+        """One batch; labels (N,) only where ``balanced_accuracy`` is wanted."""
+        self._losses.append(loss)
+        self._hits.append(hits)
+        if labels is not None:
+            self._labels.append(labels)
+        self.images += len(hits)
+        if len(self._losses) % CHECK_EVERY == 0:
+            self._check(len(self._losses) - CHECK_EVERY)
+
+    def recent_loss(self) -> float:
+        return torch.stack(self._losses[-RECENT:]).mean().item()
+
+    def finish(self) -> tuple[float, float]:
+        """The mean loss and the accuracy over all images."""
+        losses = self._check(0)
+        sizes = torch.tensor([len(hits) for hits in self._hits], dtype=torch.float64)
+        loss = (losses.double() * sizes).sum().item() / self.images
+        return loss, torch.cat(self._hits).sum().item() / self.images
+
+    def balanced_accuracy(self) -> float:
+        """The mean over classes of the accuracy within the class; classes that occur only."""
+        hits, labels = torch.cat(self._hits).cpu(), torch.cat(self._labels).cpu()
+        counts = torch.bincount(labels)
+        right = torch.bincount(labels[hits], minlength=len(counts))
+        seen = counts > 0
+        return (right[seen] / counts[seen]).double().mean().item()
+
+    def _check(self, start: int) -> Tensor:
+        """The losses from batch ``start`` on, on the CPU, all finite."""
+        losses = torch.stack(self._losses[start:]).cpu()
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            first = int(bad[0])
+            loss = losses[first].item()
+            raise NonFiniteLossError(loss, self._part, self._epoch, start + first + 1)
+        return losses
