@@ -1,0 +1,71 @@
+"""Whole-process times: `fixhead --help`, `import fixhead`, and the comparison of `make demo`.
+
+Run: python benchmarks/command_line.py     (about 3 minutes on 2 cores)
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import measure
+
+FIXHEAD = str(Path(sys.executable).with_name("fixhead"))
+
+
+def seconds(command: list[str]) -> tuple[float, int]:
+    """Wall seconds, and the peak resident bytes of the process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, command
+    return time.perf_counter() - start, _peak(usage)
+
+
+def _peak(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def repeated(command: list[str], rounds: int) -> dict[str, float]:
+    found = [seconds(command) for _ in range(rounds + 1)][1:]  # the first fills the disk's cache
+    times = [time for time, _ in found]
+    return {
+        "median_s": round(statistics.median(times), 3),
+        "min_s": round(min(times), 3),
+        "max_s": round(max(times), 3),
+        "peak_mib": round(max(peak for _, peak in found) / 2**20, 1),
+    }
+
+
+def main() -> None:
+    options = measure.arguments(__doc__, rounds=7)
+    rows = [
+        {"command": "fixhead --help", **repeated([FIXHEAD, "--help"], options.rounds)},
+        {
+            "command": "python -c 'import fixhead'",
+            **repeated([sys.executable, "-c", "import fixhead"], options.rounds),
+        },
+        {
+            "command": "python -c 'import torch'",
+            **repeated([sys.executable, "-c", "import torch"], options.rounds),
+        },
+    ]
+    if not options.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            took, peak = seconds([FIXHEAD, "compare", "--out", str(Path(folder, "demo"))])
+        row = {"command": "fixhead compare (6 arms × 3 seeds, digits)"}
+        rows.append(row | {"median_s": round(took, 1), "peak_mib": round(peak / 2**20, 1)})
+    for row in rows:
+        print(row, flush=True)
+    if not options.quick:
+        print(measure.write("command_line", rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Options that several commands share, and --config."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .._errors import RequestError
+
+
+def load_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Let a TOML file give the defaults of this command's options; the command line wins."""
+    if path is None or context.resilient_parsing:
+        return path
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(
+            f"--config needs a readable file, got {path}: {error.strerror}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"--config needs TOML, got {path}: {error}") from None
+    names = {
+        option.lstrip("-").replace("-", "_"): parameter.name
+        for parameter in context.command.params
+        for option in parameter.opts
+        if parameter.name != "config"
+    }
+    chosen = {name.replace("-", "_"): value for name, value in values.items()}
+    unknown = sorted(set(chosen) - set(names))
+    if unknown:
+        raise RequestError(
+            f"--config {path} sets {unknown[0]!r}, which is no option of this command; "
+            f"known: {', '.join(sorted(names))}"
+        )
+    joined = {
+        names[name]: ",".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in chosen.items()
+    }
+    context.default_map = {**(context.default_map or {}), **joined}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        is_eager=True,
+        callback=load_config,
+        help="A TOML file that sets any of these options; the command line wins.",
+        show_default=False,
+    ),
+]
+Data = Annotated[str, typer.Option(help="A data set's name, or an image folder's path.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, …")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """``"a, b,c"`` → ``("a", "b", "c")``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_tune(text: str | None) -> tuple[float, ...]:
+    """``"lr=0.01,0.1"`` → ``(0.01, 0.1)``."""
+    if text is None:
+        return ()
+    name, equals, rates = text.partition("=")
+    if name.strip() != "lr" or not equals:
+        raise RequestError(f"--tune must be lr=RATE,RATE,…, got {text!r}")
+    try:
+        return tuple(float(rate) for rate in split_list(rates))
+    except ValueError:
+        raise RequestError(f"--tune must be lr=RATE,RATE,… with numbers, got {text!r}") from None

@@ -1,0 +1,144 @@
+"""One pass over a set, keeping sums only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..geometry.confusion import confusion_matrix
+from ..geometry.features import own_cosines
+
+COSINE_BINS = 40
+"""Bins of width 0.05 over [−1, 1]."""
+
+
+class Head(Protocol):
+    """Class vectors (K, d), and logits (N, K) of features (N, d)."""
+
+    @property
+    def vectors(self) -> Tensor: ...
+
+    def __call__(self, features: Tensor) -> Tensor: ...
+
+
+class Model(Protocol):
+    """A backbone and a head, as ``fixhead.training.Classifier`` holds them."""
+
+    training: bool
+
+    @property
+    def head(self) -> Head: ...
+
+    def features(self, images: Tensor) -> Tensor: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+
+class Batches(Protocol):
+    """Images and labels, already on the device."""
+
+    def epoch(self, number: int) -> Iterable[tuple[Tensor, Tensor]]: ...
+
+
+@dataclass
+class Evaluation:
+    """Sums over the N images of a set, from which every figure follows.
+
+    confusion (K, K) int64; cosine_counts (40,) of cos(x, w_y); feature_sums (K, d) float64.
+    """
+
+    classes: int
+    confusion: Tensor
+    cosine_counts: Tensor
+    loss_sum: float = 0.0
+    cosine_sum_right: float = 0.0
+    cosine_sum_wrong: float = 0.0
+    norm_sum: float = 0.0
+    norm_square_sum: float = 0.0
+    feature_sums: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    @property
+    def images(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def right(self) -> int:
+        return int(self.confusion.diagonal().sum())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy of the head's logits, in nats."""
+        return self.loss_sum / self.images
+
+
+@torch.no_grad()
+def evaluate(model: Model, batches: Batches, *, classes: int) -> Evaluation:
+    """Run ``model`` in evaluation mode over ``batches`` once; its mode is put back after.
+
+    The sums stay on the device until the end: nothing waits for it batch by batch.
+    """
+    training = model.training
+    model.train(False)
+    try:
+        sums: _Sums | None = None
+        for images, labels in batches.epoch(0):
+            features = model.features(images)
+            if sums is None:
+                sums = _Sums(classes, features)
+            sums.add(features, model.head(features), model.head.vectors, labels)
+    finally:
+        model.train(training)
+    assert sums is not None, "a data set always has an image in each of its parts"
+    return sums.finish()
+
+
+class _Sums:
+    """Running sums on the device, in float64 (float32 where a device has no float64)."""
+
+    def __init__(self, classes: int, features: Tensor) -> None:
+        wide = torch.float32 if features.device.type == "mps" else torch.float64
+        zeros = torch.zeros(classes, features.shape[-1], dtype=wide, device=features.device)
+        self.classes = classes
+        self.confusion = zeros.new_zeros(classes, classes, dtype=torch.int64)
+        self.counts = zeros.new_zeros(COSINE_BINS)
+        self.scalars = zeros.new_zeros(5)
+        self.features = zeros
+
+    def add(self, features: Tensor, logits: Tensor, vectors: Tensor, labels: Tensor) -> None:
+        wide = self.scalars.dtype
+        predictions = logits.argmax(dim=-1)
+        right = predictions == labels
+        cosines = own_cosines(features, vectors, labels)
+        norms = features.to(wide).norm(dim=-1)
+        self.confusion += confusion_matrix(labels, predictions, self.classes)
+        self.counts += torch.histc(cosines.float(), bins=COSINE_BINS, min=-1.0, max=1.0)
+        loss = cross_entropy(logits.float(), labels, reduction="none")
+        self.scalars += torch.stack(
+            [
+                loss.to(wide).sum(),
+                (cosines.to(wide) * right).sum(),
+                (cosines.to(wide) * ~right).sum(),
+                norms.sum(),
+                norms.square().sum(),
+            ]
+        )
+        self.features.index_add_(0, labels, features.to(wide))
+
+    def finish(self) -> Evaluation:
+        loss, right, wrong, norm, norm_square = self.scalars.tolist()
+        return Evaluation(
+            self.classes,
+            self.confusion.cpu(),
+            self.counts.round().long().cpu(),
+            loss,
+            right,
+            wrong,
+            norm,
+            norm_square,
+            self.features.cpu(),
+        )

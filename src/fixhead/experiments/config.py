@@ -1,0 +1,137 @@
+"""What a comparison is: everything that a result can depend on, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .._errors import RequestError
+from ..backbones import NeckName
+from ..heads import parse_head
+from ..training import Recipe
+from .records import dumps
+
+DEFAULT_HEADS = (
+    "learned-dot",
+    "random-dot",
+    "learned-cosine@1",
+    "random-cosine@1",
+    "simplex",
+    "hadamard",
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms × seeds on one data set with one backbone and one recipe.
+
+    Args:
+        data: the name of a data set, or the path of a folder.
+        heads: the arms, by preset (``fixhead.heads.PRESETS``).
+        seeds: how many paired runs of each arm; they are numbered 0, 1, ….
+        features: d; a linear neck maps the backbone's features to it. None keeps the backbone's.
+        neck: ``"none"``, ``"linear"`` or ``"batchnorm"``.
+        augmentation: ``"auto"`` (the data set's own), or words: ``"none"``, ``"crop:4,flip"``, …
+        tune: learning rates that every arm searches on validation with seed 0; empty for none.
+        recipe: the training, the same for every arm (but for the learning rate when tuned).
+    """
+
+    data: str = "digits"
+    data_dir: str | None = None
+    image_size: int | None = None
+    backbone: str = "small-cnn"
+    features: int | None = None
+    neck: NeckName = "none"
+    pretrained: bool = False
+    heads: tuple[str, ...] = DEFAULT_HEADS
+    seeds: int = 3
+    augmentation: str = "auto"
+    tune: tuple[float, ...] = ()
+    device: str = "auto"
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise RequestError(f"seeds must be 1 or more, got {self.seeds}")
+        if not self.heads:
+            raise RequestError("heads must name at least one head, got none")
+        for head in self.heads:
+            parse_head(head)
+        double = sorted({head for head in self.heads if self.heads.count(head) > 1})
+        if double:
+            raise RequestError(f"heads must be different from one another, got {double[0]} twice")
+        if any(not rate > 0 for rate in self.tune):
+            raise RequestError(f"tune must hold learning rates above 0, got {list(self.tune)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, as config.json keeps them; a data path is kept as it was given."""
+        return asdict(self) | {"heads": list(self.heads), "tune": list(self.tune)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Comparison:
+        """The inverse of to_dict; unknown names are refused."""
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise RequestError(f"the configuration has no option {unknown[0]!r}; known: {known}")
+        plain = dict(values)
+        plain["recipe"] = Recipe.from_dict(plain.get("recipe", {}))
+        plain["heads"] = tuple(plain.get("heads", DEFAULT_HEADS))
+        plain["tune"] = tuple(plain.get("tune", ()))
+        return cls(**plain)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it: two folders with one digest hold the same comparison."""
+        facts = self.to_dict()
+        if self.data_dir is not None:
+            facts["data_dir"] = str(Path(self.data_dir).resolve())
+        return hashlib.sha256(dumps(facts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One training run of a comparison."""
+
+    head: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def run_id(self) -> str:
+        """Readable and safe as a folder's name; unique within a comparison."""
+        safe = "".join(char if char.isalnum() or char in "-.@" else "_" for char in self.head)
+        return f"{safe}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class TuningPlan(RunPlan):
+    """A run that only chooses a learning rate; it never sees the test set."""
+
+    @property
+    def run_id(self) -> str:
+        return f"{super().run_id}-lr{self.recipe.lr:g}"
+
+
+def plan_runs(comparison: Comparison, rates: dict[str, float] | None = None) -> list[RunPlan]:
+    """Every run, seed by seed, so that a comparison stopped half-way is still balanced.
+
+    ``rates`` holds the tuned learning rate of each head.
+    """
+    rates = rates or {}
+    return [
+        RunPlan(head, seed, replace(comparison.recipe, lr=rates.get(head, comparison.recipe.lr)))
+        for seed in range(comparison.seeds)
+        for head in comparison.heads
+    ]
+
+
+def plan_tuning(comparison: Comparison) -> list[TuningPlan]:
+    """The same grid for every head, with seed 0."""
+    return [
+        TuningPlan(head, 0, replace(comparison.recipe, lr=rate))
+        for head in comparison.heads
+        for rate in comparison.tune
+    ]

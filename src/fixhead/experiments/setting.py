@@ -1,0 +1,123 @@
+"""What all the runs of a comparison share: the data, and how a model is built for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .._seeds import stream
+from ..backbones import Backbone, build
+from ..data import Augmentation, Batches, Dataset, Split, augmentation, load, validation_split
+from ..heads import ClassificationHead, parse_head
+from ..training import Classifier, resolve_device
+from ..training.loop import ChooseOn
+from .config import Comparison, RunPlan
+
+UPRIGHT = ("digits", "mnist")
+"""Data sets whose pictures mean something else when flipped."""
+
+UNEQUAL = 2.0
+"""From this ratio of the largest to the smallest class on, balanced accuracy chooses the epoch."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The batches of one seed: training, validation, test."""
+
+    train: Batches
+    validation: Batches
+    test: Batches
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A comparison with its data loaded."""
+
+    comparison: Comparison
+    dataset: Dataset
+    device: torch.device
+
+    @property
+    def choose_on(self) -> ChooseOn:
+        """Accuracy, or balanced accuracy where the training classes are unequal."""
+        counts = self.dataset.train.counts(len(self.dataset.classes))
+        unequal = counts.max() >= UNEQUAL * max(counts.min(), 1)
+        return "balanced_accuracy" if unequal else "accuracy"
+
+    @property
+    def augmentation_name(self) -> str:
+        """The augmentation in words; ``auto`` is settled here, so that records hold what was done.
+
+        Photographs are shifted by up to an eighth of their size and flipped, as the papers do;
+        digits are left as they are, because a flipped digit is another sign.
+        """
+        if self.comparison.augmentation != "auto":
+            return self.comparison.augmentation
+        if self.dataset.name in UPRIGHT or self.dataset.image_size < 8:
+            return "none"
+        return f"crop:{max(1, self.dataset.image_size // 8)},flip"
+
+    def parts(self, seed: int, batch_size: int) -> Parts:
+        """Every arm of one seed gets the same split, order and augmentation draws."""
+        data = self.dataset
+        train, validation = validation_split(data.train.labels, seed=seed)
+        return Parts(
+            self._batches(data.train.take(train), seed, batch_size, shuffle=True),
+            self._batches(data.train.take(validation), seed, batch_size, shuffle=False),
+            self._batches(data.test, seed, batch_size, shuffle=False),
+        )
+
+    def backbone(self, seed: int) -> Backbone:
+        """Every arm of one seed starts from the same weights."""
+        chosen = self.comparison
+        return build(
+            chosen.backbone,
+            channels=self.dataset.channels,
+            image_size=self.dataset.image_size,
+            features=chosen.features,
+            neck=chosen.neck,
+            pretrained=chosen.pretrained,
+            seed=seed,
+        )
+
+    def model(self, plan: RunPlan) -> Classifier:
+        """Backbone and head of one run; frozen and learned arms draw the same vectors."""
+        backbone = self.backbone(plan.seed)
+        head = ClassificationHead(
+            backbone.features,
+            len(self.dataset.classes),
+            generator=stream(plan.seed, "vectors"),
+            **parse_head(plan.head).arguments(),
+        )
+        return Classifier(backbone, head)
+
+    def _batches(self, split: Split, seed: int, batch_size: int, *, shuffle: bool) -> Batches:
+        return Batches(
+            split,
+            batch_size,
+            device=self.device,
+            mean=self.dataset.mean,
+            std=self.dataset.std,
+            augmentation=self._augmentation() if shuffle else None,
+            seed=seed,
+            shuffle=shuffle,
+        )
+
+    def _augmentation(self) -> Augmentation | None:
+        return augmentation(self.augmentation_name)
+
+
+def prepare(comparison: Comparison) -> Setting:
+    """Load the data and try every head, so that what cannot be met is refused at once.
+
+    Raises:
+        RequestError: the data, the backbone or a head cannot be had as asked.
+    """
+    folder = None if comparison.data_dir is None else Path(comparison.data_dir)
+    dataset = load(comparison.data, data_dir=folder, image_size=comparison.image_size)
+    setting = Setting(comparison, dataset, resolve_device(comparison.device))
+    for head in comparison.heads:
+        setting.model(RunPlan(head, 0, comparison.recipe))
+    return setting

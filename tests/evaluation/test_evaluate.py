@@ -1,0 +1,138 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn import metrics
+from torch import nn
+
+from fixhead import ClassificationHead
+from fixhead.evaluation import describe_geometry, evaluate
+from fixhead.evaluation.geometry import correlate
+from fixhead.geometry import confusion, features
+
+K, D, N = 5, 8, 203
+
+
+class Plain(nn.Module):
+    """Features are the images themselves."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = ClassificationHead(D, K, vectors="random", scale=4.0)
+        self.norm = nn.BatchNorm1d(D)
+
+    def features(self, images):
+        return self.norm(images)
+
+
+class Batched:
+    def __init__(self, images, labels, size):
+        self.parts = list(zip(images.split(size), labels.split(size), strict=True))
+
+    def epoch(self, number):
+        return iter(self.parts)
+
+
+def sample():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(N, D, generator=generator)
+    return images, torch.randint(K, (N,), generator=generator)
+
+
+@pytest.fixture(scope="module")
+def evaluated():
+    model, (images, labels) = Plain(), sample()
+    return model, images, labels, evaluate(model, Batched(images, labels, 32), classes=K)
+
+
+def test_accuracy_f1_and_confusion_agree_with_scikit_learn(evaluated):
+    model, images, labels, found = evaluated
+    with torch.no_grad():
+        predictions = model.eval().head(model.features(images)).argmax(dim=1)
+    M = found.confusion
+    assert np.array_equal(M.numpy(), metrics.confusion_matrix(labels, predictions))
+    assert confusion.accuracy(M) == pytest.approx(metrics.accuracy_score(labels, predictions))
+    assert confusion.balanced_accuracy(M) == pytest.approx(
+        metrics.balanced_accuracy_score(labels, predictions)
+    )
+    assert confusion.macro_f1(M) == pytest.approx(
+        metrics.f1_score(labels, predictions, average="macro")
+    )
+
+
+def test_the_loss_is_the_mean_over_images_not_over_batches(evaluated):
+    model, images, labels, found = evaluated
+    with torch.no_grad():
+        expected = model.eval().head.loss(model.features(images), labels).item()
+    assert found.loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_compactness_and_separability_agree_with_a_plain_loop(evaluated):
+    model, images, labels, found = evaluated
+    with torch.no_grad():
+        x = model.eval().features(images).double().numpy()
+    W = model.head.vectors.double().numpy()
+    own = [x[i] @ W[y] / np.linalg.norm(x[i]) / np.linalg.norm(W[y]) for i, y in enumerate(labels)]
+    means = [x[labels.numpy() == c].mean(axis=0) for c in range(K)]
+    apart = [
+        means[i] @ means[j] / np.linalg.norm(means[i]) / np.linalg.norm(means[j])
+        for i in range(K)
+        for j in range(i)
+    ]
+    told = describe_geometry(found, model.head.vectors, construction="random", scale=4.0)
+    assert told["own_cosine"]["mean"] == pytest.approx(np.mean(own), abs=1e-5)
+    assert sum(told["own_cosine"]["counts"]) == N
+    counts, _ = np.histogram(own, bins=told["own_cosine"]["edges"])
+    assert np.abs(counts - np.array(told["own_cosine"]["counts"])).sum() <= 2  # on an edge
+    assert told["other_cosine"]["mean"] == pytest.approx(np.mean(apart), abs=1e-5)
+    assert told["feature_norm"]["mean"] == pytest.approx(np.linalg.norm(x, axis=1).mean(), rel=1e-5)
+    assert told["feature_norm"]["std"] == pytest.approx(np.linalg.norm(x, axis=1).std(), rel=1e-4)
+
+
+def test_batches_of_any_size_give_the_same_sums(evaluated):
+    model, images, labels, found = evaluated
+    whole = evaluate(model, Batched(images, labels, N), classes=K)
+    assert torch.equal(whole.confusion, found.confusion)
+    torch.testing.assert_close(whole.feature_sums, found.feature_sums, atol=1e-4, rtol=1e-5)
+
+
+def test_evaluation_leaves_the_mode_of_the_model_as_it_was():
+    model, (images, labels) = Plain().train(), sample()
+    before = model.norm.running_mean.clone()
+    evaluate(model, Batched(images, labels, 64), classes=K)
+    assert model.training
+    assert torch.equal(model.norm.running_mean, before)
+
+
+def test_a_class_without_images_is_left_out_of_the_balanced_accuracy():
+    M = torch.tensor([[3, 1, 0], [0, 0, 0], [0, 2, 2]])
+    assert confusion.balanced_accuracy(M) == pytest.approx((0.75 + 0.5) / 2)
+    assert math.isnan(confusion.class_accuracies(M)[1])
+
+
+def test_spearman_is_scipys_over_ordered_pairs():
+    generator = torch.Generator().manual_seed(3)
+    C = features.cosine_matrix(torch.randn(K, D, generator=generator)).round(decimals=9)
+    M = torch.randint(20, (K, K), generator=generator)
+    pairs = [(i, j) for i in range(K) for j in range(K) if i != j]
+    expected = stats.spearmanr([C[i, j] for i, j in pairs], [M[i, j] for i, j in pairs])
+    told = correlate(C, M)
+    assert told["rho"] == pytest.approx(float(expected.statistic))
+    assert told["n"] == K * (K - 1)
+    assert told["low"] < told["rho"] < told["high"]
+
+
+def test_spearman_is_undefined_on_a_simplex_and_says_why():
+    W = ClassificationHead(D, K, vectors="simplex").vectors
+    told = correlate(features.cosine_matrix(W), torch.arange(K * K).reshape(K, K))
+    assert told["rho"] is None
+    assert "same cosine" in told["reason"]
+
+
+def test_spearman_is_undefined_without_any_confusion_and_says_why():
+    C = features.cosine_matrix(torch.randn(K, D, generator=torch.Generator().manual_seed(0)))
+    told = correlate(C, torch.eye(K, dtype=torch.int64) * 7)
+    assert told["rho"] is None
+    assert "equally often" in told["reason"]
