@@ -1,0 +1,14 @@
+"""The geometry of class vectors and features: certificates, bounds, scales."""
+
+from .anchors import ce_at_vectors, ce_floor, scale_auto
+from .certificate import Certificate, certify
+from .source import ImplicitVectors
+
+__all__ = [
+    "Certificate",
+    "ImplicitVectors",
+    "ce_at_vectors",
+    "ce_floor",
+    "certify",
+    "scale_auto",
+]

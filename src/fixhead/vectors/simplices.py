@@ -1,0 +1,65 @@
+"""The regular simplex: every class equally far from every other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from .._seeds import default_generator_or
+from ._request import check_dtype, check_flag, check_size, stored
+from .haar import haar_frame
+
+
+def simplex(
+    classes: int,
+    features: int,
+    *,
+    rotate: bool = True,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """⟨w_i, w_j⟩ = −1/(K−1) for all i ≠ j, the least possible: shape (K, d), K ≤ d + 1.
+
+    W = V Qᵀ with V (K, K−1) the corners of the simplex in closed form (``max_separation``) and
+    Q (d, K−1) a Haar-random frame, so that no class lies along −(1, …, 1), where features after
+    a ReLU cannot reach it. ``rotate=False`` gives [V 0] itself.
+
+    Source: Papyan, Han, Donoho 2020; Yang et al. 2022, eq. 1 (there d ≥ K; d = K − 1 suffices).
+
+    Raises:
+        RequestError: K > d + 1, or arguments that make no sense.
+    """
+    check_size("simplex", classes, features)
+    check_dtype("simplex", dtype)
+    check_flag("simplex", "rotate", rotate)
+    if classes > features + 1:
+        raise RequestError(
+            f"simplex() needs features >= classes - 1 = {classes - 1}, got features={features}; "
+            "for more classes than that use codes() or spherical_code()"
+        )
+    corners = simplex_corners(classes)
+    if rotate:
+        frame = haar_frame(features, classes - 1, default_generator_or(generator))
+        return stored("simplex", corners @ frame.T, dtype)
+    padding = corners.new_zeros(classes, features - classes + 1)
+    return stored("simplex", torch.cat([corners, padding], dim=1), dtype)
+
+
+def simplex_corners(classes: int) -> Tensor:
+    """The simplex in its own K − 1 dimensions, lower triangular: (K, K−1) float64.
+
+    With k = K − 1 and column j = 0 … k−1:
+        V_jj = c_j,  V_ij = −c_j/(k−j) for i > j,  0 for i < j,
+        c_j² = (k−j)(k+1) / (k (k−j+1)),
+    which is the recursion P_k = [[1, −1/k 1ᵀ], [0, √(1−1/k²) P_{k−1}]] with its product of roots
+    telescoped.
+
+    Source: Kasarla et al. 2022, eq. 5 (the recursion).
+    """
+    k = classes - 1
+    left = torch.arange(k, 0, -1, dtype=torch.float64)  # k − j
+    lengths = (left * (k + 1) / (k * (left + 1))).sqrt()
+    corners = (-lengths / left).expand(classes, k).tril(-1)
+    corners.diagonal().copy_(lengths)
+    return corners
