@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import idx_bytes
 from sklearn.datasets import load_digits
-from test_idx import idx_bytes
 
 from fixhead._errors import RequestError
 from fixhead.data import DATASETS, load
-from fixhead.data.catalogue import MNIST_FILES
+from fixhead.data.sources.idx import FILES
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def mnist(tmp_path: Path) -> Path:
     """MNIST in miniature: 20 training and 10 test images of 28 × 28."""
     generator = np.random.default_rng(0)
     for part, number in (("train", 20), ("test", 10)):
-        images, labels = MNIST_FILES[part]
+        images, labels = FILES[part]
         pixels = generator.integers(0, 256, (number, 28, 28), dtype=np.uint8)
         (tmp_path / images).write_bytes(idx_bytes(pixels))
         (tmp_path / labels).write_bytes(idx_bytes(np.arange(number, dtype=np.uint8) % 10))
@@ -52,7 +52,7 @@ def test_digits_have_the_same_test_part_every_time() -> None:
 def test_mnist_is_found_where_people_keep_it(mnist: Path, inside: str, zipped: bool) -> None:
     folder = mnist / "copy" / inside
     folder.mkdir(parents=True)
-    for name in (*MNIST_FILES["train"], *MNIST_FILES["test"]):
+    for name in (*FILES["train"], *FILES["test"]):
         content = (mnist / name).read_bytes()
         (folder / (f"{name}.gz" if zipped else name)).write_bytes(
             gzip.compress(content) if zipped else content
@@ -64,14 +64,14 @@ def test_mnist_is_found_where_people_keep_it(mnist: Path, inside: str, zipped: b
 
 
 def test_mnist_images_and_labels_of_different_numbers_are_refused(mnist: Path) -> None:
-    (mnist / MNIST_FILES["test"][1]).write_bytes(idx_bytes(np.zeros(9, dtype=np.uint8)))
-    with pytest.raises(RequestError, match="same number of items, got 10 and 9"):
+    (mnist / FILES["test"][1]).write_bytes(idx_bytes(np.zeros(9, dtype=np.uint8)))
+    with pytest.raises(RequestError, match="same number of images and labels, got 10 and 9"):
         load("mnist", data_dir=mnist, cache_dir=mnist / "cache")
 
 
 def test_mnist_labels_out_of_range_are_refused(mnist: Path) -> None:
     labels = np.arange(10, dtype=np.uint8) + 1
-    (mnist / MNIST_FILES["test"][1]).write_bytes(idx_bytes(labels))
+    (mnist / FILES["test"][1]).write_bytes(idx_bytes(labels))
     with pytest.raises(RequestError, match="labels from 0 to 9"):
         load("mnist", data_dir=mnist, cache_dir=mnist / "cache")
 
@@ -91,5 +91,5 @@ def test_an_unknown_name_is_refused_with_the_list() -> None:
 
 
 def test_the_size_of_a_named_data_set_cannot_be_chosen() -> None:
-    with pytest.raises(RequestError, match="image folders"):
+    with pytest.raises(RequestError, match="comes as arrays of 8x8"):
         load("digits", image_size=16)

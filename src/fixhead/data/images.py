@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +39,10 @@ class Header:
     height: int
     width: int
     channels: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
 
 
 def read_header(source: Path | bytes, name: str) -> Header:
@@ -79,17 +82,24 @@ def _opened(source: Path | bytes, name: str) -> Iterator[Image]:
     pil: Any = require("PIL.Image", extra="lab")
     unreadable = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pil.DecompressionBombWarning)
-            with pil.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                _refuse_moving(image, name)
-                yield image
+        with pil.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            _refuse_huge(image, name, pil.MAX_IMAGE_PIXELS)
+            _refuse_moving(image, name)
+            yield image
     except RequestError:
         raise
     except (pil.DecompressionBombError, pil.DecompressionBombWarning) as error:
         raise RequestError(f"image {name} is too large to be decoded safely: {error}") from error
     except unreadable as error:
         raise RequestError(f"image {name} cannot be read ({error}); repair or remove it") from error
+
+
+def _refuse_huge(image: Image, name: str, limit: int | None) -> None:
+    # PIL only warns up to twice its limit, and a warning is no business of a decoding thread.
+    if limit is not None and image.width * image.height > limit:
+        raise RequestError(
+            f"image {name} is too large to be decoded safely: {image.width}x{image.height} pixels"
+        )
 
 
 def _refuse_moving(image: Image, name: str) -> None:

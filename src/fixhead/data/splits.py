@@ -36,6 +36,8 @@ def _stratified(
 ) -> tuple[Labels, Labels]:
     if not 0 < fraction < 1:
         raise RequestError(f"fraction needs a number between 0 and 1, got {fraction}")
+    if len(labels) and labels.min() < 0:
+        raise RequestError(f"labels need numbers from 0 up, got {labels.min()}")
     counts = np.bincount(labels)
     wanted = np.floor(fraction * counts + 0.5).astype(np.int64)
     wanted = np.clip(wanted, np.minimum(1, counts - 1), counts - 1).clip(min=0)

@@ -17,12 +17,48 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import RequestError
+from ..._errors import RequestError
+from ..cache import Entry
+from .arrays import Arrays, open_arrays
+from .request import Request
 
 UINT8 = 8
 GZIP_MAGIC = b"\x1f\x8b"
+FASHION = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 LIMIT_BYTES = 1 << 32
 """More than this is refused before anything is unpacked (a gzip file can swell a thousandfold)."""
+
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def load_mnist(request: Request) -> Entry:
+    """MNIST: the four idx files, in the data folder or in its ``MNIST/raw``."""
+    return _load(request, "MNIST/raw", tuple("0123456789"))
+
+
+def load_fashion(request: Request) -> Entry:
+    """Fashion-MNIST: the same four files, in the data folder or in its ``FashionMNIST/raw``."""
+    return _load(request, "FashionMNIST/raw", FASHION)
+
+
+def _load(request: Request, inside: str, classes: tuple[str, ...]) -> Entry:
+    found = {
+        part: [request.find((name, f"{name}.gz"), (inside,)) for name in names]
+        for part, names in FILES.items()
+    }
+
+    def read(part: str) -> Arrays:
+        images, labels = (read_idx(found[part][i], ndim=ndim) for i, ndim in enumerate((3, 1)))
+        return Arrays(images[:, None], labels.astype(np.int64))
+
+    return open_arrays(request, found["train"] + found["test"], lambda: classes, read)
 
 
 def read_idx(path: Path, *, ndim: int) -> NDArray[np.uint8]:

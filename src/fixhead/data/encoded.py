@@ -1,0 +1,282 @@
+"""Images that still have to be decoded: files, table rows, members of an archive.
+
+Whatever they lie in, they are ``Items``: numbered, each with a name for messages and either a path
+or its bytes. They are decoded once into the cache, or, where the decoded set would not fit in
+memory, again in every epoch (``Streamed``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import RequestError
+from .cache import Entry, Writer, cached
+from .dataset import Labels, Rows, Split, moments
+from .images import Header, decode, read_header
+from .splits import holdout_split
+
+BLOCK = 64
+"""Images per task of the decoding threads."""
+
+SAMPLE = 2048
+"""Streamed sets take their mean and deviation from this many images, evenly spaced."""
+
+T = TypeVar("T")
+
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+NO_TEST = "no test part: 20 % of every class, drawn with seed 0, serve as the test set"
+
+
+class Encoded(NamedTuple):
+    """One image as it lies: a name to say in messages, and a path or the bytes of a file."""
+
+    name: str
+    content: Path | bytes
+
+
+class Items(Protocol):
+    """Numbered encoded images; safe to ask from several threads."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Encoded: ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files by their paths."""
+
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Encoded:
+        path = self.paths[index]
+        return Encoded(str(path), path)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of other items, in the order of ``indices``."""
+
+    items: Items
+    indices: Labels
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Encoded:
+        return self.items[int(self.indices[index])]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Encoded images and their labels (N,)."""
+
+    items: Items
+    labels: Labels
+
+    def take(self, indices: Labels) -> Part:
+        return Part(Chosen(self.items, indices), self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set before decoding.
+
+    ``fingerprint`` holds everything that decides the content (for the cache's key).
+    ``channels`` is 1 or 3 where it is known, else None: 3 if any image has colour. ``image_size``
+    None means the images' own, which must then be one and square (and ``native``, where given).
+    """
+
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    train: Part
+    test: Part | None
+    notes: tuple[str, ...] = ()
+    image_size: int | None = None
+    channels: int | None = None
+    native: int | None = None
+
+    def with_test(self) -> tuple[Part, Part, tuple[str, ...]]:
+        """Training part, test part, notes; a fifth of the training part where there is no test."""
+        if self.test is not None:
+            return self.train, self.test, self.notes
+        kept, held = holdout_split(self.train.labels)
+        return self.train.take(kept), self.train.take(held), (*self.notes, NO_TEST)
+
+
+def open_source(
+    source: Source, *, cache_dir: Path | None = None, stream: bool | None = None
+) -> Entry:
+    """Decode ``source`` into the cache, or stream it.
+
+    ``stream=None`` streams a set whose decoded images would take more than this machine's memory;
+    that can only be known where ``image_size`` is given.
+
+    Raises:
+        RequestError: an unreadable image (named), sizes that differ, a cache that cannot be
+            written.
+    """
+    train, test, notes = source.with_test()
+    size = source.image_size
+    if stream is None and size is not None:
+        channels = source.channels or 3
+        stream = (len(train.items) + len(test.items)) * channels * size**2 > memory_bytes()
+    if stream:
+        return _streamed(source, train, test, notes)
+    key = {
+        "kind": "encoded",
+        "files": source.fingerprint,
+        "image_size": size,
+        "channels": source.channels,
+        "native": source.native,
+        "classes": list(source.classes),
+    }
+
+    def build(writer: Writer) -> None:
+        known = source.native if size is None else size
+        header = common_header((train.items, test.items), known, source.channels)
+        for name, part in (("train", train), ("test", test)):
+            shape = (len(part.items), header.channels, header.height, header.width)
+            decode_into(writer.images(name, shape), part.items, size)
+            writer.labels(name, part.labels)
+        writer.describe(source.classes, notes)
+
+    return cached(source.name, key, build, cache_dir=cache_dir)
+
+
+def _streamed(source: Source, train: Part, test: Part, notes: tuple[str, ...]) -> Entry:
+    size, channels = source.image_size or source.native, source.channels or 3
+    if size is None:
+        raise RequestError(f"streaming {source.name!r} needs --image-size, got none")
+    images = Streamed(train.items, channels, size)
+    sample = np.unique(np.linspace(0, len(images) - 1, SAMPLE).astype(np.int64))
+    notes = (
+        *notes,
+        f"streamed: images are decoded anew in every epoch; mean and deviation come from "
+        f"{len(sample)} of the training images",
+    )
+    test_images = Streamed(test.items, channels, size)
+    return Entry(
+        source.classes,
+        Split(images, train.labels),
+        Split(test_images, test.labels),
+        notes,
+        moments(Rows(images, sample)),
+    )
+
+
+class Streamed:
+    """Pixels that are decoded whenever they are asked for; nothing is kept."""
+
+    def __init__(self, items: Items, channels: int, image_size: int) -> None:
+        self.items = items
+        self.shape: tuple[int, ...] = (len(items), channels, image_size, image_size)
+        self.dtype: np.dtype[Any] = np.dtype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        wanted = np.arange(len(self))[index]
+        chosen = Chosen(self.items, np.atleast_1d(wanted))
+        images = np.empty((len(chosen), *self.shape[1:]), dtype=np.uint8)
+        decode_into(images, chosen, self.shape[-1])
+        return images if np.ndim(wanted) else images[0]
+
+
+def common_header(parts: Sequence[Items], image_size: int | None, channels: int | None) -> Header:
+    """The one size of all images (or ``image_size``), and 3 channels if any has colour.
+
+    Raises:
+        RequestError: sizes that differ or are not square, and no ``image_size``.
+    """
+    if image_size is not None and channels is not None:
+        return Header(image_size, image_size, channels)
+    first = read_header(parts[0][0].content, parts[0][0].name)
+    most = first.channels
+
+    def look(items: Items, index: int) -> int:
+        item = items[index]
+        header = read_header(item.content, item.name)
+        if image_size is None and header.size != first.size:
+            raise RequestError(
+                f"images need one size, got {first.width}x{first.height} ({parts[0][0].name}) and "
+                f"{header.width}x{header.height} ({item.name}); give --image-size"
+            )
+        return header.channels
+
+    for items in parts:
+        most = max(most, *each(len(items), partial(look, items)))
+    if image_size is None and first.height != first.width:
+        raise RequestError(
+            f"images need to be square, got {first.width}x{first.height} ({parts[0][0].name}); "
+            "give --image-size"
+        )
+    side = first.height if image_size is None else image_size
+    return Header(side, side, most if channels is None else channels)
+
+
+def decode_into(images: NDArray[np.uint8], items: Items, image_size: int | None) -> None:
+    """Decode ``items`` into ``images`` (N, C, H, W); a wrong size is refused by name."""
+    channels, shape = images.shape[1], images.shape[1:]
+
+    def put(index: int) -> None:
+        item = items[index]
+        image = decode(item.content, item.name, channels=channels, image_size=image_size)
+        if image.shape != shape:
+            raise RequestError(
+                f"image {item.name} needs {shape[2]}x{shape[1]} pixels, got "
+                f"{image.shape[2]}x{image.shape[1]}; give --image-size"
+            )
+        images[index] = image
+
+    for _ in each(len(items), put):
+        pass
+
+
+def each(number: int, work: Callable[[int], T]) -> Iterator[T]:
+    """``work(0), …, work(number − 1)`` on a few threads, in order (PIL lets go of the GIL).
+
+    The first failure is raised, and what has not begun by then is not begun.
+    """
+    threads = min(16, cores())
+    step = max(1, min(BLOCK, number // (4 * threads)))
+
+    def block(start: int) -> list[T]:
+        return [work(index) for index in range(start, min(start + step, number))]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for results in pool.map(block, range(0, number, step)):
+            yield from results
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """The memory of this machine, or of the container that it is given to."""
+    if not hasattr(os, "sysconf"):
+        return 1 << 34  # Windows does not say without a further package: 16 GiB
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = CONTAINER_LIMIT.read_text().strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdigit() else machine

@@ -1,0 +1,169 @@
+"""Parquet in the layout of Hugging Face, with and without its metadata."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from making import encoded, noise
+
+from fixhead._errors import RequestError
+from fixhead.data import load
+from fixhead.data.sources.tables import TableImages
+
+NAMES = ["cat", "dog", "eel"]
+
+
+def images(number: int, size: int = 6, seed: int = 0) -> list[np.ndarray]:
+    return list(noise(number, size, size, 3, seed=seed))
+
+
+def cells(pictures: list[np.ndarray]) -> list[dict[str, Any]]:
+    return [{"bytes": encoded(p), "path": f"{n}.png"} for n, p in enumerate(pictures)]
+
+
+def put(
+    path: Path,
+    pictures: list[Any],
+    labels: list[Any],
+    *,
+    names: list[str] | None = NAMES,
+    columns: tuple[str, str] = ("image", "label"),
+    rows: int | None = None,
+) -> Path:
+    table = pa.table({columns[0]: pictures, columns[1]: labels})
+    if names is not None:
+        features = {
+            columns[0]: {"_type": "Image"},
+            columns[1]: {"_type": "ClassLabel", "names": names},
+        }
+        text = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": text})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=rows)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "pets"
+    for shard in range(2):
+        name = f"train-0000{shard}-of-00002.parquet"
+        put(folder / name, cells(images(6, seed=shard)), [0, 1, 2, 2, 1, 0], rows=4)
+    put(folder / "test-00000-of-00001.parquet", cells(images(3, seed=9)), [2, 1, 0])
+    return folder
+
+
+def test_shards_are_joined_in_order_and_names_come_from_the_schema(root: Path) -> None:
+    data = load(str(root))
+    assert data.classes == tuple(NAMES)
+    assert data.train.labels.tolist() == [0, 1, 2, 2, 1, 0] * 2
+    expected = np.stack(images(6, seed=0) + images(6, seed=1)).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(data.train.images[:], expected)
+    assert data.test.labels.tolist() == [2, 1, 0]
+
+
+def test_one_file_gives_a_fifth_to_the_test_part(tmp_path: Path) -> None:
+    path = put(tmp_path / "all.parquet", cells(images(30)), [0, 1, 2] * 10)
+    data = load(str(path))
+    assert data.test.counts(3).tolist() == [2, 2, 2]
+    assert (data.name, data.title) == ("all", "all")
+
+
+def test_a_test_file_goes_before_a_validation_file(root: Path) -> None:
+    put(root / "validation-00000-of-00001.parquet", cells(images(5)), [0] * 5)
+    assert len(load(str(root)).test) == 3
+
+
+def test_plain_bytes_and_words_for_labels_are_read_without_metadata(tmp_path: Path) -> None:
+    pictures = images(10)
+    put(
+        tmp_path / "words.parquet",
+        [encoded(p) for p in pictures],
+        ["dog", "cat"] * 5,
+        names=None,
+        columns=("img", "class"),
+    )
+    data = load(str(tmp_path / "words.parquet"))
+    assert data.classes == ("cat", "dog")
+    assert (data.train.counts(2) + data.test.counts(2)).tolist() == [5, 5]
+
+
+def test_only_a_few_row_groups_stay_in_memory(root: Path) -> None:
+    path = put(root / "long.parquet", cells(images(40)), [0, 1] * 20, rows=4)
+    table = TableImages([path], "image")
+    assert [table[n].content for n in range(40)] == [encoded(p) for p in images(40)]
+    assert len(table._open) == 4
+
+
+def test_mixed_sizes_ask_for_an_image_size(root: Path) -> None:
+    put(root / "train-00002.parquet", cells(images(2, size=9)), [0, 1])
+    with pytest.raises(RequestError, match=r"6x6 .* and 9x9 .*train-00002.*--image-size"):
+        load(str(root))
+    assert load(str(root), image_size=5).image_size == 5
+
+
+@pytest.mark.parametrize("label", [3, -1, None])
+def test_labels_out_of_range_are_refused_with_their_row(root: Path, label: int | None) -> None:
+    put(root / "train-00002.parquet", cells(images(2)), [0, label])
+    with pytest.raises(RequestError, match=f"label {label} in row 13 of the train part"):
+        load(str(root))
+
+
+def test_multi_label_targets_are_refused_by_name(tmp_path: Path) -> None:
+    put(tmp_path / "train.parquet", cells(images(2)), [[0, 1], [2]], names=None)
+    with pytest.raises(RequestError, match="multi-label targets are not supported"):
+        load(str(tmp_path / "train.parquet"))
+
+
+def test_a_truncated_image_is_named_with_its_row(root: Path) -> None:
+    bad = cells(images(2))
+    bad[1]["bytes"] = bad[1]["bytes"][:60]
+    put(root / "train-00002.parquet", bad, [0, 1])
+    with pytest.raises(RequestError, match=r"1\.png \(row 1 of train-00002\.parquet\)"):
+        load(str(root))
+
+
+def test_paths_without_bytes_are_refused(root: Path) -> None:
+    put(root / "train-00002.parquet", [{"bytes": None, "path": "/etc/passwd"}], [0])
+    with pytest.raises(RequestError, match="needs its bytes inside the table"):
+        load(str(root))
+
+
+def test_a_cut_off_table_is_refused(root: Path) -> None:
+    path = root / "test-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(RequestError, match="not a whole parquet file"):
+        load(str(root))
+
+
+def test_a_table_without_images_or_training_part_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "train.parquet")
+    with pytest.raises(RequestError, match="needs a column of images"):
+        load(str(tmp_path / "train.parquet"))
+    put(tmp_path / "t" / "test-0.parquet", cells(images(2)), [0, 1])
+    with pytest.raises(RequestError, match="needs a file for training"):
+        load(str(tmp_path / "t"))
+
+
+def test_the_jpeg_copy_of_cifar_is_titled_as_a_copy(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar10_jpeg"
+    names = [f"class {number}" for number in range(10)]
+    for part in ("train", "test"):
+        put(folder / f"{part}-0.parquet", cells(images(10, 32)), list(range(10)), names=names)
+    for place in (tmp_path, folder):
+        data = load("cifar10-jpeg", data_dir=place)
+        assert (data.name, data.title) == ("cifar10-jpeg", "CIFAR-10 (JPEG copy)")
+        assert "lossy" in data.notes[0]
+
+
+def test_a_named_set_refuses_images_of_another_size(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        put(tmp_path / f"{part}-0.parquet", cells(images(3, 30)), [0, 1, 2])
+    with pytest.raises(RequestError, match="needs 32x32 pixels, got 30x30"):
+        load("cifar10-jpeg", data_dir=tmp_path)
