@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .._errors import RequestError
+from ..heads.identity import check
 from .files import replace_file
 from .model import Classifier
 from .run import copy_of_weights
@@ -58,11 +59,10 @@ def load_model_state(directory: Path, model: Classifier) -> None:
             head of another construction, or with other frozen vectors, than the one saved.
     """
     stored = _weights(directory)
+    # Before anything is copied, and the head first: it names constructions, not tensors.
+    if "head._extra_state" in stored:
+        check(stored["head._extra_state"], model.head.identity, stored.get("head.vectors"))
     _check_fit(directory, stored, model)
-    # The head first: it refuses what has the right shapes but is another construction.
-    prefix = "head."
-    head = {name[len(prefix) :]: stored[name] for name in stored if name.startswith(prefix)}
-    model.head.load_state_dict(head)
     model.load_state_dict(stored)
 
 

@@ -77,9 +77,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        reason = str(error).partition("\n")[0] or "it ends too early"
         raise RequestError(
-            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}); "
-            "delete it to start the run anew"
+            f"{path} cannot be read as a checkpoint ({reason}); delete it to start the run anew"
         ) from error
     if not isinstance(state, dict) or "identity" not in state:
         raise RequestError(f"{path} is no checkpoint of fixhead; delete it to start the run anew")

@@ -1,0 +1,105 @@
+"""Precision, compilation, determinism and devices."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from training_toys import blobs, tiny
+
+from fixhead._errors import RequestError
+from fixhead.backbones import build
+from fixhead.heads import ClassificationHead
+from fixhead.training import Classifier, Recipe, resolve_device, train
+from fixhead.training.engine import Engine, determinism
+
+
+def test_mixed_precision_keeps_float32_weights_and_learns() -> None:
+    model = tiny(dropout=0.0)
+    seen: list[torch.dtype] = []
+    model.backbone.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    recipe = Recipe(epochs=12, precision="bf16-mixed", batch_size=16)
+    result = train(model, blobs(), blobs(), recipe, seed=0, device="cpu")
+    assert all(w.dtype == torch.float32 for w in model.parameters())
+    assert result.history[-1]["train_accuracy"] > 0.9
+    assert torch.bfloat16 in seen
+
+
+def test_measuring_uses_the_precision_of_training() -> None:
+    images, labels = next(blobs(shuffle=False).epoch(1))
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        engine = Engine(tiny(), Recipe(precision=precision), torch.device("cpu"))  # type: ignore[arg-type]
+        engine.model.eval()
+        loss, right = engine.measure(images, labels)
+        assert (loss.dtype, right.dtype, right.shape) == (torch.float32, torch.bool, (16,))
+        losses.append(loss.item())
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+
+
+def test_learning_gives_the_loss_and_hits_of_before_the_step() -> None:
+    images, labels = next(blobs(shuffle=False).epoch(1))
+    model = tiny(dropout=0.0)
+    logits = tiny(dropout=0.0).train()(images)
+    engine = Engine(model, Recipe(), torch.device("cpu"))
+    model.train()
+    loss, right = engine.learn(images, labels)
+    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
+    assert torch.equal(right, logits.argmax(dim=1) == labels)
+    assert not loss.requires_grad
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch.compile's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_run_agrees_with_a_plain_one() -> None:
+    results = [
+        train(
+            tiny(dropout=0.0),
+            blobs(),
+            blobs(),
+            Recipe(epochs=2, lr=0.05, batch_size=16, compile=compiled),
+            seed=0,
+            device="cpu",
+        )
+        for compiled in (False, True)
+    ]
+    for name, plain in results[0].last_state.items():
+        if plain.is_floating_point():
+            torch.testing.assert_close(results[1].last_state[name], plain, rtol=1e-3, atol=1e-4)
+
+
+def test_determinism_is_switched_on_inside_and_put_back_after() -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    with determinism(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
+    assert not torch.are_deterministic_algorithms_enabled()
+    with determinism(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_deterministic_recipe_trains() -> None:
+    backbone = build("small-cnn", channels=1, image_size=8, seed=0)
+    model = Classifier(backbone, ClassificationHead(64, 3))
+    batches = blobs()
+    batches.images = torch.nn.functional.pad(batches.images, (2, 2, 2, 2))
+    recipe = Recipe(epochs=1, deterministic=True, batch_size=16)
+    assert len(train(model, batches, None, recipe, seed=0, device="cpu").history) == 1
+
+
+def test_devices_are_resolved_or_refused() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device(torch.device("cpu")) == torch.device("cpu")
+    assert resolve_device("auto").type in ("cpu", "cuda", "mps")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(RequestError, match=f"device must be .* got '{name}'; try auto or cpu"):
+            resolve_device(name)
+
+
+def test_a_head_of_another_size_is_refused() -> None:
+    backbone = build("small-cnn", channels=1, image_size=8, seed=0)
+    with pytest.raises(RequestError, match="size 32, the backbone 'small-cnn' gives 64"):
+        Classifier(backbone, ClassificationHead(32, 10))
