@@ -1,0 +1,225 @@
+"""The page's sections, in order. A further analysis adds a function here and a drawing routine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import figures
+from .figure import Figure, render
+from .html import Html, element, escape, join, paragraph
+from .marks import arm_name
+from .naming import Head, heads_by_name
+from .numbers import fixed, listing
+from .records import Record, Records
+from .sentences import Sentence, headline, metric_name, most_accurate
+from .tables import arms_table, dig, geometry_table, pairs_table
+
+
+@dataclass(frozen=True)
+class Section:
+    """``name`` is its anchor; the figures' data go to the page's script."""
+
+    name: str
+    title: str
+    body: Html
+    figures: Sequence[Figure] = ()
+
+
+def result(records: Records) -> Html:
+    """The sentence at the top, what else there is to say in one line, and the notes."""
+    said = headline(records)
+    also = [element("li", _sentence(one)) for one in said.also]
+    return element(
+        "section",
+        element("h2", "Result", class_="unseen"),
+        paragraph(_sentence(said.main), class_=f"headline {said.main.kind}"),
+        element("ul", *also, class_="also") if also else None,
+        _notes(records),
+        id="result",
+    )
+
+
+def _notes(records: Records) -> Html | None:
+    notes = records.results.get("notes")
+    if not notes:
+        return None
+    lines = element("ul", *(element("li", note) for note in notes))
+    return element("aside", element("h2", "Notes"), lines, class_="notes", aria_label="Notes")
+
+
+def _sentence(said: Sentence) -> Html:
+    """The figures in a softer voice, with their numbers kept whole at a line's end."""
+    if not said.figures:
+        return escape(said.text)
+    figures = said.figures.replace("p = ", "p\u00a0=\u00a0")
+    return join([said.lead, " ", element("span", f"({figures}).", class_="figures")])
+
+
+def accuracy(records: Records) -> Section:
+    return Section("accuracy", metric_name(records).capitalize(), arms_table(records))
+
+
+def differences(records: Records) -> Section | None:
+    table = pairs_table(records)
+    if table is None:
+        return None
+    chooser = _pair_chooser(records) if len(records.results["pairs"]) > 3 else None
+    return Section("differences", "Paired differences", join([chooser, table]))
+
+
+def learning(records: Records) -> Section | None:
+    if not records.runs:
+        return None
+    figure = figures.curves(records)
+    missing = figures.without_history(records)
+    note = None
+    if missing:
+        note = paragraph(f"No history was found for {listing(missing)}.", class_="missing")
+    drawn = render(figure, _heads(records)) if figure else None
+    body = join([drawn, note])
+    return Section("learning", "Learning", body, [figure] if figure else [])
+
+
+def vectors(records: Records) -> Section | None:
+    """Tabs, one per arm: the cosine matrix beside confusion against cosine."""
+    if not records.done:
+        return None
+    panels = [_vector_panel(records, place, head) for place, head in enumerate(records.heads)]
+    tabs = _tabs("Class vectors of", _heads(records), [html for html, _ in panels])
+    drawn = [figure for _, found in panels for figure in found]
+    return Section("vectors", "Class vectors", join([geometry_table(records), tabs]), drawn)
+
+
+def features(records: Records) -> Section | None:
+    found = [figures.cosine_histograms(records, name) for name in ("own_cosine", "other_cosine")]
+    shown = [figure for figure in found if figure is not None]
+    if not shown:
+        return None
+    body = element("div", *(render(figure) for figure in shown), class_="pair")
+    return Section("features", "Features", body, shown)
+
+
+def classes(records: Records) -> Section | None:
+    figure = figures.class_accuracies(records)
+    if figure is None:
+        return None
+    return Section("classes", "Classes", render(figure, _heads(records)), [figure])
+
+
+def failures(records: Records) -> Section | None:
+    if not records.failed:
+        return None
+    intro = paragraph("These runs count in no mean and in no difference.")
+    return Section("failures", "Failed runs", join([intro, *map(_failure, records.failed)]))
+
+
+def _failure(run: Record) -> Html:
+    error = (run.get("error") or "no error was recorded").rstrip()
+    last = error.splitlines()[-1]
+    return element(
+        "details",
+        element("summary", element("code", run["run_id"]), " ", element("span", last)),
+        element("pre", error, tabindex=0),
+        class_="failure",
+    )
+
+
+def _heads(records: Records) -> list[Head]:
+    return list(heads_by_name(records).values())
+
+
+_MANY_PAIRS = 15
+
+
+def _pair_chooser(records: Records) -> Html:
+    """All pairs, or those with one arm; a long list starts with the best arm's."""
+    best = most_accurate(records) if len(records.results["pairs"]) > _MANY_PAIRS else None
+    options = [element("option", "all heads", value="")]
+    options += [
+        element("option", head, value=place, selected=head == best)
+        for place, head in enumerate(records.heads)
+    ]
+    select = element("select", *options, data_filter="table-pairs", autocomplete="off")
+    label = element("label", element("span", "Show pairs with"), select)
+    shown = element("span", role="status", class_="small", data_shown="table-pairs")
+    return element("div", label, shown, class_="controls")
+
+
+def _vector_panel(records: Records, place: int, head: str) -> tuple[Html, list[Figure]]:
+    run = figures.shown_run(records, head)
+    if run is None:
+        return paragraph("No finished run of this head recorded its vectors.", class_="missing"), []
+    found = (figures.cosine_matrix(place, run), figures.confusion_by_cosine(place, run))
+    shown = [figure for figure in found if figure is not None]
+    if not shown:
+        reason = dig(run, "geometry", "left_out") or "the record holds no matrices"
+        return join([_facts(run), paragraph(f"Not drawn: {reason}.", class_="missing")]), []
+    drawn = element("div", *(render(figure) for figure in shown), class_="pair")
+    return join([_facts(run), drawn, _other_seeds(records, head)]), shown
+
+
+_FACTS = (
+    ("Smallest cosine", "cosine_min"),
+    ("Mean", "cosine_mean"),
+    ("Largest", "cosine_max"),
+    ("Welch bound on |cosine|", "welch_bound"),
+    ("Bound on the largest", "signed_bound"),
+    ("Reachable by non-negative features", "reachable_nonnegative_min"),
+)
+
+
+def _facts(run: Record) -> Html | None:
+    certificate = dig(run, "geometry", "certificate") or {}
+    pairs = [
+        (words, certificate[name]) for words, name in _FACTS if certificate.get(name) is not None
+    ]
+    if not pairs:
+        return None
+    items = [
+        element("div", element("dt", words), element("dd", fixed(value, 3)))
+        for words, value in pairs
+    ]
+    return element("dl", *items, class_="facts")
+
+
+def _other_seeds(records: Records, head: str) -> Html | None:
+    rest = records.of(head)[1:]
+    if not rest:
+        return None
+    found = [(run["seed"], dig(run, "geometry", "spearman", "rho")) for run in rest]
+    said = [f"{fixed(rho)} (seed {seed})" for seed, rho in found if rho is not None]
+    return (
+        paragraph(f"Spearman’s ρ of the other seeds: {listing(said)}.", class_="small")
+        if said
+        else None
+    )
+
+
+def _tabs(label: str, heads: Sequence[Head], panels: Sequence[Html]) -> Html:
+    buttons = [
+        element(
+            "button",
+            arm_name(place, head),
+            type="button",
+            role="tab",
+            id=f"tab-{place}",
+            aria_controls=f"panel-{place}",
+            aria_selected="true" if place == 0 else "false",
+            tabindex=0 if place == 0 else -1,
+        )
+        for place, head in enumerate(heads)
+    ]
+    bodies = [
+        element(
+            "div",
+            panel,
+            role="tabpanel",
+            id=f"panel-{place}",
+            aria_labelledby=f"tab-{place}",
+            tabindex=0,
+        )
+        for place, panel in enumerate(panels)
+    ]
+    row = element("div", *buttons, role="tablist", aria_label=label)
+    return element("div", row, *bodies, class_="tabs")
