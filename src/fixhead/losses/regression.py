@@ -1,0 +1,257 @@
+"""Losses that pull a feature to its own class vector and push it from no other.
+
+Per labelled row they cost d products, where a softmax costs K·d.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .._errors import RequestError
+from ..logits import unit
+from ._reduce import Reduction, reduce, require_reduction, wide
+from ._request import (
+    readable,
+    require_matrix,
+    require_number,
+    require_per_class,
+    require_positive,
+    require_targets,
+)
+from .checks import IGNORE_INDEX
+
+__all__ = ["class_lengths", "dot_regression", "squared_cosine"]
+
+Form = Literal["code", "paper"]
+Lengths = Literal["batch", "none"]
+
+LENGTH_FLOOR = 1e-8
+"""Lengths count as at least this (the released code's clamp): a zero feature still gets a pull."""
+
+
+def dot_regression(
+    features: Tensor,
+    vectors: Tensor,
+    labels: Tensor,
+    *,
+    form: Form = "code",
+    lengths: Lengths | Tensor = "batch",
+    E_W: float = 1.0,
+    E_H: float | None = None,
+    regularisation: float = 0.0,
+    unit_vectors: bool = False,
+    ignore_index: int = IGNORE_INDEX,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Dot regression: features h (N, d), vectors w (K, d), labels (N,) or (N, K) → loss.
+
+    code:  ``ℓ_i = (h·m_y − |m_y| r)² / (2 r) + λ |h|``,  r = |h| detached, at least 1e-8
+    paper: ``ℓ_i = (h·m_y − |m_y| √E_H)² / (2 |m_y| √E_H) + λ |h|``,  E_H = 1 unless given
+
+    m_k = √E_W · ℓ_k · w_k is the target of class k, and ℓ_k its length:
+
+    - ``lengths="batch"``, as published: ``class_lengths`` of this batch's labels (this process's,
+      when several train together); under mixup, of the sums of its targets, which are the
+      un-mixed counts where a batch is mixed with a permutation of itself;
+    - ``lengths=class_lengths(counts)``, or any (K,): from the whole training set;
+    - ``lengths="none"``: 1.
+
+    |m_y| is a constant for the gradient. For |h| = |m_y| = E_H = 1 both forms are ½ (1 − cos θ)².
+    They differ elsewhere: code's r follows the feature, so a feature of any length along m_y has
+    loss 0, where paper's asks for a projection of √E_H on m_y; and code's carries one |m_y| more,
+    which weighs rare classes. Probabilities (N, K) mix the losses of the classes,
+    Σ_k t_ik ℓ_i(k), as the code does. The published networks put BatchNorm and x/|x| before this
+    loss (for ImageNet BatchNorm alone, and λ = 0.01), and test on logits h·w_k, without lengths.
+
+        loss = dot_regression(features, simplex, labels)                          # as published
+        loss = dot_regression(features, simplex, labels, form="paper", lengths="none")
+
+    ``unit_vectors=True`` promises that |w_k| = 1, and skips that norm.
+
+    Source: Yang et al. 2022, section 4 (the dot-regression loss), and its released code
+    (``dot_loss`` and ``produce_Ew``).
+
+    Raises:
+        RequestError: as ``cross_entropy``; a form or lengths that do not exist; E_W or E_H not
+            above 0, or E_H with ``form="code"``; a negative regularisation.
+    """
+    require_reduction(reduction)
+    _require_constants(form, E_W, E_H, regularisation)
+    soft = _require_pair(features, vectors, labels, ignore_index)
+    _require_lengths(lengths, vectors)
+    h = wide(features)
+    targets, classes, counted = _split(labels, soft, h.dtype, ignore_index)
+
+    rows = _rows(vectors, classes, h.dtype)
+    stretch = math.sqrt(E_W) * _stretch(lengths, classes, counted, vectors.shape[0], h.dtype)
+    dots = stretch * _dots(h, rows, soft)
+    sizes = stretch if unit_vectors else stretch * _lengths_of(rows)
+    if form == "code":
+        r = _lengths_of(h).unsqueeze(1) if soft else _lengths_of(h)
+        losses = (dots - sizes * r).square() / (2 * r)
+    else:
+        goal = sizes * math.sqrt(1.0 if E_H is None else E_H)
+        losses = (dots - goal).square() / (2 * goal)
+    if soft:
+        losses = (targets * losses).sum(dim=1)
+    if regularisation:
+        losses = losses + regularisation * torch.linalg.vector_norm(h, dim=1)
+    return reduce(losses, reduction, counted=counted)
+
+
+def class_lengths(counts: Tensor) -> Tensor:
+    """``ℓ_k = √( (Σ_j n_j / K') / n_k )``, K' the number of classes with n > 0: (K,) → (K,).
+
+    Rare classes get longer targets; a class that is absent gets 1. The counts n are those of the
+    training set, or of one batch, as ``dot_regression`` takes them under ``lengths="batch"``.
+
+        lengths = class_lengths(torch.tensor([900, 90, 10]))            # 0.61, 1.92, 5.77
+
+    Source: the released code of Yang et al. 2022 (``produce_global_Ew``, ``produce_Ew``).
+
+    Raises:
+        RequestError: counts that are no tensor of real numbers (K,), or (on the CPU) below 0.
+    """
+    if not isinstance(counts, Tensor) or counts.ndim != 1:
+        raise RequestError(f"counts must be a tensor of numbers (K,), got {counts!r}")
+    require_per_class("counts", counts, counts.shape[0], counts.device, whole=True)
+    if readable(counts) and bool((counts < 0).any()):
+        label = int((counts < 0).nonzero()[0])
+        raise RequestError(f"counts must be >= 0, got {float(counts[label]):g} for class {label}")
+    counts = wide(counts) if counts.is_floating_point() else counts.to(torch.float32)
+    present = counts > 0
+    share = counts.sum() / present.sum()
+    return torch.where(present, share / torch.where(present, counts, 1.0), 1.0).sqrt()
+
+
+def squared_cosine(
+    features: Tensor,
+    vectors: Tensor,
+    labels: Tensor,
+    *,
+    unit_vectors: bool = False,
+    ignore_index: int = IGNORE_INDEX,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """``ℓ_i = (1 − cos θ_y)²``: features (N, d), vectors (K, d), labels (N,) or (N, K) → loss.
+
+    Probabilities (N, K) mix the losses of the classes: Σ_k t_ik (1 − cos θ_k)². A feature without
+    a direction (norm below 1e-12) has cosine 0 and a zero gradient. ``unit_vectors=True`` promises
+    that |w_k| = 1, and skips that normalisation.
+
+        loss = squared_cosine(features, vectors, labels)
+
+    Source: Mettes et al. 2019 (hyperspherical prototypes), eq. 1, where it is a sum over rows.
+
+    Raises:
+        RequestError: as ``cross_entropy``.
+    """
+    require_reduction(reduction)
+    soft = _require_pair(features, vectors, labels, ignore_index)
+    directions = unit(features)
+    targets, classes, counted = _split(labels, soft, directions.dtype, ignore_index)
+    rows = _rows(vectors, classes, directions.dtype)
+    losses = (1 - _dots(directions, rows if unit_vectors else unit(rows), soft)).square()
+    if soft:
+        losses = (targets * losses).sum(dim=1)
+    return reduce(losses, reduction, counted=counted)
+
+
+def _split(
+    labels: Tensor, soft: bool, dtype: torch.dtype, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Targets, classes (N,) safe to index with (or the targets again), and the counted rows."""
+    if soft:
+        targets = labels.to(dtype)
+        return targets, targets, None
+    targets = labels.to(torch.int64)
+    counted = targets != ignore_index
+    return targets, torch.where(counted, targets, 0), counted
+
+
+def _rows(vectors: Tensor, classes: Tensor, dtype: torch.dtype) -> Tensor:
+    """The vectors that are looked at: own ones (N, d) for labels, all (K, d) for targets."""
+    rows = vectors if classes.is_floating_point() else F.embedding(classes, vectors)
+    return rows.to(dtype)
+
+
+def _lengths_of(rows: Tensor) -> Tensor:
+    """|x| of each row, a constant for the gradient, and never 0."""
+    lengths: Tensor = torch.linalg.vector_norm(rows.detach(), dim=1)
+    return lengths.clamp(min=LENGTH_FLOOR)
+
+
+def _dots(features: Tensor, rows: Tensor, soft: bool) -> Tensor:
+    if not soft:
+        return (features * rows).sum(dim=1)
+    if not torch.amp.is_autocast_available(features.device.type):
+        return features @ rows.T
+    with torch.autocast(features.device.type, enabled=False):  # 1 − cos needs its digits
+        return features @ rows.T
+
+
+def _stretch(
+    lengths: Lengths | Tensor,
+    classes: Tensor,
+    counted: Tensor | None,
+    count: int,
+    dtype: torch.dtype,
+) -> float | Tensor:
+    """The lengths of the rows that ``_rows`` gives: (N,) for labels, (K,) for targets."""
+    if isinstance(lengths, Tensor):
+        per_class = lengths.to(dtype)
+    elif lengths == "none":
+        return 1.0
+    elif counted is None:
+        per_class = class_lengths(classes.detach().sum(dim=0))
+    else:
+        zeros = torch.zeros(count, dtype=dtype, device=classes.device)
+        per_class = class_lengths(zeros.scatter_add(0, classes, counted.to(dtype)))
+    return per_class if counted is None else per_class[classes]
+
+
+def _require_pair(features: Tensor, vectors: Tensor, labels: Tensor, ignore_index: int) -> bool:
+    require_matrix("features", features, "(N, d)")
+    require_matrix("vectors", vectors, "(K, d)")
+    rows, size = features.shape
+    classes, width = vectors.shape
+    if width != size:
+        raise RequestError(
+            f"vectors must be (K, d) = (K, {size}) like features ({rows}, {size}), "
+            f"got {tuple(vectors.shape)}"
+        )
+    if vectors.device != features.device:
+        raise RequestError(
+            f"vectors must be on {features.device} like features, got {vectors.device}"
+        )
+    return require_targets(labels, rows, classes, features.device, ignore_index)
+
+
+def _require_constants(form: str, E_W: float, E_H: float | None, regularisation: float) -> None:
+    if form not in get_args(Form):
+        raise RequestError(f"form must be 'code' or 'paper', got {form!r}")
+    require_positive("E_W", E_W)
+    if E_H is not None:
+        require_positive("E_H", E_H)
+        if form == "code":
+            raise RequestError(
+                f"E_H={E_H} needs form='paper': the code's form takes each feature's own length"
+            )
+    require_number("regularisation", regularisation, 0)
+
+
+def _require_lengths(lengths: Lengths | Tensor, vectors: Tensor) -> None:
+    if isinstance(lengths, Tensor):
+        require_per_class("lengths", lengths, vectors.shape[0], vectors.device)
+        if readable(lengths) and not bool(((lengths > 0) & torch.isfinite(lengths)).all()):
+            raise RequestError("lengths must be finite and above 0 for every class")
+    elif lengths not in get_args(Lengths):
+        raise RequestError(
+            f"lengths must be 'batch', 'none' or a tensor (K,), got {lengths!r}; for those of "
+            "the training set: class_lengths(counts)"
+        )
