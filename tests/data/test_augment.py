@@ -75,9 +75,20 @@ def test_words_and_augmentations_name_each_other() -> None:
     assert str(chain) == "crop:4,flip"
     assert str(augmentation("flip:0.25")) == "flip:0.25"
     assert augmentation("none") is None
+    full = "rrc:0.25,flip,jitter:0.4:0.4:0.4,randaugment:2:9,trivial,cutout:8,cutmix:0.5"
+    assert str(augmentation(full)) == full
+    assert str(augmentation("rrc,randaugment,cutout,mixup")) == (
+        "rrc,randaugment:2:9,cutout:16,mixup:1"
+    )
 
 
-@pytest.mark.parametrize("words", ["spin", "crop:x", "crop:0", "flip:2", "flip,,crop"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("spin", "crop:x", "crop:0", "flip:2", "flip,,crop", "trivial:3", "crop:1:2"),
+        *("cutout,crop", "mixup,cutmix", "mixup,flip", "mixup:0", "mixup:nan", "jitter:-1"),
+    ],
+)
 def test_unknown_or_impossible_steps_are_refused(words: str) -> None:
     with pytest.raises(RequestError, match="augmentation"):
         augmentation(words)

@@ -4,6 +4,7 @@ from .augment import Augmentation, augmentation
 from .batches import Batches
 from .catalogue import DATASETS, load
 from .dataset import Dataset, Split
+from .longtail import LongTail, groups, is_imbalanced, parse_long_tail, thin
 from .splits import holdout_split, validation_split
 
 __all__ = [
@@ -11,9 +12,14 @@ __all__ = [
     "Augmentation",
     "Batches",
     "Dataset",
+    "LongTail",
     "Split",
     "augmentation",
+    "groups",
     "holdout_split",
+    "is_imbalanced",
     "load",
+    "parse_long_tail",
+    "thin",
     "validation_split",
 ]

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .._errors import RequestError
 from .._seeds import stream
-from .augment import Augmentation
+from .augment import Augmentation, Chain, Mixed, Mixing
 from .dataset import Pixels, Split
+from .samplers import SAMPLINGS, draw_order
 
 RESIDENT_BYTES = {"cpu": 1 << 28}
 RESIDENT_BYTES_ELSEWHERE = 1 << 32
@@ -28,12 +29,13 @@ class Batches:
     (n, d) are normalised alike without the 255. ``labels`` (n,) are int64. Both lie on ``device``.
 
     Order and augmentation of epoch e are drawn from the streams ("order", e) and ("augmentation",
-    e) of ``seed``: the same for every arm, and on every device. Every image comes exactly once; a
-    last batch of a single image joins the batch before it, because BatchNorm needs two.
+    e) of ``seed``: the same for every arm, and on every device. Every image comes exactly once,
+    unless ``sampling`` draws with replacement (see ``samplers``); a last batch of a single image
+    joins the batch before it, because BatchNorm needs two.
 
     Raises:
-        RequestError: a batch size below 1, a mean or std of the wrong length, a std of zero, or an
-            augmentation for feature arrays.
+        RequestError: a batch size below 1, a mean or std of the wrong length, a std of zero, an
+            augmentation for feature arrays, an unknown sampling, or one without shuffling.
     """
 
     def __init__(
@@ -47,14 +49,17 @@ class Batches:
         augmentation: Augmentation | None = None,
         seed: int,
         shuffle: bool,
+        sampling: str = "each",
     ) -> None:
         _check(split.images, batch_size, mean, std, augmentation)
+        _check_sampling(sampling, shuffle)
         self.split = split
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.augmentation = augmentation
         self.seed = seed
         self.shuffle = shuffle
+        self.sampling = sampling
         self._shift, self._scale = _affine(split.images, mean, std, self.device)
         self._labels = torch.tensor(split.labels, device=self.device)
         self._resident = _resident(split.images, self.device)
@@ -70,20 +75,49 @@ class Batches:
             sizes[-2:] = [self.batch_size + 1]
         return sizes
 
+    @property
+    def mixing(self) -> Mixing | None:
+        """The way of mixing images that the augmentation ends in, if any: use ``mixed`` then."""
+        return self.augmentation.mixing if isinstance(self.augmentation, Chain) else None
+
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of epoch ``number``, drawn from that epoch's own streams."""
+        """The batches of epoch ``number``, drawn from that epoch's own streams.
+
+        Raises:
+            RequestError: the augmentation mixes images, so a batch has two labels per image.
+        """
+        if self.mixing is not None:
+            raise RequestError(
+                f"augmentation {self.mixing} mixes labels, and this loop takes one label per "
+                "image; leave it out"
+            )
+        for images, labels, _ in self._batches(number):
+            yield images, labels
+
+    def mixed(self, number: int) -> Iterator[Mixed]:
+        """The batches of epoch ``number``, mixed where the augmentation says so."""
+        for images, labels, draws in self._batches(number):
+            if self.mixing is None:
+                yield Mixed(images, labels, labels, 1.0)
+            else:
+                yield self.mixing(images, labels, draws)
+
+    def _batches(self, number: int) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
         draws = stream(self.seed, "augmentation", number)
         for indices in torch.split(self._order(number), self.sizes()):
             images = self._read(indices)
             if self.augmentation is not None:
                 images = self.augmentation(images, draws)
-            normalised = images.float().mul_(self._scale).add_(self._shift)
-            yield normalised, self._labels[indices.to(self.device)]
+            images = images.float().mul_(self._scale).add_(self._shift)
+            if isinstance(self.augmentation, Chain):
+                images = self.augmentation.normalised(images, draws)
+            yield images, self._labels[indices.to(self.device)], draws
 
     def _order(self, number: int) -> Tensor:
         if not self.shuffle:
             return torch.arange(len(self.split))
-        return torch.randperm(len(self.split), generator=stream(self.seed, "order", number))
+        draws = stream(self.seed, "order", number)
+        return draw_order(self.split.labels, self.sampling, draws)
 
     def _read(self, indices: Tensor) -> Tensor:
         if self._resident is not None:
@@ -129,3 +163,10 @@ def _check(
         raise RequestError(f"std needs numbers above 0, got {min(std)}")
     if augmentation is not None and len(images.shape) != 4:
         raise RequestError("augmentation needs images (N, C, H, W), got feature arrays (N, d)")
+
+
+def _check_sampling(sampling: str, shuffle: bool) -> None:
+    if sampling not in SAMPLINGS:
+        raise RequestError(f"sampling needs one of {', '.join(SAMPLINGS)}, got {sampling!r}")
+    if sampling != "each" and not shuffle:
+        raise RequestError(f"sampling {sampling!r} needs shuffle=True, got shuffle=False")
