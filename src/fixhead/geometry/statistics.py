@@ -1,0 +1,191 @@
+"""Counts, means and within-class scatter of features: one pass, mergeable, numerically stable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from ._inputs import check_features, check_labels, check_sizes, full_precision, wide, widest
+
+_ROWS = 4_096
+"""Rows that are worked on at once: what a pass needs beside the statistics stays bounded."""
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """What the features of K classes sum up to, in one tensor that can be sent and merged.
+
+    Views of ``packed`` (float64; float32 where a device has no float64):
+
+        counts    n_c                                      (K,), whole numbers
+        means     μ_c = (1/n_c) Σ x                        (K, d), 0 where n_c = 0
+        scatters  s_c = Σ ‖x − μ_c‖²                       (K,)
+        scatter   S = Σ_c Σ (x − μ_c)(x − μ_c)ᵀ            (d, d), None unless ``pooled``
+
+    In float32 a second half carries along what rounding took from each of them (Kahan 1965).
+    Of 1,000 classes and 512 features it holds 6.2 MB.
+    """
+
+    packed: Tensor
+    classes: int
+    features: int
+    pooled: bool
+
+    @classmethod
+    def empty(
+        cls,
+        classes: int,
+        features: int,
+        *,
+        pooled: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> ClassStatistics:
+        """No features yet. ``pooled=False`` leaves out S, which costs N·d² products.
+
+        Raises:
+            RequestError: a size below 1, or a dtype other than float64 and float32.
+        """
+        check_sizes("ClassStatistics.empty", classes=classes, features=features)
+        place = torch.get_default_device() if device is None else torch.device(device)
+        dtype = widest(place) if dtype is None else dtype
+        if dtype not in (torch.float64, torch.float32):
+            raise RequestError(
+                f"ClassStatistics.empty() needs dtype float64 or float32, got {dtype}; "
+                "features of any floating type are summed in it"
+            )
+        length = classes * (2 + features) + (features**2 if pooled else 0)
+        halves = 2 if dtype == torch.float32 else 1
+        packed = torch.zeros(halves * length, dtype=dtype, device=place)
+        return cls(packed, classes, features, pooled)
+
+    @property
+    def values(self) -> Tensor:
+        """Counts, means, scatters and S, one after the other."""
+        return self.packed[: self._length]
+
+    @property
+    def rests(self) -> Tensor | None:
+        """What rounding took from ``values``, in their order; None in float64."""
+        return self.packed[self._length :] if self.packed.dtype == torch.float32 else None
+
+    @property
+    def counts(self) -> Tensor:
+        return self.packed[: self.classes]
+
+    @property
+    def means(self) -> Tensor:
+        stop = self.classes * (1 + self.features)
+        return self.packed[self.classes : stop].view(self.classes, self.features)
+
+    @property
+    def scatters(self) -> Tensor:
+        start = self.classes * (1 + self.features)
+        return self.packed[start : start + self.classes]
+
+    @property
+    def scattered(self) -> Tensor:
+        """The scatters and S, one after the other."""
+        return self.values[self.classes * (1 + self.features) :]
+
+    @property
+    def scatter(self) -> Tensor | None:
+        if not self.pooled:
+            return None
+        return self.values[-(self.features**2) :].view(self.features, self.features)
+
+    def wide(self) -> ClassStatistics:
+        """The same in float64, on the CPU where the device has no float64."""
+        return self if self.rests is None else self.like(wide(self.values) + wide(self.rests))
+
+    def like(self, packed: Tensor) -> ClassStatistics:
+        """Another packed tensor read in the same way."""
+        return ClassStatistics(packed, self.classes, self.features, self.pooled)
+
+    @property
+    def _length(self) -> int:
+        return self.classes * (2 + self.features) + (self.features**2 if self.pooled else 0)
+
+
+def class_statistics(
+    features: Tensor, labels: Tensor, classes: int, *, pooled: bool = True
+) -> ClassStatistics:
+    """Statistics of features (N, d) with labels (N,) in ``classes`` classes."""
+    check_features("class_statistics", features)
+    stats = ClassStatistics.empty(classes, features.shape[1], pooled=pooled, device=features.device)
+    return absorb_(stats, features, labels)
+
+
+@torch.no_grad()
+def absorb_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> ClassStatistics:
+    """Add features (N, d) with labels (N,) in place, without waiting for the device.
+
+    With n, μ before the batch, n', μ' of a class inside it and δ = μ' − μ, for each class
+    (Chan, Golub & LeVeque 1979, eq. 1.5b, in d dimensions)
+
+        μ ← μ + δ n'/(n + n'),    S ← S + S' + δ δᵀ n n'/(n + n').
+
+    The sum over classes of the last term runs over images instead, with the weight n/(n + n'):
+    every shape is then known beforehand, and S takes one product of (2N, d) by itself.
+
+    Raises:
+        RequestError: shapes or types do not fit, or (on the CPU) a label is out of range.
+    """
+    check_features("absorb_", features, stats.features)
+    check_labels("absorb_", labels, features.shape[0], stats.classes)
+    with full_precision(features.device):
+        parts = zip(torch.split(features, _ROWS), torch.split(labels, _ROWS), strict=True)
+        for rows, own in parts:
+            _absorb(stats, rows.to(stats.packed.dtype), own.long())
+    return stats
+
+
+def _absorb(stats: ClassStatistics, x: Tensor, labels: Tensor) -> None:
+    ones = x.new_ones(x.shape[0])
+    # One place in 0 … N − 1 for each class of the batch: where it first stands among them sorted.
+    place = torch.searchsorted(labels.sort().values, labels)
+    fresh = torch.zeros_like(ones).index_add_(0, place, ones)[place]
+    centres = torch.zeros_like(x).index_add_(0, place, x)[place] / fresh.unsqueeze(1)
+    before = stats.counts[labels]
+    total = before + fresh
+    shift = centres - stats.means[labels]
+    if stats.rests is not None:
+        shift -= stats.like(stats.rests).means[labels]
+    parts = torch.cat([x - centres, shift * (before / total).sqrt().unsqueeze(1)])
+    with sums_of(stats) as sums:
+        sums.counts.index_add_(0, labels, ones)
+        sums.means.index_add_(0, labels, shift / total.unsqueeze(1))
+        add_scatter(sums, parts, torch.cat([labels, labels]))
+
+
+def add_scatter(sums: ClassStatistics, parts: Tensor, labels: Tensor) -> None:
+    """s_c += Σ ‖p‖² and S += Σ p pᵀ over rows p (N, d) of ``parts`` with labels (N,)."""
+    sums.scatters.index_add_(0, labels, parts.square().sum(dim=1))
+    if sums.scatter is not None:
+        sums.scatter.addmm_(parts.T, parts)
+
+
+@contextmanager
+def sums_of(stats: ClassStatistics) -> Iterator[ClassStatistics]:
+    """Where to add in place: ``stats`` itself in float64; in float32 zeros, then added exactly."""
+    if stats.rests is None:
+        yield stats
+        return
+    term = stats.like(torch.zeros_like(stats.values))
+    yield term
+    _add_exactly_(stats.values, stats.rests, term.values)
+
+
+def _add_exactly_(total: Tensor, rest: Tensor, term: Tensor) -> None:
+    """total + rest += term, where rest keeps what total has no digits for (Kahan 1965)."""
+    term = term + rest
+    rounded = total + term
+    # Knuth's form: right whichever of the two is the larger.
+    back = rounded - total
+    rest.copy_((total - (rounded - back)) + (term - back))
+    total.copy_(rounded)
