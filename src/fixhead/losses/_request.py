@@ -141,15 +141,15 @@ def require_counts(counts: Tensor, classes: int, device: torch.device) -> None:
 def require_number(name: str, value: float, low: float, high: float = math.inf) -> None:
     """A finite number, ``low ≤ value ≤ high``."""
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (real and math.isfinite(value) and low <= value <= high):
-        bounds = f">= {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+    if not (real and low <= value <= high and value < math.inf):
+        bounds = f">= {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
         raise RequestError(f"{name} must be a finite number {bounds}, got {value!r}")
 
 
 def require_positive(name: str, value: float) -> None:
     """A finite number above 0."""
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (real and math.isfinite(value) and value > 0):
+    if not (real and 0 < value < math.inf):
         raise RequestError(f"{name} must be a finite number above 0, got {_describe(value)}")
 
 
@@ -160,7 +160,7 @@ def require_scale(scale: float | Tensor) -> None:
     if scale.numel() != 1 or not scale.is_floating_point():
         raise RequestError(f"scale must be one number above 0, got {_describe(scale)}")
     if readable(scale):
-        require_positive("scale", float(scale))
+        require_positive("scale", scale.detach().item())
     return None
 
 

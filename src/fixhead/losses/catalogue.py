@@ -8,10 +8,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from .angular import arcface, cosface, normface
 from .entropy import cross_entropy
 from .focusing import focal
 from .longtail import ldam
-from .margins import arcface, cosface, normface
 from .priors import balanced_softmax, logit_adjustment
 from .regression import dot_regression, squared_cosine
 

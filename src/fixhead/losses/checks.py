@@ -41,6 +41,7 @@ def check_probabilities(targets: Tensor) -> None:
     Raises:
         RequestError: naming the first row (and class) that is not.
     """
+    targets = targets.detach()
     wrong = ~(targets >= 0)  # NaN counts as wrong
     if bool(wrong.any()):
         row, column = wrong.nonzero()[0].tolist()

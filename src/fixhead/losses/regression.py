@@ -10,28 +10,18 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .._errors import RequestError
 from ..logits import unit
+from ._pairs import dots, held_lengths, looked_at, members_of, require_pair
 from ._reduce import Reduction, reduce, require_reduction, wide
-from ._request import (
-    readable,
-    require_matrix,
-    require_number,
-    require_per_class,
-    require_positive,
-    require_targets,
-)
+from ._request import readable, require_number, require_per_class, require_positive
 from .checks import IGNORE_INDEX
 
 __all__ = ["class_lengths", "dot_regression", "squared_cosine"]
 
 Form = Literal["code", "paper"]
 Lengths = Literal["batch", "none"]
-
-LENGTH_FLOOR = 1e-8
-"""Lengths count as at least this (the released code's clamp): a zero feature still gets a pull."""
 
 
 def dot_regression(
@@ -82,23 +72,23 @@ def dot_regression(
     """
     require_reduction(reduction)
     _require_constants(form, E_W, E_H, regularisation)
-    soft = _require_pair(features, vectors, labels, ignore_index)
+    soft = require_pair(features, vectors, labels, ignore_index)
     _require_lengths(lengths, vectors)
     h = wide(features)
-    targets, classes, counted = _split(labels, soft, h.dtype, ignore_index)
+    members, counted = members_of(labels, soft, h.dtype, ignore_index)
 
-    rows = _rows(vectors, classes, h.dtype)
-    stretch = math.sqrt(E_W) * _stretch(lengths, classes, counted, vectors.shape[0], h.dtype)
-    dots = stretch * _dots(h, rows, soft)
-    sizes = stretch if unit_vectors else stretch * _lengths_of(rows)
+    rows = looked_at(vectors, members, h.dtype)
+    stretch = math.sqrt(E_W) * _stretch(lengths, members, counted, vectors.shape[0], h.dtype)
+    products = stretch * dots(h, rows, soft)
+    sizes = stretch if unit_vectors else stretch * held_lengths(rows)
     if form == "code":
-        r = _lengths_of(h).unsqueeze(1) if soft else _lengths_of(h)
-        losses = (dots - sizes * r).square() / (2 * r)
+        r = held_lengths(h).unsqueeze(1) if soft else held_lengths(h)
+        losses = (products - sizes * r).square() / (2 * r)
     else:
         goal = sizes * math.sqrt(1.0 if E_H is None else E_H)
-        losses = (dots - goal).square() / (2 * goal)
+        losses = (products - goal).square() / (2 * goal)
     if soft:
-        losses = (targets * losses).sum(dim=1)
+        losses = (members * losses).sum(dim=1)
     if regularisation:
         losses = losses + regularisation * torch.linalg.vector_norm(h, dim=1)
     return reduce(losses, reduction, counted=counted)
@@ -152,84 +142,34 @@ def squared_cosine(
         RequestError: as ``cross_entropy``.
     """
     require_reduction(reduction)
-    soft = _require_pair(features, vectors, labels, ignore_index)
+    soft = require_pair(features, vectors, labels, ignore_index)
     directions = unit(features)
-    targets, classes, counted = _split(labels, soft, directions.dtype, ignore_index)
-    rows = _rows(vectors, classes, directions.dtype)
-    losses = (1 - _dots(directions, rows if unit_vectors else unit(rows), soft)).square()
+    members, counted = members_of(labels, soft, directions.dtype, ignore_index)
+    rows = looked_at(vectors, members, directions.dtype)
+    losses = (1 - dots(directions, rows if unit_vectors else unit(rows), soft)).square()
     if soft:
-        losses = (targets * losses).sum(dim=1)
+        losses = (members * losses).sum(dim=1)
     return reduce(losses, reduction, counted=counted)
-
-
-def _split(
-    labels: Tensor, soft: bool, dtype: torch.dtype, ignore_index: int
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Targets, classes (N,) safe to index with (or the targets again), and the counted rows."""
-    if soft:
-        targets = labels.to(dtype)
-        return targets, targets, None
-    targets = labels.to(torch.int64)
-    counted = targets != ignore_index
-    return targets, torch.where(counted, targets, 0), counted
-
-
-def _rows(vectors: Tensor, classes: Tensor, dtype: torch.dtype) -> Tensor:
-    """The vectors that are looked at: own ones (N, d) for labels, all (K, d) for targets."""
-    rows = vectors if classes.is_floating_point() else F.embedding(classes, vectors)
-    return rows.to(dtype)
-
-
-def _lengths_of(rows: Tensor) -> Tensor:
-    """|x| of each row, a constant for the gradient, and never 0."""
-    lengths: Tensor = torch.linalg.vector_norm(rows.detach(), dim=1)
-    return lengths.clamp(min=LENGTH_FLOOR)
-
-
-def _dots(features: Tensor, rows: Tensor, soft: bool) -> Tensor:
-    if not soft:
-        return (features * rows).sum(dim=1)
-    if not torch.amp.is_autocast_available(features.device.type):
-        return features @ rows.T
-    with torch.autocast(features.device.type, enabled=False):  # 1 − cos needs its digits
-        return features @ rows.T
 
 
 def _stretch(
     lengths: Lengths | Tensor,
-    classes: Tensor,
+    members: Tensor,
     counted: Tensor | None,
     count: int,
     dtype: torch.dtype,
 ) -> float | Tensor:
-    """The lengths of the rows that ``_rows`` gives: (N,) for labels, (K,) for targets."""
+    """The lengths of the rows that ``looked_at`` gives: (N,) for labels, (K,) for targets."""
     if isinstance(lengths, Tensor):
         per_class = lengths.to(dtype)
     elif lengths == "none":
         return 1.0
     elif counted is None:
-        per_class = class_lengths(classes.detach().sum(dim=0))
+        per_class = class_lengths(members.detach().sum(dim=0))
     else:
-        zeros = torch.zeros(count, dtype=dtype, device=classes.device)
-        per_class = class_lengths(zeros.scatter_add(0, classes, counted.to(dtype)))
-    return per_class if counted is None else per_class[classes]
-
-
-def _require_pair(features: Tensor, vectors: Tensor, labels: Tensor, ignore_index: int) -> bool:
-    require_matrix("features", features, "(N, d)")
-    require_matrix("vectors", vectors, "(K, d)")
-    rows, size = features.shape
-    classes, width = vectors.shape
-    if width != size:
-        raise RequestError(
-            f"vectors must be (K, d) = (K, {size}) like features ({rows}, {size}), "
-            f"got {tuple(vectors.shape)}"
-        )
-    if vectors.device != features.device:
-        raise RequestError(
-            f"vectors must be on {features.device} like features, got {vectors.device}"
-        )
-    return require_targets(labels, rows, classes, features.device, ignore_index)
+        zeros = torch.zeros(count, dtype=dtype, device=members.device)
+        per_class = class_lengths(zeros.scatter_add(0, members, counted.to(dtype)))
+    return per_class if counted is None else per_class[members]
 
 
 def _require_constants(form: str, E_W: float, E_H: float | None, regularisation: float) -> None:
