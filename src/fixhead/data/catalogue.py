@@ -126,7 +126,12 @@ def load(
     """
     if image_size is not None and image_size < 1:
         raise RequestError(f"--image-size needs a whole number from 1 up, got {image_size}")
-    request = Request(name_or_path, data_dir, cache_dir, image_size, stream)
+    return open_request(Request(name_or_path, data_dir, cache_dir, image_size, stream))
+
+
+def open_request(request: Request) -> Dataset:
+    """What ``load`` does; the files that were read are in ``request.used`` afterwards."""
+    name_or_path = request.name
     if name_or_path in DATASETS:
         return _named(DATASETS[name_or_path], request)
     if name_or_path.startswith(PREFIX):
@@ -160,7 +165,7 @@ def _at(path: Path, request: Request) -> Entry:
     """The entry of a path, by what lies there."""
     if path.is_file():
         if path.suffix == ".npz":
-            return load_features(path)
+            return load_features(path, request)
         if path.suffix == ".parquet":
             return load_parquet([path], request)
         raise RequestError(f"data at a file needs .npz or .parquet, got {path}")

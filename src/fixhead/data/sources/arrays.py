@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._errors import RequestError
-from ..cache import Entry, Writer, cached, fingerprint
+from ..cache import Entry, Writer, cached
 from ..dataset import Labels
 from .request import Request
 
@@ -43,7 +43,7 @@ def open_arrays(
             writer.labels(part, np.asarray(labels, dtype=np.int64))
         writer.describe(classes(), notes)
 
-    key = {"kind": "arrays", "name": request.name, "files": fingerprint(files)}
+    key = {"kind": "arrays", "name": request.name, "files": request.fingerprint(files)}
     return cached(request.name, key, build, cache_dir=request.cache_dir)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..._errors import RequestError
-from ..cache import Entry, fingerprint
+from ..cache import Entry
 from ..dataset import Labels
 from ..encoded import Files, Part, Source
 from .request import Request
@@ -41,7 +41,16 @@ def load_cub(request: Request) -> Entry:
     train, test = (_part(files, targets, np.flatnonzero(which)) for which in (chosen, ~chosen))
     classes = tuple(names.values())
     return request.open(
-        Source(request.name, fingerprint(files), classes, train, test, (), request.image_size, 3)
+        Source(
+            request.name,
+            request.fingerprint(files),
+            classes,
+            train,
+            test,
+            (),
+            request.image_size,
+            3,
+        )
     )
 
 

@@ -18,17 +18,19 @@ from ..cache import Entry
 from ..dataset import Split, moments
 from ..encoded import NO_TEST
 from ..splits import holdout_split
+from .request import Request
 
 FULL = ("train_features", "train_labels", "test_features", "test_labels")
 
 
-def load_features(path: Path) -> Entry:
+def load_features(path: Path, request: Request) -> Entry:
     """The arrays, read into memory; pickled objects inside are never loaded.
 
     Raises:
         RequestError: no or a broken npz file, missing arrays, features that are no numbers (N, d)
             or not finite, labels that are not one whole number per row.
     """
+    request.used.append(path)
     arrays = _arrays(path)
     notes: tuple[str, ...] = ()
     if all(name in arrays for name in FULL):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..._errors import RequestError
-from ..cache import Entry, fingerprint
+from ..cache import Entry
 from ..dataset import Labels
 from ..encoded import Files, Part, Source
 from ..images import SUFFIXES
@@ -54,7 +54,7 @@ def load_folder(root: Path, request: Request, *, channels: int | None = None) ->
     return request.open(
         Source(
             request.name,
-            fingerprint(file for tree in both for file in tree.files),
+            request.fingerprint(file for tree in both for file in tree.files),
             train.classes,
             train.part,
             None if test is None else test.part,

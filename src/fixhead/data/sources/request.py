@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..._errors import RequestError
-from ..cache import Entry
+from ..cache import Entry, fingerprint
 from ..encoded import Source, open_source
 
 
@@ -14,7 +15,8 @@ from ..encoded import Source, open_source
 class Request:
     """A name or path with everything else that decides what a loader answers.
 
-    ``native`` is the size that a named set's images have where they are not resized.
+    ``native`` is the size that a named set's images have where they are not resized; ``used``
+    collects the files that a loader reads.
     """
 
     name: str
@@ -23,6 +25,13 @@ class Request:
     image_size: int | None = None
     stream: bool | None = None
     native: int | None = None
+    used: list[Path] = field(default_factory=list, compare=False)
+
+    def fingerprint(self, files: Iterable[Path]) -> str:
+        """The digest of the files that decide the content; they are noted in ``used``."""
+        found = list(files)
+        self.used.extend(found)
+        return fingerprint(found)
 
     def root(self, needed: str) -> Path:
         """The folder given as ``--data-dir``.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..._errors import RequestError
-from ..cache import Entry, fingerprint
+from ..cache import Entry
 from ..encoded import Encoded, Part, Source
 from ..images import SUFFIXES
 from .request import Request
@@ -68,7 +68,7 @@ def load_shards(root: Path, request: Request) -> Entry:
     return replace(request, stream=stream).open(
         Source(
             request.name,
-            fingerprint([*train, *test]),
+            request.fingerprint([*train, *test]),
             names,
             parts[0],
             parts[1] if test else None,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..._errors import RequestError, require
-from ..cache import Entry, fingerprint
+from ..cache import Entry
 from ..dataset import Labels
 from ..encoded import Encoded, Part, Source
 from .request import Request
@@ -108,7 +108,7 @@ def load_parquet(
     return request.open(
         Source(
             request.name,
-            fingerprint(files),
+            request.fingerprint(files),
             names,
             parts["train"],
             parts.get("test"),

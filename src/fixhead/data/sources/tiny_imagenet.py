@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..._errors import RequestError
-from ..cache import Entry, fingerprint
+from ..cache import Entry
 from ..encoded import Files, Part, Source
 from .request import Request
 from .tables import find_parquet, load_parquet
@@ -52,7 +52,17 @@ def _tree(root: Path, request: Request) -> Entry:
     files = [*train.items.paths, *test.items.paths]  # type: ignore[attr-defined]
     size = request.image_size
     return request.open(
-        Source(request.name, fingerprint(files), names, train, test, (), size, 3, request.native)
+        Source(
+            request.name,
+            request.fingerprint(files),
+            names,
+            train,
+            test,
+            (),
+            size,
+            3,
+            request.native,
+        )
     )
 
 
