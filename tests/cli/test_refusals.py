@@ -33,7 +33,9 @@ def own_cache(tmp_path, monkeypatch):
 
 def refused(capsys, *arguments):
     status = run([str(argument) for argument in arguments])
-    said = capsys.readouterr().err.strip()
+    lines = capsys.readouterr().err.strip().splitlines()
+    progress = [line for line in lines if line.startswith("[")]
+    said = "\n".join(line for line in lines if line not in progress)
     assert status == 2, said
     assert len(said.splitlines()) == 1, said
     assert said.startswith("fixhead: ")
@@ -54,7 +56,7 @@ QUICK = ("--epochs", "1", "--seeds", "1")
         ("--backbone", "no-such-net", ["no-such-net"]),
         ("--seeds", "0", ["seeds"]),
         ("--epochs", "0", ["epochs"]),
-        ("--epochs", "many", ["many"]),
+        ("--epochs", "many", ["--epochs", "integer"]),
         ("--lr", "-1", ["lr"]),
         ("--optimizer", "magic", ["magic"]),
         ("--schedule", "magic", ["magic"]),

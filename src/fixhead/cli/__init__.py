@@ -22,15 +22,16 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """The exit status of ``fixhead ARGUMENTS``; what it says goes to the standard streams."""
     try:
-        click = require("click", extra="lab")
-        require("typer", extra="lab")
+        typer = require("typer", extra="lab")
         from .app import app
 
+        # Typer brings its own Click or the public one, by version; its exceptions show which.
+        click_exception = typer.BadParameter.__mro__[2]
         try:
             code = app(arguments, standalone_mode=False)
-        except click.exceptions.Abort:
+        except typer.Abort:
             return _refuse("stopped by the keyboard; what was finished is kept", status=130)
-        except click.exceptions.ClickException as error:
+        except click_exception as error:
             return _refuse(error.format_message().rstrip("."), status=error.exit_code)
         return code if isinstance(code, int) else 0
     except RequestError as error:

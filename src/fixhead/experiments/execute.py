@@ -99,7 +99,7 @@ def _test(
         best,
         model.head.vectors,
         construction=parse_head(plan.head).vectors,
-        scale=1.0 if model.head.scale is None else float(model.head.scale),
+        scale=1.0 if model.head.scale is None else float(model.head.scale.detach()),
     )
     save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
     return facts

@@ -9,7 +9,7 @@ import torch
 
 from .._seeds import stream
 from ..backbones import Backbone, build
-from ..data import Augmentation, Batches, Dataset, Split, augmentation, load, validation_split
+from ..data import Batches, Dataset, Split, augmentation, load, validation_split
 from ..heads import ClassificationHead, parse_head
 from ..training import Classifier, resolve_device
 from ..training.loop import ChooseOn
@@ -100,13 +100,10 @@ class Setting:
             device=self.device,
             mean=self.dataset.mean,
             std=self.dataset.std,
-            augmentation=self._augmentation() if shuffle else None,
+            augmentation=augmentation(self.augmentation_name) if shuffle else None,
             seed=seed,
             shuffle=shuffle,
         )
-
-    def _augmentation(self) -> Augmentation | None:
-        return augmentation(self.augmentation_name)
 
 
 def prepare(comparison: Comparison) -> Setting:
@@ -118,6 +115,7 @@ def prepare(comparison: Comparison) -> Setting:
     folder = None if comparison.data_dir is None else Path(comparison.data_dir)
     dataset = load(comparison.data, data_dir=folder, image_size=comparison.image_size)
     setting = Setting(comparison, dataset, resolve_device(comparison.device))
+    augmentation(setting.augmentation_name)
     for head in comparison.heads:
         setting.model(RunPlan(head, 0, comparison.recipe))
     return setting
