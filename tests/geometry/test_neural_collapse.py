@@ -200,7 +200,7 @@ def test_cubes_around_a_simplex_give_the_values_computed_by_hand():
 
 
 def test_features_without_any_class_in_them_have_the_expected_ratio():
-    # tr S_W ~ σ²d(N − K), tr Σ_B ~ σ²d(K − 1)/(K n): their ratio is (n − 1) K/(K − 1), ± √(2/d(K−1)).
+    # tr Σ_W ~ σ²d (n − 1)/n and tr Σ_B ~ σ²d (K − 1)/(K n), up to a share of √(2/(d (K − 1))).
     classes, n, size = 10, 50, 2_000
     labels = torch.arange(classes).repeat(n)
     stats = class_statistics(draw(classes * n, size), labels, classes, pooled=False)

@@ -5,11 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._inputs import check_labels, check_sizes
+
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
-    """M_ij = #{n : label i, predicted j}, (K, K) int64; rows are the true classes."""
-    cells = labels * classes + predictions
-    return torch.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+    """M_ij = #{n : label i, predicted j}, (K, K) int64; rows are the true classes.
+
+    Raises:
+        RequestError: not integers (N,), or (on the CPU) one out of range.
+    """
+    check_sizes("confusion_matrix", classes=classes)
+    confusion = torch.zeros(classes, classes, dtype=torch.int64, device=labels.device)
+    return count_confusions_(confusion, labels, predictions)
+
+
+@torch.no_grad()
+def count_confusions_(confusion: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
+    """Add labels and predictions (N,) to M (K, K) in place, without waiting for the device."""
+    classes = confusion.shape[0]
+    for given in (labels, predictions):
+        check_labels("confusion_matrix", given, labels.shape[0] if labels.ndim else 0, classes)
+    cells = labels.long() * classes + predictions.long()
+    confusion.view(-1).index_add_(0, cells, torch.ones_like(cells))
+    return confusion
 
 
 def accuracy(confusion: Tensor) -> float:

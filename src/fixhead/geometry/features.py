@@ -22,7 +22,7 @@ def own_cosines(features: Tensor, vectors: Tensor, labels: Tensor) -> Tensor:
 
     Intra-class compactness is its mean. Source: Shalev et al. 2020, section 3 and Figure 4.
     """
-    return (unit(features) * unit(vectors)[labels]).sum(dim=-1).clamp(-1.0, 1.0)
+    return (unit(features) * unit(vectors[labels])).sum(dim=-1).clamp(-1.0, 1.0)
 
 
 def mean_cosines(class_means: Tensor) -> Tensor:
