@@ -64,9 +64,13 @@ def write_comparison(
     failed: tuple[str, ...] = (),
     without_history: tuple[str, ...] = (),
     matrices: bool = True,
+    accuracies: dict[str, list[float]] | None = None,
     error: str = ERROR,
 ) -> Path:
-    """Write the folder; ``failed`` and ``without_history`` name runs."""
+    """Write the folder; ``failed`` and ``without_history`` name runs.
+
+    ``accuracies`` sets the test accuracies of some arms by hand, seed by seed.
+    """
     folder.mkdir(parents=True)
     runs = [
         _run(head, seed, classes, epochs, images, matrices)
@@ -74,6 +78,8 @@ def write_comparison(
         for head in heads
     ]
     for run in runs:
+        if accuracies and run["head"] in accuracies:
+            run["test_accuracy"] = accuracies[run["head"]][run["seed"]]
         if run["run_id"] in failed:
             _fail(run, error)
         if run["run_id"] not in without_history:

@@ -245,13 +245,13 @@ def class_accuracies(records: Records) -> Figure | None:
         name="classes",
         kind="classes",
         title="Accuracy of every class",
-        explanation="Means over seeds. Marks are set apart in height so that none hides another.",
+        explanation="Means over seeds; within a row, every head keeps a height of its own.",
         summary=(
             f"Dot plot of the test accuracy of {plural(len(classes), 'class')} under "
             f"{plural(len(arms), 'head')}."
         ),
         data={"arms": arms, "images": _images(records)},
-        height=90 + (20 + 2 * len(arms)) * min(len(classes), _MANY_CLASSES),
+        height=44 + min(44, 12 + 6 * len(arms)) * min(len(classes), _MANY_CLASSES),
         legend=True,
         controls=_class_controls(len(classes), many),
     )

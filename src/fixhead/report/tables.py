@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from .html import Html, element
@@ -204,7 +204,7 @@ def _difference_axis(pairs: list[Record]) -> Axis:
     largest = max(abs(pair["difference"]["mean"]) for pair in pairs)
     ends = [abs(end) for pair in pairs for end in pair["difference"]["ci95"] or ()]
     reach = max([largest, *ends])
-    limit = min(reach, 3 * largest) if largest else reach
+    limit = min(reach, max(3 * largest, 2 * median(ends) if ends else 0.0))
     half = 1.08 * limit or 0.01
     return Axis(-half, half)
 

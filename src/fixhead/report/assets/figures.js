@@ -137,7 +137,7 @@ window.fixhead = { kinds: {}, tables: {} };
     const inner = view.width - side - 46; // the drawing itself, a square
     const gap = figure.size <= 30 ? 1 : 0;
     return {
-      height: inner + under + 6,
+      height: inner + under + 12,
       data: [{
         type: "heatmap", z: rows, zmin: -1, zmax: 1, xgap: gap, ygap: gap,
         colorscale: [[0, c.low], [0.5, c.middle], [1, c.high]],
@@ -151,7 +151,7 @@ window.fixhead = { kinds: {}, tables: {} };
         },
       }],
       layout: layout(view, {
-        margin: { l: side, r: 46, t: 6, b: under },
+        margin: { l: side, r: 46, t: 12, b: under },
         xaxis: {
           ...ticks, title: labelled ? "" : `${figure.size} classes, in the data set’s order`, automargin: false,
           tickangle: turned ? -60 : 0, ticklabelstandoff: 3, showgrid: false, zeroline: false,
@@ -287,16 +287,17 @@ window.fixhead = { kinds: {}, tables: {} };
     const low = all.length ? Math.min(...all) : 0;
     const high = all.length ? Math.max(...all) : 1;
     const room = Math.max(0.03 * (high - low), 0.004);
-    const dodge = Math.min(0.12, 0.62 / arms.length);
+    const tall = order.length > 60 ? 24 : Math.min(44, 12 + 6 * figure.arms.length); // px of a row
+    const lane = (tall - 10) / tall / figure.arms.length;
     const data = [];
-    arms.forEach((arm, nth) => {
+    arms.forEach((arm) => {
       const { name, symbol } = view.arms[arm.arm];
       const color = c.arms[arm.arm % c.arms.length];
-      const up = (nth - (arms.length - 1) / 2) * dodge;
+      const up = (figure.arms.indexOf(arm) - (figure.arms.length - 1) / 2) * lane;
       const open = symbol.endsWith("open");
       data.push({
         x: order.map((place) => arm.mean[place]), y: order.map((_, row) => row + up), mode: "markers", cliponaxis: false,
-        marker: { color, symbol, size: symbol.startsWith("tri") ? 11 : 9, line: { color: open ? color : c.ground, width: open ? 1.6 : 0.8 } },
+        marker: { color, symbol, size: symbol.startsWith("tri") ? 10 : 8, line: { color: open ? color : c.ground, width: open ? 1.6 : 0.8 } },
         customdata: order.map((place) => {
           const spread = arm.std[place] === null ? "" : ` ± ${(100 * arm.std[place]).toFixed(1)}`;
           const images = figure.images ? `<br>${figure.images[place]} test images` : "";
@@ -307,7 +308,7 @@ window.fixhead = { kinds: {}, tables: {} };
       });
     });
     return {
-      height: 66 + order.length * (order.length > 60 ? 22 : 20 + 2 * figure.arms.length),
+      height: 44 + order.length * tall,
       data,
       layout: layout(view, {
         margin: { l: 8, r: 14, t: 34, b: 8 },

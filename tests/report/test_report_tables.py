@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+from fixhead.report.marks import Axis, forest
+from fixhead.report.records import read_records
+from fixhead.report.tables import arms_table, geometry_table, pairs_table
+
+Make = Callable[..., Path]
+PAIR = ("learned-cosine@1", "random-cosine@1")
+
+
+class Rows(HTMLParser):
+    """The text of every cell, row by row, and the attributes of the cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.rows: list[list[str]] = []
+        self.cells: list[dict[str, str | None]] = []
+        self.caption = ""
+        self.inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.cells.append(dict(attrs))
+        if tag in ("td", "th", "caption"):
+            self.inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "caption":
+            self.caption += data
+        elif self.inside:
+            self.rows[-1][-1] += data
+
+
+def test_the_arms_table_prints_mean_and_deviation_in_per_cent(make_comparison: Make) -> None:
+    folder = make_comparison(
+        heads=PAIR, accuracies={PAIR[0]: [0.9, 0.91, 0.92], PAIR[1]: [0.95, 0.95, 0.98]}
+    )
+    head, learned, frozen = Rows(arms_table(read_records(folder))).rows
+    assert head[1].startswith("Test accuracy")
+    assert learned[1] == "91.00 ± 1.00\u202f%"
+    assert frozen[1] == "96.00 ± 1.73\u202f%"
+    assert (learned[3], learned[6], frozen[6]) == ("3", "650", "0")
+    assert "frozen random vectors; cosine logits at S = 1" in frozen[0]
+
+
+def test_failed_runs_are_counted_beside_the_others(make_comparison: Make) -> None:
+    folder = make_comparison(heads=PAIR, failed=("random-cosine@1-seed1",))
+    assert Rows(arms_table(read_records(folder))).rows[2][3] == "2, 1 failed"
+
+
+def test_an_arm_without_a_finished_run_has_dashes(make_comparison: Make) -> None:
+    folder = make_comparison(heads=PAIR, seeds=1, failed=("random-cosine@1-seed0",))
+    row = Rows(arms_table(read_records(folder))).rows[2]
+    assert row[1] == "–"
+    assert row[7] == "–"
+
+
+def test_the_pairs_table_prints_points_interval_and_p(make_comparison: Make) -> None:
+    folder = make_comparison(
+        heads=PAIR, accuracies={PAIR[0]: [0.956, 0.959, 0.962], PAIR[1]: [0.964, 0.966, 0.9685]}
+    )
+    found = Rows(pairs_table(read_records(folder)) or "")
+    _, difference, interval, _, p, n = found.rows[1]
+    assert (difference, interval, p, n) == ("−0.72", "−0.91 to −0.53", "0.004", "3")
+    assert "Holm-corrected over" not in found.caption
+
+
+def test_p_is_left_out_below_three_seeds(make_comparison: Make) -> None:
+    found = Rows(pairs_table(read_records(make_comparison(heads=PAIR, seeds=2))) or "")
+    assert found.rows[1][4] == "–"
+    assert "left out below 3" in found.caption
+
+
+def test_one_arm_has_no_pairs(make_comparison: Make) -> None:
+    assert pairs_table(read_records(make_comparison(heads=PAIR[:1]))) is None
+
+
+def test_every_pair_is_there(make_comparison: Make) -> None:
+    found = Rows(pairs_table(read_records(make_comparison())) or "")
+    assert len(found.rows) == 1 + 6 * 5 // 2
+    assert "over the 15 pairs" in found.caption
+
+
+def test_cells_have_scopes_roles_labels_and_sort_keys(make_comparison: Make) -> None:
+    found = Rows(arms_table(read_records(make_comparison(heads=PAIR))))
+    heading, cell = found.cells[1], found.cells[9]
+    assert heading["scope"] == "col"
+    assert heading["aria-sort"] == "none"
+    assert found.cells[8]["scope"] == "row"
+    assert cell["role"] == "cell"
+    assert cell["data-label"] == "Test accuracy"
+    assert 0.8 < float(cell["data-v"] or "") < 1
+
+
+def test_the_geometry_table_averages_over_seeds(make_comparison: Make) -> None:
+    records = read_records(make_comparison(heads=PAIR))
+    rows = Rows(geometry_table(records) or "").rows
+    own = [run["geometry"]["own_cosine"]["mean"] for run in records.of(PAIR[0])]
+    assert rows[1][2] == f"{sum(own) / 3:.2f}"
+
+
+def test_the_geometry_table_needs_a_finished_run(make_comparison: Make) -> None:
+    folder = make_comparison(heads=PAIR[:1], seeds=1, failed=("learned-cosine@1-seed0",))
+    assert geometry_table(read_records(folder)) is None
+
+
+def test_an_axis_places_values_in_per_cent_and_keeps_them_inside() -> None:
+    axis = Axis(-2.0, 2.0)
+    assert [axis.place(value) for value in (-2.0, 0.0, 1.0, 9.0)] == [0.0, 50.0, 75.0, 100.0]
+    assert Axis(1.0, 1.0).place(1.0) == 50.0
+
+
+def test_an_interval_that_leaves_the_axis_is_marked_as_cut() -> None:
+    drawn = forest(0.5, [-1.0, 7.0], Axis(-2.0, 2.0), full=False)
+    assert "cut-right" in drawn
+    assert "cut-left" not in drawn
+    assert re.search(r"left:25.0%;width:75.0%", drawn)
+    assert "bar" not in forest(0.5, None, Axis(-2.0, 2.0), full=True)
