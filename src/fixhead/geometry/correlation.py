@@ -1,0 +1,99 @@
+"""Are classes with close vectors the ones that are taken for each other?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from ._inputs import wide
+from .ranks import spearman, spearman_interval
+
+_SAME = 1e-6
+"""Cosines closer than this differ by rounding only: ranking them would rank noise."""
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's ρ with its 95 % interval over n ordered pairs.
+
+    ``rho`` is None, with a ``reason``, where one side does not vary; ``low`` and ``high`` are None
+    as well where |ρ| = 1 or n ≤ 3.
+    """
+
+    rho: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None
+
+
+def correlate(cosines: Tensor, confusion: Tensor) -> Correlation:
+    """Spearman's ρ between cos(w_i, w_j) and #(i taken for j) over ordered pairs i ≠ j.
+
+    Both (K, K), true classes in rows. The interval is Fisher's in the form of Bonett & Wright
+    2000; it takes the pairs as independent, which pairs that share a class are not quite.
+
+    Source: Shalev et al. 2020, section 2 and Figure 2.
+    """
+    _check(cosines, confusion)
+    apart = ~torch.eye(cosines.shape[0], dtype=torch.bool, device=cosines.device)
+    similar, mistaken = wide(cosines[apart]), wide(confusion.to(cosines.device)[apart])
+    n = similar.numel()
+    if not bool(_varies(similar)):
+        return _undefined(n, "all pairs of class vectors have the same cosine")
+    if not bool(_varies(mistaken)):
+        return _undefined(n, "all pairs of classes are confused equally often")
+    rho = float(spearman(_without_noise(similar), mistaken))
+    low, high = spearman_interval(rho, n) or (None, None)
+    return Correlation(rho, low, high, n, None)
+
+
+def class_correlations(cosines: Tensor, confusion: Tensor) -> Tensor:
+    """ρ over the K − 1 pairs (i, j), j ≠ i, of each true class i: (K,).
+
+    NaN where the cosines of a class are all the same, or its confusions are.
+    """
+    _check(cosines, confusion)
+    classes = cosines.shape[0]
+    apart = ~torch.eye(classes, dtype=torch.bool, device=cosines.device)
+    similar = wide(cosines[apart]).view(classes, classes - 1)
+    mistaken = wide(confusion.to(cosines.device)[apart]).view(classes, classes - 1)
+    rho = spearman(_without_noise(similar), mistaken)
+    return rho.where(_varies(similar), torch.nan)
+
+
+def group_correlation(cosines: Tensor, confusion: Tensor, members: Tensor) -> Correlation:
+    """``correlate`` over the ordered pairs inside one group of classes: members bool (K,)."""
+    _check(cosines, confusion)
+    chosen = members.to(cosines.device).nonzero().squeeze(1)
+    rows = chosen.unsqueeze(1)
+    return correlate(cosines[rows, chosen], confusion.to(cosines.device)[rows, chosen])
+
+
+def _without_noise(cosines: Tensor) -> Tensor:
+    """Cosines rounded, so that pairs that differ by rounding only are ties."""
+    return cosines.round(decimals=6)
+
+
+def _varies(values: Tensor) -> Tensor:
+    """Whether values (…, n) differ by more than rounding, (…)."""
+    if values.shape[-1] == 0:
+        return torch.zeros(values.shape[:-1], dtype=torch.bool)
+    low, high = torch.aminmax(values, dim=-1)
+    return high - low >= _SAME
+
+
+def _undefined(n: int, reason: str) -> Correlation:
+    return Correlation(None, None, None, n, reason)
+
+
+def _check(cosines: Tensor, confusion: Tensor) -> None:
+    shape = tuple(cosines.shape)
+    if len(shape) != 2 or shape[0] != shape[1] or tuple(confusion.shape) != shape:
+        raise RequestError(
+            f"correlate() needs cosines and confusion of one shape (K, K), "
+            f"got {shape} and {tuple(confusion.shape)}"
+        )
