@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,33 @@ def test_a_split_read_from_a_file_gives_the_same_batches(
     for (images, labels), (others, same) in zip(resident, read, strict=True):
         assert torch.equal(images, others)
         assert torch.equal(labels, same)
+
+
+def test_an_epoch_that_is_left_early_leaves_no_thread_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fixhead.data.batches.RESIDENT_BYTES", {"cpu": 0})
+    before = threading.active_count()
+    epoch = batches(split(40)).epoch(0)
+    next(epoch)
+    assert threading.active_count() == before + 1
+    epoch.close()
+    assert threading.active_count() == before
+
+
+def test_an_image_that_cannot_be_read_stops_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        shape, dtype = (9, 3, 4, 4), np.dtype(np.uint8)
+
+        def __len__(self) -> int:
+            return 9
+
+        def __getitem__(self, index: np.ndarray) -> np.ndarray:
+            raise RequestError("image 3.png cannot be read")
+
+    monkeypatch.setattr("fixhead.data.batches.RESIDENT_BYTES", {"cpu": 0})
+    with pytest.raises(RequestError, match=r"3\.png"):
+        list(batches(Split(Broken(), np.arange(9))).epoch(0))
 
 
 def test_features_are_normalised_without_the_255() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ RESIDENT_BYTES = {"cpu": 1 << 28}
 RESIDENT_BYTES_ELSEWHERE = 1 << 32
 """Splits up to this size (256 MiB on the CPU, 4 GiB on an accelerator) are put whole on the device.
 
-Larger ones are read batch by batch, in ascending order within a batch.
+Larger ones are read batch by batch, in ascending order within a batch, one batch ahead.
 """
 
 
@@ -104,8 +105,7 @@ class Batches:
 
     def _batches(self, number: int) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
         draws = stream(self.seed, "augmentation", number)
-        for indices in torch.split(self._order(number), self.sizes()):
-            images = self._read(indices)
+        for indices, images in self._read(torch.split(self._order(number), self.sizes())):
             if self.augmentation is not None:
                 images = self.augmentation(images, draws)
             images = images.float().mul_(self._scale).add_(self._shift)
@@ -119,12 +119,33 @@ class Batches:
         draws = stream(self.seed, "order", number)
         return draw_order(self.split.labels, self.sampling, draws)
 
-    def _read(self, indices: Tensor) -> Tensor:
+    def _read(self, order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The pixels of each batch, on the device, with its indices."""
         if self._resident is not None:
-            return self._resident.index_select(0, indices.to(self.device))
+            for indices in order:
+                yield indices, _rows(self._resident, indices)
+            return
+        # One batch is read while the last one is worked on; leaving early waits for that one.
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._fetch, order[0])
+            for place, indices in enumerate(order):
+                pixels = coming.result()
+                if place + 1 < len(order):
+                    coming = reader.submit(self._fetch, order[place + 1])
+                yield indices, pixels.to(self.device, non_blocking=True)
+
+    def _fetch(self, indices: Tensor) -> Tensor:
         ascending, place = indices.sort()
         rows = torch.from_numpy(np.asarray(self.split.images[ascending.numpy()]))
-        return torch.empty_like(rows).index_copy_(0, place, rows).to(self.device)
+        pixels = torch.empty_like(rows).index_copy_(0, place, rows)
+        return pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+
+def _rows(resident: Tensor, indices: Tensor) -> Tensor:
+    if resident.device.type != "cpu":
+        return resident.index_select(0, indices.to(resident.device))
+    # numpy copies rows on this thread: a parallel copy of so little waits longer than it works.
+    return torch.from_numpy(resident.numpy().take(indices.numpy(), axis=0))
 
 
 def _resident(images: Pixels, device: torch.device) -> Tensor | None:
