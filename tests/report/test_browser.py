@@ -1,0 +1,448 @@
+"""The page as a person meets it: opened in headless Chromium, at a desktop's and a phone's width.
+
+Skipped, and says so, where there is no Chromium; with FIXHEAD_REQUIRE_BROWSER=1 that is a failure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fixhead.report import write_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+Make = Callable[..., Path]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PAIR = ("learned-cosine@1", "random-cosine@1")
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+HOSTILE = ('<img src=x onerror="hacked=1">', "</script><b>bold</b>", "plain & simple " * 9)
+
+
+def find_browser() -> str:
+    """Chromium's path; without one, or without Playwright, skip or (when required) fail."""
+    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    missing = []
+    if path is None:
+        missing.append(f"no Chromium on the path (looked for {', '.join(NAMES)})")
+    if importlib.util.find_spec("playwright") is None:
+        missing.append("the package playwright is not installed")
+    if path is not None and not missing:
+        return path
+    reason = f"the page was not opened in a browser: {'; '.join(missing)}"
+    if os.environ.get("FIXHEAD_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """An opened page, with all that it complained about or asked the network for."""
+
+    def __init__(self, browser: Browser, path: Path, size: str, **options: Any) -> None:
+        width, height = SIZES[size]
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height}, has_touch=size == "phone", **options
+        )
+        self.context.set_offline(True)
+        self.page: Page = self.context.new_page()
+        self.troubles: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self._heard(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.troubles.append(text)
+
+    def draw_all(self) -> None:
+        self.page.evaluate("fixheadDrawAll()")
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        drawn, expected = self.page.evaluate(
+            "(({plots, plotsExpected}) => [plots, plotsExpected])(document.documentElement.dataset)"
+        )
+        return int(drawn), int(expected)
+
+    def assert_sound(self, path: Path) -> None:
+        assert self.troubles == []
+        assert [url for url in self.requests if not url.startswith("data:")] == [path.as_uri()]
+
+    def assert_nothing_sticks_out(self) -> None:
+        wide, window = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= window
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    made: list[Visit] = []
+
+    def open_page(path: Path, size: str = "desktop", **options: Any) -> Visit:
+        made.append(Visit(browser, path, size, **options))
+        return made[-1]
+
+    yield open_page
+    for one in made:
+        one.context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_plot_is_drawn_without_an_error_a_request_or_an_overflow(
+    make_comparison: Make, visit: Callable[..., Visit], size: str, scheme: str
+) -> None:
+    path = write_page(make_comparison(failed=("hadamard-seed1",)))
+    seen = visit(path, size, color_scheme=scheme)
+    seen.draw_all()
+    assert seen.counts == (16, 16)
+    drawn = seen.page.evaluate(
+        "[...document.querySelectorAll('[data-plot]')].map(e => [e.dataset.plot, "
+        "e.querySelectorAll('.main-svg .trace, .main-svg .heatmaplayer image').length])"
+    )
+    assert [name for name, traces in drawn if not traces] == []
+    seen.assert_nothing_sticks_out()
+    seen.assert_sound(path)
+
+
+def test_nothing_sticks_out_at_any_width(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    names = tuple(f"a-class-name-without-a-place-to-break-it-{place}" for place in range(12))
+    seen = visit(write_page(make_comparison(classes=names, seeds=1)))
+    seen.draw_all()
+    for width in (320, 360, 600, 780, 939, 940, 1000, 1101):
+        seen.page.set_viewport_size({"width": width, "height": 800})
+        # The plots follow their boxes; the first is the widest.
+        seen.page.wait_for_function(
+            "(() => { const plot = document.querySelector('#plot-curves');"
+            " return plot.querySelector('.main-svg').clientWidth === plot.clientWidth; })()"
+        )
+        seen.assert_nothing_sticks_out()
+
+
+def test_plots_are_drawn_when_they_come_into_view(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison(seeds=1)))
+    assert seen.counts[0] < 16
+    seen.page.locator("#plot-classes").scroll_into_view_if_needed()
+    seen.page.wait_for_selector("#plot-classes .main-svg")
+    assert not seen.page.locator("#plot-vectors-3 .main-svg").count()
+
+
+def test_names_that_look_like_html_are_only_text(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    path = write_page(make_comparison(heads=PAIR, classes=HOSTILE, seeds=1, images=60))
+    seen = visit(path)
+    seen.draw_all()
+    seen.page.locator("#plot-classes").scroll_into_view_if_needed()
+    for name in ("classes", "vectors-0", "confusion-0"):
+        seen.page.locator(f"#plot-{name} + .foot summary").click()
+        seen.page.locator(f"[data-table={name}] tbody tr").first.wait_for()
+    table = seen.page.locator("[data-table=classes] tbody th").all_text_contents()
+    assert [text.strip() for text in table] == [name.strip() for name in HOSTILE]
+    assert seen.page.evaluate("typeof hacked") == "undefined"
+    assert not seen.page.locator("main img, main b:text('bold')").count()
+    labels = seen.page.locator("#plot-classes .ytick text").all_text_contents()
+    assert labels[0].startswith("<img src=")
+    seen.assert_sound(path)
+
+
+def test_hovering_over_the_matrix_names_both_classes(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    names = tuple(f"animal <{place}>" for place in range(5))
+    seen = visit(write_page(make_comparison(heads=PAIR, classes=names, seeds=1)))
+    matrix = seen.page.locator("#plot-vectors-0")
+    matrix.scroll_into_view_if_needed()
+    seen.page.wait_for_selector("#plot-vectors-0 .heatmaplayer image")
+    drawing = seen.page.locator("#plot-vectors-0 .nsewdrag").bounding_box()
+    assert drawing is not None
+    # row 1, column 3 of five
+    x = drawing["x"] + drawing["width"] * 0.7
+    y = drawing["y"] + drawing["height"] * 0.3
+    seen.page.mouse.move(x, y)
+    seen.page.mouse.move(x + 2, y + 1)
+    seen.page.wait_for_selector("#plot-vectors-0 .hoverlayer .hovertext")
+    text = seen.page.locator("#plot-vectors-0 .hoverlayer").text_content() or ""
+    assert "animal <1>" in text
+    assert "animal <3>" in text
+    record = '"vectors-0"].upper'
+    upper = seen.page.evaluate(
+        f'JSON.parse(document.getElementById("page-data").textContent).figures[{record}'
+    )
+    assert f"{upper[4 + 1] / 1000:.3f}".replace("-", "−") in text
+
+
+def test_tabs_are_reached_and_switched_by_keyboard(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison(seeds=1)))
+    keyboard, page = seen.page.keyboard, seen.page
+    keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for _ in range(60):
+        if page.evaluate("document.activeElement.getAttribute('role')") == "tab":
+            break
+        keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "tab-0"
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(outline) == "solid"
+    for key, tab in [
+        ("ArrowRight", 1),
+        ("End", 5),
+        ("ArrowRight", 0),
+        ("ArrowLeft", 5),
+        ("Home", 0),
+    ]:
+        keyboard.press(key)
+        assert page.evaluate("document.activeElement.id") == f"tab-{tab}"
+        assert page.locator("[role=tab][aria-selected=true]").get_attribute("id") == f"tab-{tab}"
+        assert page.locator("[role=tabpanel]:visible").get_attribute("id") == f"panel-{tab}"
+    keyboard.press("ArrowRight")
+    page.wait_for_selector("#panel-1 .main-svg")
+    # one stop for all the tabs: the next is inside the page, not the next tab
+    keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "panel-1"
+
+
+def test_a_plot_fits_its_panel_after_its_tab_is_opened(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison(seeds=1)), "phone")
+    seen.draw_all()
+    seen.page.click("#tab-2")
+    seen.page.wait_for_function(
+        "(() => { const plot = document.querySelector('#plot-vectors-2');"
+        " return plot.clientWidth > 200 && Math.abs(plot.clientWidth -"
+        " plot.querySelector('.main-svg').clientWidth) <= 1; })()"
+    )
+
+
+def test_columns_sort_by_click_and_by_keyboard(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(
+        write_page(make_comparison(failed=("hadamard-seed0", "hadamard-seed1", "hadamard-seed2")))
+    )
+    table = seen.page.locator("#table-arms")
+    column = "tbody tr > :nth-child(2)"
+
+    def values() -> list[str | None]:
+        return [cell.get_attribute("data-v") for cell in table.locator(column).all()]
+
+    known = sorted((float(value) for value in values() if value), reverse=True)
+    table.locator("th:nth-child(2) .sort").click()
+    assert [float(value or "nan") for value in values()[:5]] == known
+    assert values()[5] == ""
+    assert table.locator("th:nth-child(2)").get_attribute("aria-sort") == "descending"
+    table.locator("th:nth-child(2) .sort").press("Enter")
+    assert [float(value or "nan") for value in values()[:5]] == known[::-1]
+    assert values()[5] == ""
+    assert table.locator("th:nth-child(2)").get_attribute("aria-sort") == "ascending"
+
+
+def test_pairs_can_be_held_to_one_arm(make_comparison: Make, visit: Callable[..., Visit]) -> None:
+    seen = visit(write_page(make_comparison()))
+    assert seen.page.locator("#table-pairs tbody tr:visible").count() == 15
+    seen.page.locator("[data-filter=table-pairs]").select_option("simplex")
+    rows = seen.page.locator("#table-pairs tbody tr:visible")
+    assert rows.count() == 5
+    assert all("simplex" in text for text in rows.all_text_contents())
+    assert seen.page.locator("[data-shown=table-pairs]").text_content() == "5 of 15 pairs"
+
+
+def test_the_theme_button_changes_page_and_plots_and_is_remembered(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison(heads=PAIR, seeds=1)), color_scheme="light")
+    page = seen.page
+    page.locator("#plot-curves").scroll_into_view_if_needed()
+    page.wait_for_selector("#plot-curves .main-svg")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    tick = "document.querySelector('#plot-curves .xtick text').style.fill"
+    before = page.evaluate(ground), page.evaluate(tick)
+    assert page.locator("#theme").get_attribute("aria-label") == "Switch to the dark theme"
+    page.click("#theme")
+    page.wait_for_function(f"{tick} !== {before[1]!r}")
+    assert page.evaluate(ground) != before[0]
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_legend_hides_an_arm_and_says_so(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison(seeds=2)))
+    seen.page.locator("#plot-curves").scroll_into_view_if_needed()
+    seen.page.wait_for_selector("#plot-curves .main-svg")
+    lines = "document.querySelectorAll('#plot-curves .scatterlayer .trace').length"
+    before = seen.page.evaluate(lines)
+    key = seen.page.locator(".legend [data-figure=curves][data-arm='4']")
+    key.press("Space")
+    assert key.get_attribute("aria-pressed") == "false"
+    seen.page.wait_for_function(f"{lines} === {before - 4}")  # two runs, their mean, their marks
+
+
+def test_a_choice_redraws_the_curves(make_comparison: Make, visit: Callable[..., Visit]) -> None:
+    seen = visit(write_page(make_comparison(heads=PAIR, seeds=1)))
+    seen.page.locator("#plot-curves").scroll_into_view_if_needed()
+    seen.page.wait_for_selector("#plot-curves .main-svg")
+    for choice in ("val_error", "val_loss", "train_accuracy", "train_loss", "val_accuracy"):
+        seen.page.locator("[data-control=measure]").select_option(choice)
+        wanted = "log" if choice == "val_error" else "linear"
+        seen.page.wait_for_function(
+            f"document.querySelector('#plot-curves')._fullLayout.yaxis.type === '{wanted}'"
+        )
+    assert seen.troubles == []
+
+
+def test_data_are_there_as_a_table_and_as_csv(
+    make_comparison: Make, visit: Callable[..., Visit], tmp_path: Path
+) -> None:
+    seen = visit(write_page(make_comparison(heads=("simplex",), seeds=1, epochs=4)))
+    seen.page.locator("#plot-curves + .foot summary").click()
+    rows = seen.page.locator("[data-table=curves] tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 4
+    assert (rows.first.text_content() or "").startswith("simplex")
+    with seen.page.expect_download() as download:
+        seen.page.locator("[data-save=csv][data-figure=curves]").click()
+    download.value.save_as(tmp_path / "curves.csv")
+    lines = (tmp_path / "curves.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("Head,Seed,Epoch,Validation accuracy")
+    with seen.page.expect_download() as download:
+        seen.page.locator("[data-save=svg][data-figure=curves]").click()
+    download.value.save_as(tmp_path / "curves.svg")
+    assert (tmp_path / "curves.svg").read_text().startswith("<svg")
+
+
+def test_the_command_is_copied(make_comparison: Make, visit: Callable[..., Visit]) -> None:
+    seen = visit(
+        write_page(make_comparison(heads=PAIR, seeds=1)),
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    seen.page.locator("[data-copy=command]").click()
+    seen.page.wait_for_function("document.getElementById('copied').textContent !== ''")
+    copied = seen.page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("fixhead compare \\\n")
+    assert copied == seen.page.locator("#command").text_content()
+
+
+def test_printing_draws_everything_in_light(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison(heads=PAIR, seeds=1)), color_scheme="dark")
+    seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    seen.page.wait_for_function(
+        "document.documentElement.dataset.plots === document.documentElement.dataset.plotsExpected"
+    )
+    assert seen.page.evaluate("document.documentElement.dataset.theme") == "light"
+    seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert seen.page.evaluate("document.documentElement.dataset.theme ?? 'none'") == "none"
+    assert seen.troubles == []
+
+
+def test_little_motion_is_respected(make_comparison: Make, visit: Callable[..., Visit]) -> None:
+    path = write_page(make_comparison(heads=("simplex",), seeds=1))
+    behaviour = "getComputedStyle(document.documentElement).scrollBehavior"
+    assert visit(path, reduced_motion="reduce").page.evaluate(behaviour) == "auto"
+    assert visit(path, reduced_motion="no-preference").page.evaluate(behaviour) == "smooth"
+
+
+def test_without_scripts_the_words_and_tables_stay(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison()), java_script_enabled=False)
+    assert seen.page.locator("noscript p").is_visible()
+    assert seen.page.locator(".headline").is_visible()
+    assert seen.page.locator("#table-pairs tbody tr").count() == 15
+    assert seen.page.locator("[role=tabpanel]:visible").count() == 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"heads": ("random-cosine@1",), "classes": ("cat", "dog"), "seeds": 1, "epochs": 1},
+        {"failed": tuple(f"simplex-seed{seed}" for seed in range(3))},
+        {"without_history": ("simplex-seed0",), "matrices": False},
+        {"heads": ("simplex",), "failed": ("simplex-seed0",), "seeds": 1},
+    ],
+    ids=["two classes, one run", "an arm that failed", "no matrices", "nothing finished"],
+)
+def test_odd_records_are_drawn_as_far_as_they_go(
+    make_comparison: Make, visit: Callable[..., Visit], options: dict[str, Any]
+) -> None:
+    path = write_page(make_comparison(**options))
+    seen = visit(path, "phone")
+    seen.draw_all()
+    drawn, expected = seen.counts
+    assert drawn == expected
+    seen.assert_nothing_sticks_out()
+    seen.assert_sound(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES)
+def test_twelve_arms_and_two_hundred_classes_are_drawn(
+    make_comparison: Make, visit: Callable[..., Visit], size: str
+) -> None:
+    heads = tuple(make_comparison.__globals__["ARMS"])
+    names = tuple(f"class number {place}, with a longish name" for place in range(200))
+    path = write_page(make_comparison(heads=heads, classes=names, seeds=2, images=50))
+    assert path.stat().st_size < 15_000_000
+    seen = visit(path, size)
+    seen.draw_all()
+    assert seen.counts == (28, 28)
+    assert seen.page.locator("#table-pairs tbody tr:visible").count() == 11
+    seen.page.locator("[data-control=shown]").select_option("all")
+    seen.page.wait_for_function("document.querySelectorAll('#plot-classes .ytick').length === 200")
+    seen.assert_nothing_sticks_out()
+    seen.assert_sound(path)
+
+
+def test_a_missing_browser_is_skipped_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("FIXHEAD_REQUIRE_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="looked for chromium"):
+        find_browser()
+
+
+def test_a_missing_browser_is_a_failure_where_it_is_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("FIXHEAD_REQUIRE_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception, match="looked for chromium"):
+        find_browser()
