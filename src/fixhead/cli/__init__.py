@@ -7,6 +7,7 @@ Exit status: 0 done; 2 the request cannot be met as asked, with one sentence on 
 from __future__ import annotations
 
 import errno
+import os
 import sys
 
 from .._errors import RequestError, require
@@ -16,6 +17,9 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 def main() -> None:
     """Run the command line and leave with its exit status."""
+    # Threads that wait by spinning take the processor from the very threads they wait for, on any
+    # machine that is not idle. Read when torch is first imported, so it has to be said here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,0 +1,23 @@
+"""For every test: one thread each, because tests run side by side, and no folder of the user's."""
+
+import os
+
+# Before torch is imported anywhere, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Decoded data sets go to a folder of the test run."""
+    before = os.environ.get("FIXHEAD_CACHE")
+    os.environ["FIXHEAD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["FIXHEAD_CACHE"]
+    else:
+        os.environ["FIXHEAD_CACHE"] = before
