@@ -47,7 +47,7 @@ class Recipe:
     epochs: int = 30
     batch_size: int = 64
     optimizer: Optimizer = "sgd"
-    lr: float = 0.05
+    lr: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
