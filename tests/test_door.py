@@ -1,0 +1,96 @@
+"""The package's door: what it shows, what it costs to open, and which rooms need no extra."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fixhead
+
+SOURCE = Path(fixhead.__file__).parent
+CORE = ("vectors", "logits.py", "heads", "losses", "geometry", "_unit.py", "_seeds.py", "_errors.py")
+
+
+def test_everything_in_all_can_be_had():
+    for name in fixhead.__all__:
+        assert getattr(fixhead, name) is not None
+    assert sorted(fixhead.__all__) == fixhead.__all__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="wobble"):
+        fixhead.wobble  # noqa: B018
+
+
+def test_importing_fixhead_imports_no_torch():
+    code = "import sys, fixhead; assert 'torch' not in sys.modules; fixhead.RequestError"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_asking_for_help_imports_no_torch():
+    code = (
+        "import sys, fixhead.cli as c; assert c.run(['--help']) == 0;"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def core_files():
+    for room in CORE:
+        path = SOURCE / room
+        yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*core_files()], ids=lambda path: str(path.relative_to(SOURCE)))
+def test_the_core_needs_torch_and_safetensors_only(path):
+    allowed = {*sys.stdlib_module_names, "torch", "safetensors", "fixhead"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        else:
+            continue
+        assert {name.split(".")[0] for name in names} <= allowed, names
+
+
+# A room may import the rooms of its own row and below, never one above.
+ROWS = (
+    {"cli"},
+    {"papers"},
+    {"experiments"},
+    {"report", "evaluation", "training"},
+    {"metrics"},
+    {"data", "backbones"},
+    {"heads"},
+    {"scale"},
+    {"geometry"},
+    {"vectors", "losses"},
+    {"logits"},
+    {"_unit", "_torchvision"},
+    {"_seeds", "_errors", "_files"},
+)
+HEIGHT = {room: -row for row, rooms in enumerate(ROWS) for room in rooms}
+
+
+def arrows():
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        if parts[0] in ("__init__", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == len(parts):
+                targets = [node.module] if node.module else [alias.name for alias in node.names]
+                for target in targets:
+                    yield parts[0], target.split(".")[0]
+
+
+def test_arrows_between_rooms_point_down():
+    upward = {(a, b) for a, b in arrows() if a != b and b in HEIGHT and HEIGHT[b] >= HEIGHT[a]}
+    assert not upward
+
+
+def test_the_report_knows_records_only():
+    assert {b for a, b in arrows() if a == "report"} <= {"report", "_errors", "_files"}
