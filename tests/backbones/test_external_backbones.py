@@ -53,6 +53,7 @@ def test_import_after_a_failed_import_elsewhere_gives_a_whole_torchvision() -> N
     [
         ("timm:resnet18", 512, True),
         ("resnet10t", 512, True),
+        ("timm:resnet18.a1_in1k", 512, True),
         ("timm:convnext_atto", 320, False),
         ("timm:vit_tiny_patch16_224", 192, False),
         ("torchvision:resnet18", 512, True),
@@ -96,6 +97,7 @@ def test_the_features_are_those_that_torchvision_gives_its_classifier() -> None:
     [
         ("torchvision:vit_b_16", "cannot take images of 3×64×64 .*224"),
         ("torchvision:squeezenet1_0", "does not end in a linear layer"),
+        ("timm:resnet18.no_such_weights", "cannot be had: Invalid pretrained tag"),
     ],
 )
 def test_networks_that_do_not_fit_are_refused(name: str, words: str) -> None:

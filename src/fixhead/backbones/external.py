@@ -34,6 +34,11 @@ def timm_names() -> list[str]:
     return list(timm_module().list_models())
 
 
+def is_timm_name(name: str) -> bool:
+    """Whether timm has such a network; a tag of pretrained weights may follow after a dot."""
+    return bool(timm_module().is_model(name))
+
+
 def torchvision_names() -> list[str]:
     """Classifiers only: detection, segmentation and video live in modules of their own."""
     models = import_torchvision().models
@@ -48,7 +53,11 @@ def build_timm(name: str, channels: int, image_size: int, pretrained: bool) -> B
     """
     timm = timm_module()
     options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    if timm.get_pretrained_cfg_value(name, "fixed_input_size"):
+    try:
+        fixed_size = timm.get_pretrained_cfg_value(name, "fixed_input_size")
+    except RuntimeError as error:  # a tag that the network does not have
+        raise RequestError(f"timm:{name} cannot be had: {_first_line(error)}") from error
+    if fixed_size:
         options["img_size"] = image_size
     with _reported_weights(f"timm:{name}", pretrained):
         body = timm.create_model(name, pretrained=pretrained, **options)

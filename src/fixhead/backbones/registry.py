@@ -93,13 +93,20 @@ def _build_body(name: str, channels: int, image_size: int, pretrained: bool) -> 
         return Backbone(name, maker(channels, image_size), features, nonnegative=True)
     if library == "torchvision" and bare in external.torchvision_names():
         return external.build_torchvision(bare, channels, image_size, pretrained)
-    if library == "timm" and bare in external.timm_names():
+    if library == "timm" and external.is_timm_name(bare):
         return external.build_timm(bare, channels, image_size, pretrained)
-    if not colon and name in _timm_names_if_installed():
+    if not colon and _timm_has(name):
         backbone = external.build_timm(name, channels, image_size, pretrained)
         backbone.name = name
         return backbone
     raise RequestError(_unknown(name))
+
+
+def _timm_has(name: str) -> bool:
+    try:
+        return external.is_timm_name(name)
+    except MissingExtraError:
+        return False
 
 
 def _timm_names_if_installed() -> list[str]:

@@ -13,7 +13,7 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     Readers see the old file or the new one. Where writing fails, e.g. on a full disk, the draft is
     removed and the old file stays.
     """
-    draft = path.with_name(f".{path.name}.draft")
+    draft = draft_of(path)
     try:
         write(draft)
         _force_to_disk(draft)
@@ -23,6 +23,11 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         raise
     if os.name == "posix":  # the new name itself, too
         _force_to_disk(path.parent)
+
+
+def draft_of(path: Path) -> Path:
+    """Where ``replace_file`` writes first; a killed process may leave it, a later one reuses it."""
+    return path.with_name(f".{path.name}.draft")
 
 
 def _force_to_disk(path: Path) -> None:

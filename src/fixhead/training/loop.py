@@ -98,13 +98,8 @@ def train(
         NonFiniteLossError: the loss became infinite or NaN; names the epoch and the step.
     """
     _check(recipe, train_batches, validation_batches, choose_on)
-    identity = {
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-        "steps_per_epoch": len(train_batches),
-        "choose_on": choose_on,
-    }
-    checkpoint = RunCheckpoint(run_dir, identity, checkpoint_every_s)
+    identity = {"seed": seed, "steps_per_epoch": len(train_batches), "choose_on": choose_on}
+    checkpoint = RunCheckpoint(run_dir, recipe.to_dict() | identity, checkpoint_every_s)
     history = HistoryFile(run_dir)
     progress = progress or SilentProgress()
     with determinism(recipe.deterministic):
@@ -128,10 +123,10 @@ def train(
                     on_epoch(row)
         finally:
             progress.end()
-    if keep_checkpoint:
-        checkpoint.save(run.state_dict())
-    else:
+    if not keep_checkpoint:
         checkpoint.remove()
+    elif resumed_from < recipe.epochs:
+        checkpoint.save(run.state_dict())
     return _result(run, resumed_from)
 
 

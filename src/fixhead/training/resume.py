@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .._errors import RequestError
-from .files import replace_file
+from .files import draft_of, replace_file
 
 FORMAT = "fixhead.checkpoint/1"
 
@@ -37,7 +37,9 @@ class RunCheckpoint:
         return self._path is not None and time.monotonic() - self._saved_at >= self._every_s
 
     def save(self, state: Mapping[str, Any]) -> None:
-        assert self._path is not None
+        """Keep ``state`` in place of what was kept before; nothing without a run folder."""
+        if self._path is None:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         content = {"identity": self._identity, **state}
         replace_file(self._path, lambda draft: torch.save(content, draft))
@@ -60,6 +62,7 @@ class RunCheckpoint:
         if self._path is None:
             return
         self._path.unlink(missing_ok=True)
+        draft_of(self._path).unlink(missing_ok=True)  # a kill may have left one
         if self._path.parent.is_dir() and not any(self._path.parent.iterdir()):
             self._path.parent.rmdir()
 
