@@ -105,6 +105,14 @@ def test_effective_number_weights_are_their_formula(beta):
     assert weights.tolist() == pytest.approx(expected, rel=1e-6)
 
 
+def test_effective_number_weights_keep_their_digits_in_float32():
+    raw = [(1 - 0.9999) / (1 - 0.9999**n) for n in COUNTS.tolist()]
+    expected = [CLASSES * value / sum(raw) for value in raw]
+    weights = effective_number_weights(COUNTS)
+    assert weights.dtype == torch.float32
+    assert weights.tolist() == pytest.approx(expected, rel=1e-6)
+
+
 def test_effective_number_weights_near_one_are_inverse_counts():
     inverse = 1 / COUNTS.double()
     weights = effective_number_weights(COUNTS.double(), beta=1 - 1e-12)

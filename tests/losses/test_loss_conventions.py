@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_references import CLASSES, COUNTS, ROWS, SIZE, batch, directions, mixed
 from torch.func import grad, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fixhead import losses
 from fixhead.logits import unit
@@ -17,6 +18,18 @@ NAMES = list(LOSSES)
 SOFT = [name for name, facts in LOSSES.items() if facts.soft]
 KINDS = [(name, False) for name in NAMES] + [(name, True) for name in SOFT]
 VECTORS = directions()[1]
+
+
+class Calls(TorchDispatchMode):
+    """The names of the kernels that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 def call(name, values, labels, **options):
@@ -86,6 +99,13 @@ def test_a_batch_in_which_nothing_counts_gives_zero_with_a_zero_gradient(name, r
     assert loss == 0
     assert values.grad.shape == values.shape
     assert not values.grad.any()
+
+
+@pytest.mark.parametrize("name", SOFT)
+def test_an_empty_batch_of_mixtures_gives_zero(name):
+    loss = call(name, first(name)[0][:0].requires_grad_(), mixed()[:0])
+    loss.backward()
+    assert loss == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -200,6 +220,20 @@ def test_every_loss_compiles_into_one_graph(name):
     compiled(name, "aot_eager")
 
 
+def test_class_weights_and_a_learned_scale_compile_too():
+    cosines, labels = first("cosface")
+    weight = torch.linspace(0.5, 2, CLASSES, dtype=torch.float64)
+
+    def loss(scale):
+        return losses.cosface(cosines, labels, scale=scale, weight=weight)
+
+    torch.compiler.reset()
+    fast, slow = (torch.tensor(8.0, requires_grad=True) for _ in range(2))
+    torch.compile(loss, fullgraph=True, backend="aot_eager")(fast).backward()
+    loss(slow).backward()
+    torch.testing.assert_close(fast.grad, slow.grad)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_loss_compiles_into_machine_code(name):
@@ -221,11 +255,14 @@ def test_every_loss_exports(name):
 
 @pytest.mark.parametrize(("name", "soft"), KINDS)
 def test_no_loss_looks_at_a_value_on_another_device(name, soft):
-    """A meta tensor has no values: any synchronisation would raise."""
+    """A meta tensor has no values: a synchronisation would raise, or show in the list of calls."""
     values, labels = first(name)
     values = values.to("meta").requires_grad_()
-    call(name, values, (mixed() if soft else labels).to("meta")).backward()
+    with Calls() as calls:
+        call(name, values, (mixed() if soft else labels).to("meta")).backward()
     assert values.grad.shape == values.shape
+    assert calls.names
+    assert not calls.names & {"_local_scalar_dense", "is_nonzero", "nonzero", "equal"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -157,7 +157,7 @@ def require_scale(scale: float | Tensor) -> None:
     """A finite number above 0, or a tensor of one such number (a learned scale)."""
     if not isinstance(scale, Tensor):
         return require_positive("scale", scale)
-    if scale.numel() != 1 or not scale.is_floating_point():
+    if tuple(scale.shape) not in ((), (1,)) or not scale.is_floating_point():
         raise RequestError(f"scale must be one number above 0, got {_describe(scale)}")
     if readable(scale):
         require_positive("scale", scale.detach().item())

@@ -8,7 +8,7 @@ from ._reduce import Reduction, wide
 from ._request import require_cosines, require_scale
 from .checks import IGNORE_INDEX
 from .entropy import cross_entropy
-from .margins import arcface_logits, as_factor, cosface_logits
+from .margins import arcface_logits, cosface_logits
 
 __all__ = ["arcface", "cosface", "normface"]
 
@@ -36,7 +36,7 @@ def normface(
     require_cosines(cosines)
     require_scale(scale)
     return cross_entropy(
-        wide(cosines) * as_factor(scale),
+        wide(cosines) * scale,
         labels,
         weight=weight,
         label_smoothing=label_smoothing,

@@ -115,9 +115,4 @@ def with_own(
     index = torch.where(counted, labels, 0)
     own = cosines.gather(1, index.unsqueeze(1)).squeeze(1)
     changed = torch.where(counted, change(own, index), own)
-    return cosines.scatter(1, index.unsqueeze(1), changed.unsqueeze(1)) * as_factor(scale)
-
-
-def as_factor(scale: float | Tensor) -> float | Tensor:
-    """The scale without a shape of its own: a learned one may be (1,)."""
-    return scale.reshape(()) if isinstance(scale, Tensor) else scale
+    return cosines.scatter(1, index.unsqueeze(1), changed.unsqueeze(1)) * scale
