@@ -78,8 +78,8 @@ def test_narrow_features_are_summed_in_float64(dtype):
 
 def test_float32_sums_carry_their_rounding_along():
     generator = torch.Generator().manual_seed(1)
-    features = 10 + torch.randn(40_000, 3, generator=generator)
-    labels = torch.randint(K, (40_000,), generator=generator)
+    features = 10 + torch.randn(12_000, 3, generator=generator)
+    labels = torch.randint(K, (12_000,), generator=generator)
     expected = reference(features, labels)
     kept = in_batches(features, labels, 2, dtype=torch.float32)
     assert kept.packed.dtype == torch.float32

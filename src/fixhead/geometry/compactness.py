@@ -33,9 +33,14 @@ class Compactness:
     predicted_wrong: Tensor
 
 
-def empty_cosines(classes: int, *, device: torch.device | None = None) -> ClassStatistics:
+def empty_cosines(
+    classes: int,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ClassStatistics:
     """Where ``absorb_cosines_`` adds: rows 2c (right) and 2c + 1 (wrong); own, predicted."""
-    return ClassStatistics.empty(2 * classes, 2, pooled=False, device=device)
+    return ClassStatistics.empty(2 * classes, 2, pooled=False, device=device, dtype=dtype)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ._inputs import check_features, check_labels, full_precision
+from ._inputs import check_features, check_labels, full_precision, wide
 from .seen import seen_classes
 from .statistics import ClassStatistics
 
@@ -86,12 +86,14 @@ def agreement(counts: Tensor) -> Tensor:
 
     Source: Papyan et al. 2020, NC4 (there as the share that disagrees).
     """
-    return counts[1].sum() / counts[0].sum().double()
+    images, agreed = wide(counts).sum(dim=1).unbind()
+    return agreed / images
 
 
 def class_agreements(counts: Tensor) -> Tensor:
     """``agreement`` of the images of each true class (K,), NaN for a class without one."""
-    return counts[1] / counts[0].double()
+    images, agreed = wide(counts).unbind()
+    return agreed / images
 
 
 def decided(caller: str, logits: Tensor, classes: int) -> Tensor:

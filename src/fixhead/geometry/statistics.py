@@ -141,7 +141,7 @@ def absorb_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> ClassSt
     with full_precision(features.device):
         parts = zip(torch.split(features, _ROWS), torch.split(labels, _ROWS), strict=True)
         for rows, own in parts:
-            _absorb(stats, rows.to(stats.packed.dtype), own.long())
+            _absorb(stats, rows.to(stats.packed.dtype), own.long().contiguous())
     return stats
 
 

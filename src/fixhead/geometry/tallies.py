@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._inputs import check_labels, check_sizes
+from ._inputs import check_labels, check_sizes, wide
 from .groups import by_group
 
 
@@ -33,12 +33,14 @@ def tally_of(confusion: Tensor) -> Tensor:
 
 def accuracy(counts: Tensor) -> Tensor:
     """Right predictions over images, a scalar, from a tally (3, K)."""
-    return counts[2].sum() / counts[0].sum().double()
+    images, _, right = wide(counts).sum(dim=1).unbind()
+    return right / images
 
 
 def class_accuracies(counts: Tensor) -> Tensor:
     """Right predictions over images per class (K,), NaN for a class without an image."""
-    return counts[2] / counts[0].double()
+    images, _, right = wide(counts).unbind()
+    return right / images
 
 
 def balanced_accuracy(counts: Tensor) -> Tensor:
@@ -48,7 +50,8 @@ def balanced_accuracy(counts: Tensor) -> Tensor:
 
 def class_f1(counts: Tensor) -> Tensor:
     """F1 = 2 right / (images + predictions) per class (K,), NaN for a class that never occurs."""
-    return 2 * counts[2] / (counts[0] + counts[1]).double()
+    images, predicted, right = wide(counts).unbind()
+    return 2 * right / (images + predicted)
 
 
 def macro_f1(counts: Tensor) -> Tensor:

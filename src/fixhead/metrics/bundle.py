@@ -1,0 +1,69 @@
+"""The metrics of a last layer in one collection that shares what it can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchmetrics import Metric, MetricCollection
+
+from ._states import Vectors
+from .accuracies import BalancedAccuracy, MacroF1, VanishedClasses
+from .collapse import (
+    CDNV,
+    NC1,
+    Alignment,
+    Equiangularity,
+    Equinorm,
+    GramDistance,
+    SelfDuality,
+    Separability,
+    TraceRatio,
+)
+from .confidences import CalibrationError
+from .lengths import Compactness, FeatureNorm
+
+
+def last_layer_metrics(
+    classes: int, features: int, vectors: Vectors, *, directions: bool = False
+) -> MetricCollection:
+    """Collapse, compactness, norms, accuracies and calibration, to be updated once a batch:
+
+        metrics = last_layer_metrics(K, d, lambda: head.vectors).to(device)
+        metrics.update(features=x, logits=head(x), labels=y)      # nothing waits for the device
+        values = metrics.compute(); metrics.reset()               # after the epoch
+
+    Args:
+        classes: K.
+        features: d. The (d, d) scatter of NC1 costs N·d² products an epoch.
+        vectors: (K, d), or a function that returns them as they are now.
+        directions: collapse of x/‖x‖, which is what a cosine head sees, in place of x.
+    """
+    options: dict[str, Any] = {"pooled": True, "directions": directions}
+    of_features: dict[str, Metric] = {
+        "nc1": NC1(classes, features, directions=directions),
+        "trace_ratio": TraceRatio(classes, features, **options),
+        "cdnv": CDNV(classes, features, **options),
+        "equinorm": Equinorm(classes, features, **options),
+        "equiangularity": Equiangularity(classes, features, **options),
+        "self_duality": SelfDuality(classes, features, vectors, **options),
+        "alignment": Alignment(classes, features, vectors, **options),
+        "gram_distance": GramDistance(classes, features, vectors, **options),
+        "separability": Separability(classes, features, **options),
+    }
+    of_decisions: dict[str, Metric] = {
+        "balanced_accuracy": BalancedAccuracy(classes),
+        "macro_f1": MacroF1(classes),
+        "vanished_classes": VanishedClasses(classes),
+    }
+    of_confidence: dict[str, Metric] = {
+        "calibration_error": CalibrationError(classes),
+        "maximum_calibration_error": CalibrationError(classes, norm="maximum"),
+    }
+    alone: dict[str, Metric] = {
+        "compactness": Compactness(classes, vectors),
+        "feature_norm": FeatureNorm(classes),
+    }
+    groups = [[*of_features], [*of_decisions], [*of_confidence], *([name] for name in alone)]
+    return MetricCollection(
+        {**of_features, **of_decisions, **of_confidence, **alone}, compute_groups=groups
+    )
