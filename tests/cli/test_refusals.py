@@ -190,3 +190,24 @@ def test_a_dry_run_writes_nothing(capsys, tmp_path):
     said = capsys.readouterr().out
     assert "simplex-seed0" in said
     assert not out.exists()
+
+
+def save_features(path, labels, *, spoil=False):
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(len(labels), 4)).astype(np.float32)
+    if spoil:
+        features[7, 2] = np.nan
+    np.savez(path, features=features, labels=np.asarray(labels))
+
+
+def test_not_a_number_in_the_data_is_refused_by_row(capsys, tmp_path):
+    save_features(tmp_path / "data.npz", np.arange(40) % 2, spoil=True)
+    said = refused(capsys, "compare", "--data", tmp_path / "data.npz", "--out", tmp_path / "out")
+    assert "row 7" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_multi_label_targets_are_refused_by_name(capsys, tmp_path):
+    save_features(tmp_path / "data.npz", np.eye(2, dtype=np.int64)[np.arange(40) % 2])
+    said = refused(capsys, "compare", "--data", tmp_path / "data.npz", "--out", tmp_path / "out")
+    assert "multi-label" in said
