@@ -19,7 +19,7 @@ SETTINGS = settings(deadline=None, max_examples=25)
 NAMES = (
     "construction classes features distinct norm_min norm_max cosine_min cosine_mean cosine_max "
     "abs_cosine_max welch_bound signed_bound reachable_nonnegative_min scale_auto ce_floor "
-    "ce_at_vectors"
+    "ce_at_vectors sampled_classes"
 ).split()
 
 

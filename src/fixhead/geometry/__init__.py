@@ -1,8 +1,8 @@
 """The geometry of class vectors and features: certificates, bounds, scales."""
 
+from ..vectors.rows import ImplicitVectors
 from .anchors import ce_at_vectors, ce_floor, scale_auto
 from .certificate import Certificate, certify
-from .source import ImplicitVectors
 
 __all__ = [
     "Certificate",

@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from .._errors import RequestError
-from .._seeds import stream
-from .source import RowSource, Vectors
+from ..vectors.rows import RowSource, Vectors, sample_labels
 
 ALL_CLASSES = 10_000
 """Up to so many classes every class counts; above it, ``SAMPLE`` seeded ones."""
@@ -131,7 +130,7 @@ class Anchors:
         source = self._source
         anchors = source.unit(source.raw(labels), self._dtype)
         for start in range(0, source.classes, _TILE):
-            stop = min(start + _TILE, source.classes)
+            stop = start + _TILE
             gaps = anchors @ source.unit(source.slice(start, stop), self._dtype).T
             gaps.sub_(1.0).clamp_(max=0.0)
             inside = ((labels >= start) & (labels < stop)).nonzero().squeeze(1)
@@ -141,15 +140,9 @@ class Anchors:
             yield gaps
 
 
-def anchor_labels(source: RowSource, most: int | None = None) -> Tensor:
-    """The classes that means run over: all, or a seeded sample in ascending order."""
-    if most is None:
-        most = source.classes if source.classes <= ALL_CLASSES else SAMPLE
-    if most >= source.classes:
-        return torch.arange(source.classes, device=source.device)
-    generator = stream(0, "anchors", source.classes)
-    chosen = torch.randperm(source.classes, generator=generator)[:most]
-    return chosen.sort().values.to(source.device)
+def anchor_labels(source: RowSource) -> Tensor:
+    """The classes that means run over."""
+    return sample_labels(source, source.classes if source.classes <= ALL_CLASSES else SAMPLE)
 
 
 def solve_scale(source: RowSource, probability: float) -> float | None:
@@ -160,7 +153,7 @@ def solve_scale(source: RowSource, probability: float) -> float | None:
     start = math.log((source.classes - 1) * probability / (1 - probability))
     start = max(start * (source.classes - 1) / source.classes, 1e-3)
     if source.classes > 4 * _FIRST_LOOK:
-        few = Anchors(source, anchor_labels(source, _FIRST_LOOK))
+        few = Anchors(source, sample_labels(source, _FIRST_LOOK))
         start = _root(few, probability, start) or start
     return _root(Anchors(source, anchor_labels(source)), probability, start)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from .._errors import RequestError
 from ..vectors.bounds import cosine_bound, welch_bound
 from ..vectors.distinct import first_equal_of
+from ..vectors.extremes import cosine_extremes
+from ..vectors.rows import RowSource, Vectors, sample_labels
 from .anchors import ALL_CLASSES, SAMPLE, Anchors, anchor_labels, floors, solve_scale
-from .source import RowSource, Vectors
-from .tiles import cosine_extremes
 
 _AT_ONE, _AT_AUTO = "scale_1", "scale_auto"
 
@@ -30,6 +31,8 @@ class Certificate:
         0.99; None where rows coincide so much that no scale does.
     ce_floor, ce_at_vectors: cross-entropy in nats, under ``"scale_1"`` and ``"scale_auto"``: the
         least that unit features can reach (a lower bound), and the mean at x = w_y.
+    sampled_classes: None where least and largest cosine are over all pairs; else over the pairs of
+        so many seeded classes with all others.
     """
 
     construction: str
@@ -48,6 +51,7 @@ class Certificate:
     scale_auto: float | None
     ce_floor: dict[str, float | None]
     ce_at_vectors: dict[str, float | None]
+    sampled_classes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, ready for JSON."""
@@ -64,19 +68,29 @@ class Certificate:
 
 
 @torch.no_grad()
-def certify(vectors: Vectors, *, construction: str = "tensor") -> Certificate:
+def certify(
+    vectors: Vectors, *, construction: str = "tensor", sample: int | None = None
+) -> Certificate:
     """Measure class vectors (K, d), dense or implicit; nothing K × K is held in memory.
 
     Norms and ``distinct`` are those of the rows as they are stored; everything else is about
     their directions, so learned vectors of any length can be certified too.
     Above 10,000 classes ``scale_auto`` and ``ce_at_vectors`` are means over 4,096 seeded classes.
 
+    Args:
+        sample: look for the extreme cosines only among pairs of so many seeded classes with all
+            others: n K d products instead of K² d / 2, for more than about 200,000 classes.
+
     Raises:
         RequestError: fewer than two rows, not floating, or a row that is zero or not finite.
     """
     source = RowSource(vectors, "certify")
+    if sample is not None and (isinstance(sample, bool) or sample < 1):
+        raise RequestError(f"certify() needs sample as a number above 0, got {sample!r}")
+    sampled = sample if sample is not None and sample < source.classes else None
     low, high, mean, reachable = _rows_alone(source)
-    extremes = cosine_extremes(source)
+    labels = None if sampled is None else sample_labels(source, sampled)
+    extremes = cosine_extremes(source, labels)
     scale = solve_scale(source, 0.99)
     scales = [1.0] if scale is None else [1.0, max(scale, 1e-9)]
     floor = floors(source, scales)
@@ -98,6 +112,7 @@ def certify(vectors: Vectors, *, construction: str = "tensor") -> Certificate:
         scale_auto=scale,
         ce_floor=_by_scale(floor),
         ce_at_vectors=_by_scale(at_vectors),
+        sampled_classes=sampled,
     )
 
 
@@ -134,6 +149,7 @@ def _by_scale(values: list[float]) -> dict[str, float | None]:
 def describe(certificate: Certificate) -> list[tuple[str, str]]:
     """A certificate line by line, for people."""
     c = certificate
+    seen = "" if c.sampled_classes is None else f" (of {c.sampled_classes:,} classes with all)"
     sampled = f" (over {SAMPLE:,} classes)" if c.classes > ALL_CLASSES else ""
     auto = "none: too many rows coincide" if c.scale_auto is None else f"{c.scale_auto:.4g}"
     return [
@@ -141,9 +157,9 @@ def describe(certificate: Certificate) -> list[tuple[str, str]]:
         ("classes K × features d", f"{c.classes:,} × {c.features:,}"),
         ("distinct rows", f"{c.distinct:,}" + ("" if c.distinct == c.classes else " (not all!)")),
         ("norms", f"{c.norm_min:.6f} … {c.norm_max:.6f}"),
-        ("cosine, least", f"{c.cosine_min:+.6f}"),
+        ("cosine, least", f"{c.cosine_min:+.6f}" + seen),
         ("cosine, mean", f"{c.cosine_mean:+.6f}"),
-        ("cosine, largest", f"{c.cosine_max:+.6f}" + _bound(c.signed_bound, "+.6f")),
+        ("cosine, largest", f"{c.cosine_max:+.6f}" + _bound(c.signed_bound, "+.6f") + seen),
         ("|cosine|, largest", f"{c.abs_cosine_max:.6f}" + _bound(c.welch_bound, ".6f", "Welch ")),
         ("reachable by features ≥ 0, worst class", f"{c.reachable_nonnegative_min:.4f}"),
         ("scale for probability 0.99", auto + sampled),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
@@ -20,6 +23,32 @@ def check_size(name: str, classes: int, features: int) -> None:
             raise RequestError(f"{name}() needs {argument} as a whole number, got {value!r}")
         if value < least:
             raise RequestError(f"{name}() needs {argument} >= {least}, got {argument}={value}")
+
+
+def own_options(make: Callable[..., object]) -> dict[str, bool]:
+    """Names of a construction's own options, and whether each must be given."""
+    shared = {"classes", "features", "generator", "dtype"}
+    return {
+        name: parameter.default is inspect.Parameter.empty
+        for name, parameter in inspect.signature(make).parameters.items()
+        if name not in shared
+    }
+
+
+def check_options(name: str, make: Callable[..., object], options: Mapping[str, object]) -> None:
+    """Every option known, and none missing that the construction cannot do without.
+
+    Raises:
+        RequestError: with the list of options.
+    """
+    own = own_options(make)
+    for option in options:
+        if option not in own:
+            known = ", ".join(own) or "none"
+            raise RequestError(f"{name}() has no option {option!r}; its options: {known}")
+    for option, needed in own.items():
+        if needed and option not in options:
+            raise RequestError(f"{name}() needs {option}=…, got no such option")
 
 
 def check_dtype(name: str, dtype: torch.dtype) -> None:

@@ -1,4 +1,5 @@
-"""Mutually orthogonal class vectors."""
+"""Class vectors at right angles: orthonormal rows, one-hot rows, the orthoplex, and the
+non-negative ones that features after a ReLU can reach."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from .._errors import RequestError
 from .._seeds import default_generator_or
-from ._request import check_dtype, check_size, stored
+from ._request import check_dtype, check_flag, check_size, stored
 from .haar import haar_frame
 
 
@@ -27,14 +28,108 @@ def orthonormal(
     """
     check_size("orthonormal", classes, features)
     check_dtype("orthonormal", dtype)
-    if classes > features:
-        hint = (
-            "simplex() takes one class more than features"
-            if classes == features + 1
-            else "for more classes than that use codes() or spherical_code()"
-        )
-        raise RequestError(
-            f"orthonormal() needs features >= classes = {classes}, got features={features}; {hint}"
-        )
+    _check_room("orthonormal", classes, features)
     frame = haar_frame(features, classes, default_generator_or(generator))
     return stored("orthonormal", frame.T.contiguous(), dtype)
+
+
+def one_hot(
+    classes: int,
+    features: int,
+    *,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """w_k = e_k: shape (K, d), K ≤ d. A non-negative feature can lie on any of them.
+
+    ``generator`` is not used. Features beyond the K-th take no part; ``nonnegative_orthogonal``
+    uses them all.
+
+    Raises:
+        RequestError: K > d, or arguments that make no sense.
+    """
+    check_size("one_hot", classes, features)
+    check_dtype("one_hot", dtype)
+    _check_room("one_hot", classes, features)
+    return torch.eye(classes, features, dtype=dtype)
+
+
+def nonnegative_orthogonal(
+    classes: int,
+    features: int,
+    *,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """W ≥ 0 and W Wᵀ = I_K: shape (K, d), K ≤ d.
+
+    Non-negative rows are orthogonal only where their supports are apart, so every class owns
+    ⌊d/K⌋ or ⌈d/K⌉ features, drawn at random, and w_k is 1/√(their number) on them. Cosine 1 with
+    every class is within reach of features after a ReLU (about 0.7 for rotated constructions).
+
+    Source: Kim et al. 2024 (fixed non-negative orthogonal classifier).
+
+    Raises:
+        RequestError: K > d, or arguments that make no sense.
+    """
+    check_size("nonnegative_orthogonal", classes, features)
+    check_dtype("nonnegative_orthogonal", dtype)
+    _check_room("nonnegative_orthogonal", classes, features)
+    shuffled = torch.randperm(features, generator=default_generator_or(generator))
+    owner = torch.arange(features) % classes
+    sizes = torch.bincount(owner, minlength=classes).double()
+    rows = torch.zeros(classes, features, dtype=dtype)
+    rows[owner, shuffled] = sizes.rsqrt()[owner].to(dtype)
+    return rows
+
+
+def orthoplex(
+    classes: int,
+    features: int,
+    *,
+    rotate: bool = True,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """±q_i of a Haar-random orthonormal basis q: shape (K, d), K ≤ 2d. Cosines are 0 and −1.
+
+    Rows are q_1 … q_d, then −q_1, −q_2, …. No more than d + 1 vectors have a smaller largest
+    cosine than 0, so it is the best there is for d + 1 < K ≤ 2d (Rankin 1955). ``rotate=False``
+    takes q_i = e_i; features after a ReLU then cannot reach −e_i at all.
+
+    Source: Pernici et al. 2021 (regular polytope networks).
+
+    Raises:
+        RequestError: K > 2d, or arguments that make no sense.
+    """
+    check_size("orthoplex", classes, features)
+    check_dtype("orthoplex", dtype)
+    check_flag("orthoplex", "rotate", rotate)
+    if classes > 2 * features:
+        raise RequestError(
+            f"orthoplex() needs classes <= 2 * features = {2 * features}, got classes={classes}; "
+            "for more classes than that use codes() or spherical_code()"
+        )
+    # Bases smaller than d are enough for fewer classes.
+    count = min(classes, features)
+    if rotate:
+        basis = haar_frame(features, count, default_generator_or(generator)).T
+    else:
+        basis = torch.eye(count, features, dtype=torch.float64)
+    return stored("orthoplex", torch.cat([basis, -basis])[:classes], dtype)
+
+
+def _check_room(name: str, classes: int, features: int) -> None:
+    if classes > features:
+        raise RequestError(
+            f"{name}() needs features >= classes = {classes}, got features={features}; "
+            + _beyond(classes, features)
+        )
+
+
+def _beyond(classes: int, features: int) -> str:
+    if classes == features + 1:
+        return "simplex() takes one class more than features"
+    if classes <= 2 * features:
+        return "orthoplex() takes up to twice as many classes as features"
+    return "for more classes than that use codes() or spherical_code()"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,16 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
+from ._request import check_options, own_options
+from .coding import codes
+from .forms import algebraic
 from .gaussian import random
-from .orthogonal import orthonormal
-from .simplices import simplex
+from .given import given
+from .guided import guided
+from .orthogonal import nonnegative_orthogonal, one_hot, orthonormal, orthoplex
+from .polytopes import cube, polygon
+from .simplices import max_separation, simplex
+from .spherical import LARGEST, equiangular, spherical_code
 from .sylvester import hadamard, next_power_of_two
 
 
@@ -34,8 +40,14 @@ class Construction:
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the construction's own options."""
-        shared = {"classes", "features", "generator", "dtype"}
-        return tuple(name for name in inspect.signature(self.make).parameters if name not in shared)
+        return tuple(own_options(self.make))
+
+
+def _coded(d: int) -> int | None:
+    """Vectors whose largest |cosine| is a theorem's at d = 2^m; elsewhere it is measured."""
+    if d != next_power_of_two(d):
+        return None
+    return max(family.largest or 0 for family in algebraic(d.bit_length() - 1))
 
 
 CONSTRUCTIONS: dict[str, Construction] = {
@@ -53,6 +65,13 @@ CONSTRUCTIONS: dict[str, Construction] = {
         "K ≤ d + 1",
         lambda d: d + 1,
     ),
+    "max_separation": Construction(
+        max_separation,
+        "the simplex, triangular: P_k = [[1, −1/k 1ᵀ], [0, √(1−1/k²) P_{k−1}]]",
+        "Kasarla et al. 2022",
+        "K ≤ d + 1",
+        lambda d: d + 1,
+    ),
     "orthonormal": Construction(
         orthonormal, "W Wᵀ = I", "Hoffer et al. 2018", "K ≤ d", lambda d: d
     ),
@@ -62,6 +81,54 @@ CONSTRUCTIONS: dict[str, Construction] = {
         "Hoffer et al. 2018",
         "K ≤ the power of two at or above d",
         next_power_of_two,
+    ),
+    "one_hot": Construction(one_hot, "e_k", "common usage", "K ≤ d", lambda d: d),
+    "nonnegative_orthogonal": Construction(
+        nonnegative_orthogonal, "W ≥ 0, W Wᵀ = I", "Kim et al. 2024", "K ≤ d", lambda d: d
+    ),
+    "orthoplex": Construction(
+        orthoplex, "± an orthonormal basis", "Pernici et al. 2021", "K ≤ 2d", lambda d: 2 * d
+    ),
+    "cube": Construction(
+        cube, "(±1, …, ±1)/√m, m = ⌈log₂ K⌉", "Pernici et al. 2021", "K ≤ 2^d", lambda d: 1 << d
+    ),
+    "polygon": Construction(
+        polygon,
+        "(cos 2πk/K, sin 2πk/K)",
+        "Pernici et al. 2021",
+        "d = 2, any K",
+        lambda d: None if d == 2 else 0,
+    ),
+    "equiangular": Construction(
+        equiangular,
+        "min max |⟨w_i, w_j⟩|",
+        "Shen, Sun, Wei 2023 (EBV)",
+        f"K ≤ {LARGEST:,}, d ≥ 2",
+        lambda d: LARGEST if d > 1 else 0,
+    ),
+    "spherical_code": Construction(
+        spherical_code,
+        "min max ⟨w_i, w_j⟩",
+        "Mettes et al. 2019",
+        f"K ≤ {LARGEST:,} (d = 1: K = 2)",
+        lambda d: LARGEST if d > 1 else 2,
+    ),
+    "codes": Construction(
+        codes,
+        "rows of H D_b / √d, D_b = diag (−1)^q_b",
+        "Gold 1968; Kerdock 1972; Delsarte, Goethals 1975",
+        "K with a largest |cosine| ≤ 0.5; proved at d = 2^m up to d³ (m odd), d³/4 (m even)",
+        _coded,
+    ),
+    "guided": Construction(
+        guided,
+        "similar counts side by side on a ring",
+        "de la Calle et al. 2019",
+        "any K, d ≥ 2, with counts",
+        lambda d: None if d > 1 else 0,
+    ),
+    "from_tensor": Construction(
+        given, "t_k / ‖t_k‖", "the caller", "the shape of the tensor", lambda d: None
     ),
 }
 
@@ -81,10 +148,7 @@ def build(
         RequestError: no construction has that name, it has no such option, or it refuses (K, d).
     """
     construction = find(name)
-    for option in options:
-        if option not in construction.options:
-            known = ", ".join(construction.options) or "none"
-            raise RequestError(f"{name}() has no option {option!r}; its options: {known}")
+    check_options(name, construction.make, options)
     return construction.make(classes, features, generator=generator, dtype=dtype, **options)
 
 

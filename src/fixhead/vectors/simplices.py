@@ -38,16 +38,46 @@ def simplex(
             f"simplex() needs features >= classes - 1 = {classes - 1}, got features={features}; "
             "for more classes than that use codes() or spherical_code()"
         )
-    corners = simplex_corners(classes)
     if rotate:
+        corners = simplex_corners(classes, classes - 1)
         frame = haar_frame(features, classes - 1, default_generator_or(generator))
         return stored("simplex", corners @ frame.T, dtype)
-    padding = corners.new_zeros(classes, features - classes + 1)
-    return stored("simplex", torch.cat([corners, padding], dim=1), dtype)
+    return simplex_corners(classes, features, dtype)
 
 
-def simplex_corners(classes: int) -> Tensor:
-    """The simplex in its own K − 1 dimensions, lower triangular: (K, K−1) float64.
+def max_separation(
+    classes: int,
+    features: int,
+    *,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The simplex as the recursion of Kasarla et al. leaves it, in closed form, padded with zeros:
+
+    P_k = [[1, −1/k 1ᵀ], [0, √(1−1/k²) P_{k−1}]], columns as vectors: shape (K, d), K ≤ d + 1.
+
+    The first vector is (1, 0, …, 0), and the last ones have no positive entry to speak of: put it
+    behind a linear layer (as its authors do), never straight behind a ReLU. ``generator`` is not
+    used.
+
+    Source: Kasarla et al. 2022, eq. 5; there d = K − 1 and O(K³) work, here O(Kd).
+
+    Raises:
+        RequestError: K > d + 1, or arguments that make no sense.
+    """
+    check_size("max_separation", classes, features)
+    check_dtype("max_separation", dtype)
+    if classes > features + 1:
+        raise RequestError(
+            f"max_separation() needs features >= classes - 1 = {classes - 1}, got features="
+            f"{features}; for more classes than that use codes() or spherical_code()"
+        )
+    # Rows differ by construction: row i alone is positive in column i.
+    return simplex_corners(classes, features, dtype)
+
+
+def simplex_corners(classes: int, features: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The simplex, lower triangular and padded with zeros: (K, d), every entry rounded once.
 
     With k = K − 1 and column j = 0 … k−1:
         V_jj = c_j,  V_ij = −c_j/(k−j) for i > j,  0 for i < j,
@@ -60,6 +90,8 @@ def simplex_corners(classes: int) -> Tensor:
     k = classes - 1
     left = torch.arange(k, 0, -1, dtype=torch.float64)  # k − j
     lengths = (left * (k + 1) / (k * (left + 1))).sqrt()
-    corners = (-lengths / left).expand(classes, k).tril(-1)
-    corners.diagonal().copy_(lengths)
+    corners = torch.empty(classes, features, dtype=dtype)
+    corners[:, :k] = -lengths / left
+    corners.tril_(-1)
+    corners.diagonal()[:k] = lengths.to(dtype)
     return corners
