@@ -32,7 +32,7 @@ def count_confusions_(confusion: Tensor, labels: Tensor, predictions: Tensor) ->
 
 def accuracy(confusion: Tensor) -> float:
     """Σ_i M_ii / Σ_ij M_ij."""
-    return float(confusion.diagonal().sum() / confusion.sum())
+    return float(confusion.diagonal().sum().double() / confusion.sum())
 
 
 def class_accuracies(confusion: Tensor) -> Tensor:
