@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,13 @@ class Visit:
         )
         return int(drawn), int(expected)
 
+    def wait_until(self, expression: str, seconds: float = 30) -> None:
+        """Ask again and again; Playwright's own waiting needs eval, which the page forbids."""
+        deadline = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, f"never came true: {expression}"
+            self.page.wait_for_timeout(30)
+
     def assert_sound(self, path: Path) -> None:
         assert self.troubles == []
         assert [url for url in self.requests if not url.startswith("data:")] == [path.as_uri()]
@@ -142,7 +150,7 @@ def test_nothing_sticks_out_at_any_width(
     for width in (320, 360, 600, 780, 939, 940, 1000, 1101):
         seen.page.set_viewport_size({"width": width, "height": 800})
         # The plots follow their boxes; the first is the widest.
-        seen.page.wait_for_function(
+        seen.wait_until(
             "(() => { const plot = document.querySelector('#plot-curves');"
             " return plot.querySelector('.main-svg').clientWidth === plot.clientWidth; })()"
         )
@@ -242,11 +250,27 @@ def test_a_plot_fits_its_panel_after_its_tab_is_opened(
     seen = visit(write_page(make_comparison(seeds=1)), "phone")
     seen.draw_all()
     seen.page.click("#tab-2")
-    seen.page.wait_for_function(
+    seen.wait_until(
         "(() => { const plot = document.querySelector('#plot-vectors-2');"
         " return plot.clientWidth > 200 && Math.abs(plot.clientWidth -"
         " plot.querySelector('.main-svg').clientWidth) <= 1; })()"
     )
+
+
+def test_a_finger_on_a_plot_scrolls_the_page(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(write_page(make_comparison(heads=PAIR, seeds=1)), "phone", is_mobile=True)
+    seen.draw_all()
+    plot = seen.page.locator("#plot-curves")
+    plot.evaluate("plot => plot.scrollIntoView({ block: 'center', behavior: 'instant' })")
+    before = seen.page.evaluate("scrollY")
+    finger = seen.context.new_cdp_session(seen.page)
+    for kind, up in [("touchStart", 0), *(("touchMove", 15 * n) for n in range(1, 11))]:
+        points = [{"x": 195, "y": 420 - up}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    seen.wait_until(f"scrollY > {before + 50}")
 
 
 def test_columns_sort_by_click_and_by_keyboard(
@@ -294,7 +318,7 @@ def test_the_theme_button_changes_page_and_plots_and_is_remembered(
     before = page.evaluate(ground), page.evaluate(tick)
     assert page.locator("#theme").get_attribute("aria-label") == "Switch to the dark theme"
     page.click("#theme")
-    page.wait_for_function(f"{tick} !== {before[1]!r}")
+    seen.wait_until(f"{tick} !== {before[1]!r}")
     assert page.evaluate(ground) != before[0]
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -311,7 +335,7 @@ def test_the_legend_hides_an_arm_and_says_so(
     key = seen.page.locator(".legend [data-figure=curves][data-arm='4']")
     key.press("Space")
     assert key.get_attribute("aria-pressed") == "false"
-    seen.page.wait_for_function(f"{lines} === {before - 4}")  # two runs, their mean, their marks
+    seen.wait_until(f"{lines} === {before - 4}")  # two runs, their mean, their marks
 
 
 def test_a_choice_redraws_the_curves(make_comparison: Make, visit: Callable[..., Visit]) -> None:
@@ -321,7 +345,7 @@ def test_a_choice_redraws_the_curves(make_comparison: Make, visit: Callable[...,
     for choice in ("val_error", "val_loss", "train_accuracy", "train_loss", "val_accuracy"):
         seen.page.locator("[data-control=measure]").select_option(choice)
         wanted = "log" if choice == "val_error" else "linear"
-        seen.page.wait_for_function(
+        seen.wait_until(
             f"document.querySelector('#plot-curves')._fullLayout.yaxis.type === '{wanted}'"
         )
     assert seen.troubles == []
@@ -354,7 +378,7 @@ def test_the_command_is_copied(make_comparison: Make, visit: Callable[..., Visit
         permissions=["clipboard-read", "clipboard-write"],
     )
     seen.page.locator("[data-copy=command]").click()
-    seen.page.wait_for_function("document.getElementById('copied').textContent !== ''")
+    seen.wait_until("document.getElementById('copied').textContent !== ''")
     copied = seen.page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("fixhead compare \\\n")
     assert copied == seen.page.locator("#command").text_content()
@@ -365,7 +389,7 @@ def test_printing_draws_everything_in_light(
 ) -> None:
     seen = visit(write_page(make_comparison(heads=PAIR, seeds=1)), color_scheme="dark")
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    seen.page.wait_for_function(
+    seen.wait_until(
         "document.documentElement.dataset.plots === document.documentElement.dataset.plotsExpected"
     )
     assert seen.page.evaluate("document.documentElement.dataset.theme") == "light"
@@ -427,7 +451,7 @@ def test_twelve_arms_and_two_hundred_classes_are_drawn(
     assert seen.counts == (28, 28)
     assert seen.page.locator("#table-pairs tbody tr:visible").count() == 11
     seen.page.locator("[data-control=shown]").select_option("all")
-    seen.page.wait_for_function("document.querySelectorAll('#plot-classes .ytick').length === 200")
+    seen.wait_until("document.querySelectorAll('#plot-classes .ytick').length === 200")
     seen.assert_nothing_sticks_out()
     seen.assert_sound(path)
 

@@ -78,6 +78,14 @@ def test_a_run_of_another_schema_is_refused(make_comparison: Make) -> None:
         read_records(folder)
 
 
+def test_a_nan_is_no_json(make_comparison: Make) -> None:
+    folder = make_comparison(seeds=1)
+    with (folder / "runs.jsonl").open("a") as file:
+        file.write('{"schema": "fixhead.run/1", "run_id": "x", "val_accuracy": NaN}\n')
+    with pytest.raises(RequestError, match="line 7"):
+        read_records(folder)
+
+
 @pytest.mark.parametrize("run_id", ["../../elsewhere", "a/b", ""])
 def test_a_run_id_cannot_lead_out_of_the_folder(make_comparison: Make, run_id: str) -> None:
     folder = make_comparison(seeds=1)

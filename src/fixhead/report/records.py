@@ -85,9 +85,18 @@ def read_records(directory: Path) -> Records:
     )
 
 
+def _loads(text: str | bytes) -> Any:
+    """Strict JSON: NaN and infinity, which no record holds, are refused."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
 def _read_json(path: Path, schema: str) -> Record:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RequestError(
             f"report needs {path.name} in {path.parent}, and it is missing; "
@@ -108,7 +117,7 @@ def _read_lines(path: Path) -> list[Record]:
     found = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            record = json.loads(line)
+            record = _loads(line)
         except ValueError:
             record = None
         if not isinstance(record, dict):

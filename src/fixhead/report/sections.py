@@ -86,7 +86,7 @@ def vectors(records: Records) -> Section | None:
     if not records.done:
         return None
     panels = [_vector_panel(records, place, head) for place, head in enumerate(records.heads)]
-    tabs = _tabs("Class vectors of", _heads(records), [html for html, _ in panels])
+    tabs = _tabs("Heads", _heads(records), [html for html, _ in panels])
     drawn = [figure for _, found in panels for figure in found]
     return Section("vectors", "Class vectors", join([geometry_table(records), tabs]), drawn)
 

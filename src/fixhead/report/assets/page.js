@@ -62,12 +62,19 @@
       plot.drawn = true;
       root.dataset.plots = String([...plots.values()].filter((one) => one.drawn).length);
     }
+    fit(plot); // the box may have changed its width meanwhile
   }
 
-  // One drawing at a time per figure: a second call waits for the first.
+  // One drawing at a time per figure: a second call waits for the first, even for one that failed.
   function draw(plot) {
-    plot.busy = plot.busy.then(() => render(plot));
+    const next = () => render(plot);
+    plot.busy = plot.busy.then(next, next);
     return plot.busy;
+  }
+
+  function fit(plot) {
+    const width = Math.round(plot.element.getBoundingClientRect().width);
+    if (plot.drawn && width && width !== plot.width) draw(plot);
   }
   const redrawAll = () => Promise.all([...plots.values()].filter((plot) => plot.drawn).map(draw));
   window.fixheadDrawAll = () => Promise.all([...plots.values()].filter((plot) => !plot.drawn).map(draw));
@@ -82,11 +89,7 @@
   }, { rootMargin: "300px 0px" });
 
   const resized = new ResizeObserver((entries) => {
-    for (const entry of entries) {
-      const plot = plots.get(entry.target.dataset.plot);
-      const width = Math.round(entry.contentRect.width);
-      if (plot.drawn && width && width !== plot.width) draw(plot);
-    }
+    for (const entry of entries) fit(plots.get(entry.target.dataset.plot));
   });
   for (const plot of plots.values()) { seen.observe(plot.element); resized.observe(plot.element); }
 
