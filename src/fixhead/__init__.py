@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import geometry, heads, logits, vectors
+    from . import geometry, heads, logits, losses, metrics, vectors
     from ._errors import MissingExtraError, RequestError
     from .geometry import Certificate, certify
     from .heads import ClassificationHead
@@ -25,10 +25,12 @@ __all__ = [
     "geometry",
     "heads",
     "logits",
+    "losses",
+    "metrics",
     "vectors",
 ]
 
-_ROOMS = {"geometry", "heads", "logits", "vectors"}
+_ROOMS = {"geometry", "heads", "logits", "losses", "metrics", "vectors"}
 _HOMES = {
     "Certificate": "geometry",
     "ClassificationHead": "heads",
