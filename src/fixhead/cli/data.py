@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,6 +75,38 @@ def prepare_command(
         download(name, data_dir)
     prepared = prepare(name, data_dir=data_dir, image_size=image_size)
     _print_json(vars(prepared)) if as_json else _show_prepared(prepared)
+
+
+@data_app.command("corrupt")
+def corrupt_command(
+    source: Annotated[Path, typer.Argument(help="A picture.", metavar="IN.png")],
+    target: Annotated[Path, typer.Argument(help="The picture to write.", metavar="OUT.png")],
+    kind: Annotated[str, typer.Option(help="jpeg, impulse-noise, defocus-blur, fog, …")],
+    severity: Annotated[int, typer.Option(help="1 to 5.")] = 3,
+    table: Annotated[
+        int | None,
+        typer.Option(
+            help="The strengths for 32, 64 or 224 pixels; by default the nearest.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    frost: Annotated[
+        Path | None,
+        typer.Option(help="The folder with the photographs of frost.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Corrupt one picture as a test set would be, to see what a severity means."""
+    from ..data.corruptions import corrupt_picture
+
+    made = corrupt_picture(
+        source, target, kind=kind, severity=severity, table=table, seed=seed, frost_dir=frost
+    )
+    if as_json:
+        _print_json(vars(made))
+    else:
+        print(f"{made.kind}, severity {made.severity} of table {made.table}: {made.target}")
 
 
 def _print_json(value: object) -> None:
