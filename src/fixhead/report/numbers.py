@@ -101,3 +101,8 @@ def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
     if not values:
         return None, None
     return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def rounded(value: float | None) -> float | None:
+    """Four decimals: more than a plot can show, and half the bytes."""
+    return None if value is None else round(value, 4)

@@ -85,6 +85,15 @@ def read_records(directory: Path) -> Records:
     )
 
 
+def dig(record: Any, *path: str) -> Any:
+    """``dig(r, "a", "b")`` is r["a"]["b"], or None where either is missing."""
+    for name in path:
+        if not isinstance(record, dict):
+            return None
+        record = record.get(name)
+    return record
+
+
 def _loads(text: str | bytes) -> Any:
     """Strict JSON: NaN and infinity, which no record holds, are refused."""
     return json.loads(text, parse_constant=_refuse)

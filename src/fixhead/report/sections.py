@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import figures
+from . import figures, geometry_figures
 from .figure import Figure, render
 from .html import Html, element, escape, join, paragraph
 from .marks import arm_name
 from .naming import Head, heads_by_name
 from .numbers import fixed, listing
-from .records import Record, Records
-from .sentences import Sentence, headline, metric_name, most_accurate
-from .tables import arms_table, dig, geometry_table, pairs_table
+from .records import Record, Records, dig
+from .sentences import Sentence, headline, most_accurate
+from .tables import arms_table, geometry_table, pairs_table
+from .telling import metric_name
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def vectors(records: Records) -> Section | None:
 
 
 def features(records: Records) -> Section | None:
-    found = [figures.cosine_histograms(records, name) for name in ("own_cosine", "other_cosine")]
+    found = [
+        geometry_figures.cosine_histograms(records, name) for name in ("own_cosine", "other_cosine")
+    ]
     shown = [figure for figure in found if figure is not None]
     if not shown:
         return None
@@ -147,10 +150,13 @@ def _pair_chooser(records: Records) -> Html:
 
 
 def _vector_panel(records: Records, place: int, head: str) -> tuple[Html, list[Figure]]:
-    run = figures.shown_run(records, head)
+    run = geometry_figures.shown_run(records, head)
     if run is None:
         return paragraph("No finished run of this head recorded its vectors.", class_="missing"), []
-    found = (figures.cosine_matrix(place, run), figures.confusion_by_cosine(place, run))
+    found = (
+        geometry_figures.cosine_matrix(place, run),
+        geometry_figures.confusion_by_cosine(place, run),
+    )
     shown = [figure for figure in found if figure is not None]
     if not shown:
         reason = dig(run, "geometry", "left_out") or "the record holds no matrices"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import mean
 
-from .naming import Head, heads_by_name, matched
-from .numbers import THIN, listing, p_equals, percent, percent_spread, plural, signed
+from .naming import heads_by_name, matched
+from .numbers import listing, percent_spread, plural
 from .records import Record, Records
+from .telling import metric_name, p_of, tell, tests, uncapital
 
 CLAIM_SEEDS = 3
 LEVEL = 0.05
 REFERENCE = "learned-dot"
 """What everyone uses: the arm that others are held against where no two arms are matched."""
-
-METRICS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced test accuracy"}
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,6 @@ class Headline:
     also: tuple[Sentence, ...] = ()
 
 
-def metric_name(records: Records) -> str:
-    return METRICS.get(records.metric, records.metric.replace("_", " "))
-
-
 def headline(records: Records) -> Headline:
     """The pair of arms that differ only in being frozen or learned; else the best against a
     reference; else what one arm reached."""
@@ -61,7 +55,7 @@ def headline(records: Records) -> Headline:
 
 def claims(records: Records, pair: Record) -> bool:
     """Whether a pair may carry a claim at all: enough seeds everywhere, and a defined test."""
-    return bool(records.results["claims"]) and pair["n"] >= CLAIM_SEEDS and _p(pair) is not None
+    return bool(records.results["claims"]) and pair["n"] >= CLAIM_SEEDS and p_of(pair) is not None
 
 
 def _questions(records: Records) -> list[Record]:
@@ -94,103 +88,19 @@ def _ranked(records: Records) -> list[Record]:
     return sorted(arms, key=lambda arm: -arm[records.metric]["mean"])
 
 
-@dataclass(frozen=True)
-class _Told:
-    """A pair with the frozen arm first, in the words that the sentences are made of.
-
-    ``apart`` says that the interval leaves zero out, ``p`` is 1 where there is none.
-    """
-
-    first: str
-    second: str
-    setting: str
-    a: str
-    b: str
-    figures: str
-    apart: bool
-    p: float
-
-
-def _tell(records: Records, pair: Record) -> _Told:
-    heads = heads_by_name(records)
-    a, b = heads[pair["a"]], heads[pair["b"]]
-    sign = 1
-    if _swap(pair, a, b):
-        a, b, sign = b, a, -1
-    same = matched(a, b)
-    shared = same and _same_words(records, a)  # then only the names tell the arms apart
-    digits = _digits(pair)
-    ends = pair["difference"]["ci95"]
-    p = _p(pair)
-    return _Told(
-        first=(a.phrase.capitalize() if same else a.name) + (f" ({a.name})" if shared else ""),
-        second=("learned ones" if same else b.name) + (f" ({b.name})" if shared else ""),
-        setting=f" under {a.setting}" if same else "",
-        a=percent(_mean_of_shared(records, pair, a.name), digits),
-        b=percent(_mean_of_shared(records, pair, b.name), digits),
-        figures=_figures(records, pair, sign, digits),
-        apart=ends is not None and ends[0] * ends[1] > 0,
-        p=1.0 if p is None else p,
-    )
-
-
-def _same_words(records: Records, frozen: Head) -> bool:
-    """Whether more than one matched pair has this setting."""
-    heads = heads_by_name(records)
-    pairs = [(heads[pair["a"]], heads[pair["b"]]) for pair in records.results["pairs"]]
-    return sum(matched(a, b) and a.setting == frozen.setting for a, b in pairs) > 1
-
-
-def _digits(pair: Record) -> int:
-    """One decimal, or two where one would round the difference or an end to nothing."""
-    difference = pair["difference"]
-    smallest = min(abs(end) for end in [2 * difference["mean"], *(difference["ci95"] or ())])
-    return 2 if smallest < 0.0005 or abs(difference["mean"]) < 0.002 else 1
-
-
-def _swap(pair: Record, a: Head, b: Head) -> bool:
-    """Frozen before learned where the two are matched; else the better before the other."""
-    if matched(a, b):
-        return bool(a.learned)
-    return bool(pair["difference"]["mean"] < 0)
-
-
-def _figures(records: Records, pair: Record, sign: int, digits: int) -> str:
-    """``+0.5 points, 95 % interval +0.1 to +0.9, p = 0.02, 3 seeds``."""
-    difference, p = pair["difference"], _p(pair)
-    said = [f"{signed(100 * sign * difference['mean'], digits)} points"]
-    if difference["ci95"] is not None:
-        low, high = sorted(100 * sign * end for end in difference["ci95"])
-        said.append(f"95{THIN}% interval {signed(low, digits)} to {signed(high, digits)}")
-    if p is not None:
-        corrected = "Holm-corrected " if _tests(records) > 1 else ""
-        said.append(f"{corrected}{p_equals(p)}")
-    return ", ".join([*said, plural(pair["n"], "seed")])
-
-
-def _mean_of_shared(records: Records, pair: Record, head: str) -> float:
-    """Over the seeds that both arms finished, so that the two means differ by the difference."""
-    arms = {arm["head"]: arm[records.metric] for arm in records.results["arms"]}
-    shared = set(arms[pair["a"]]["seeds"]) & set(arms[pair["b"]]["seeds"])
-    reached = zip(arms[head]["values"], arms[head]["seeds"], strict=True)
-    return float(mean(value for value, seed in reached if seed in shared))
-
-
 def _say(records: Records, pair: Record) -> Sentence:
     if not claims(records, pair):
         measured = _measured(records, pair)
         return Sentence("none", f"{_why_nothing(records, pair)} {measured.lead}", measured.figures)
-    told = _tell(records, pair)
+    told = tell(records, pair)
     metric = metric_name(records)
     reached = f"reached {told.a} {metric} against {told.b} for {told.second}{told.setting}"
     if told.p < LEVEL:
         return Sentence("claim", f"{told.first} {reached}", told.figures)
     if told.apart:
-        correction = (
-            f"a difference that does not outlast the correction for {_tests(records)} tests"
-        )
+        correction = f"a difference that does not outlast the correction for {tests(records)} tests"
         return Sentence("open", f"{told.first} {reached}, {correction}", told.figures)
-    both = f"{_uncapital(told.first)} reached {told.a} {metric} and {told.second} {told.b}"
+    both = f"{uncapital(told.first)} reached {told.a} {metric} and {told.second} {told.b}"
     return Sentence("open", f"No difference is shown: {both}{told.setting}", told.figures)
 
 
@@ -204,14 +114,14 @@ def _why_nothing(records: Records, pair: Record) -> str:
     if fewest < CLAIM_SEEDS:
         seeds = plural(fewest, "paired seed")
         return f"Nothing is claimed: {seeds} where a claim needs {CLAIM_SEEDS}."
-    if _p(pair) is None:
+    if p_of(pair) is None:
         return "Nothing is claimed: every seed gave the same difference, so no test is defined."
     return "Nothing is claimed."
 
 
 def _measured(records: Records, pair: Record) -> Sentence:
-    told = _tell(records, pair)
-    lead = f"Measured: {_uncapital(told.first)} {told.a} and {told.second} {told.b}{told.setting}"
+    told = tell(records, pair)
+    lead = f"Measured: {uncapital(told.first)} {told.a} and {told.second} {told.b}{told.setting}"
     return Sentence("none", lead, f"{metric_name(records)}, {plural(pair['n'], 'seed')}")
 
 
@@ -234,17 +144,3 @@ def _reached(records: Records, arm: Record) -> str:
     spread = arm[records.metric]
     text = percent_spread(spread["mean"], spread["std"], 1)
     return f"{text} {metric_name(records)} ({plural(arm['n'], 'seed')})"
-
-
-def _tests(records: Records) -> int:
-    """How many p-values Holm's correction ran over."""
-    return sum(pair.get("p_value") is not None for pair in records.results["pairs"])
-
-
-def _p(pair: Record) -> float | None:
-    value = pair.get("p_value")
-    return None if value is None else float(value)
-
-
-def _uncapital(text: str) -> str:
-    return text[:1].lower() + text[1:] if text.startswith(("Frozen", "Learned")) else text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean, median
-from typing import Any
 
 from .html import Html, element
 from .marks import Axis, arm_name, forest, scale, strip
@@ -20,9 +19,10 @@ from .numbers import (
     percent_spread,
     signed,
 )
-from .records import Record, Records
-from .sentences import CLAIM_SEEDS, LEVEL, claims, metric_name
+from .records import Record, Records, dig
+from .sentences import CLAIM_SEEDS, LEVEL, claims
 from .table import Cell, Column, Row, render
+from .telling import metric_name
 
 
 def arms_table(records: Records) -> Html:
@@ -166,15 +166,6 @@ def _geometry_cells(place: int, head: Head, found: list[Record]) -> list[Cell]:
         cells.append(Cell(fixed(value), value))
     norm, size = _mean_at(found, "feature_norm", "mean"), _mean_at(found, "scale")
     return [*cells, Cell(fixed(norm, 1), norm), Cell(fixed(size), size)]
-
-
-def dig(record: Any, *path: str) -> Any:
-    """``dig(r, "a", "b")`` is r["a"]["b"], or None where either is missing."""
-    for name in path:
-        if not isinstance(record, dict):
-            return None
-        record = record.get(name)
-    return record
 
 
 def _mean_at(found: list[Record], *path: str) -> float | None:
