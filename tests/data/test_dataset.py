@@ -36,6 +36,27 @@ def test_take_keeps_the_order_given_and_takes_from_what_was_taken() -> None:
     assert len(part) == 2
 
 
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([True, False, True, True], "flatnonzero"),
+        ([0.0, 1.0], "whole numbers"),
+        ([[0, 1]], "whole numbers"),
+        ([0, 4], "below 4, got 0 to 4"),
+        ([-5], "below 4"),
+    ],
+)
+def test_masks_and_places_that_do_not_exist_are_refused(
+    indices: list[object], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        split(4).take(indices)  # type: ignore[arg-type]
+
+
+def test_nothing_can_be_taken() -> None:
+    assert len(split(4).take([])) == 0
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     number=st.integers(1, 9),

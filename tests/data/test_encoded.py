@@ -60,6 +60,17 @@ def test_an_image_of_another_size_is_named() -> None:
         decode_into(np.empty((2, 3, 5, 5), dtype=np.uint8), Pictures(2), None)
 
 
+def test_progress_is_said_for_each_part_up_to_its_end(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for number in range(150):
+            put_image(tmp_path / "set" / name / f"{number}.png", noise(2, 2))
+    said: list[tuple[int, int]] = []
+    load(str(tmp_path / "set"), progress=lambda done, total: said.append((done, total)))
+    assert said == [(240, 240), (60, 60)]
+    load(str(tmp_path / "set"), progress=lambda done, total: said.append((done, total)))
+    assert len(said) == 2  # nothing is decoded twice
+
+
 def test_a_folder_larger_than_memory_is_streamed(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +75,8 @@ def prepare_command(
         if data_dir is None:
             raise RequestError("--download needs --data-dir, the folder to put the files into")
         download(name, data_dir)
-    prepared = prepare(name, data_dir=data_dir, image_size=image_size)
+    with _bar() as progress:
+        prepared = prepare(name, data_dir=data_dir, image_size=image_size, progress=progress)
     _print_json(vars(prepared)) if as_json else _show_prepared(prepared)
 
 
@@ -107,6 +110,17 @@ def corrupt_command(
         _print_json(vars(made))
     else:
         print(f"{made.kind}, severity {made.severity} of table {made.table}: {made.target}")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("decoding", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_json(value: object) -> None:

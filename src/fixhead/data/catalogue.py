@@ -10,6 +10,7 @@ from pathlib import Path
 from .._errors import RequestError
 from .cache import Entry
 from .dataset import Dataset
+from .encoded import Progress
 from .sources.cifar import load_cifar10, load_cifar100
 from .sources.cub import load_cub
 from .sources.digits import load_digits
@@ -110,6 +111,7 @@ def load(
     cache_dir: Path | None = None,
     image_size: int | None = None,
     stream: bool | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """The data set of that name, or what lies at that path, or ``hf:OWNER/NAME``.
 
@@ -119,14 +121,17 @@ def load(
 
     ``data_dir`` is where a named data set's files lie; ``image_size`` resizes images that are
     decoded from files; ``stream`` decodes them anew in every epoch instead of once into the cache
-    (None: only if they would not fit in memory).
+    (None: only if they would not fit in memory); ``progress(done, all)`` is called while images
+    are decoded into the cache.
 
     Raises:
         RequestError: neither a known name nor a path; files missing or broken; bad values.
     """
     if image_size is not None and image_size < 1:
         raise RequestError(f"--image-size needs a whole number from 1 up, got {image_size}")
-    return open_request(Request(name_or_path, data_dir, cache_dir, image_size, stream))
+    return open_request(
+        Request(name_or_path, data_dir, cache_dir, image_size, stream, progress=progress)
+    )
 
 
 def open_request(request: Request) -> Dataset:

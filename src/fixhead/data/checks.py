@@ -14,6 +14,7 @@ import numpy as np
 from .catalogue import DATASETS, open_request
 from .checksums import verify
 from .dataset import Dataset, Split, chunks
+from .encoded import Progress
 from .longtail import parse_long_tail
 from .sources.request import Request
 
@@ -130,14 +131,18 @@ def duplicates(data: Dataset) -> tuple[int, int]:
 
 
 def prepare(
-    name_or_path: str, *, data_dir: Path | None = None, image_size: int | None = None
+    name_or_path: str,
+    *,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Decode a data set into the cache now, so that the first training run need not.
 
     Raises:
         RequestError: it cannot be loaded.
     """
-    request = Request(name_or_path, data_dir, image_size=image_size)
+    request = Request(name_or_path, data_dir, image_size=image_size, progress=progress)
     start = time.perf_counter()
     data = open_request(request)
     seconds = time.perf_counter() - start

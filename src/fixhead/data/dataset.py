@@ -83,8 +83,22 @@ class Split:
         return np.bincount(self.labels, minlength=classes).astype(np.int64)
 
     def take(self, indices: ArrayLike) -> Split:
-        """The split of these images, in this order; nothing is copied until it is read."""
-        chosen = np.asarray(indices, dtype=np.int64)
+        """The split of these images, in this order; nothing is copied until it is read.
+
+        Raises:
+            RequestError: indices that are no whole numbers (a mask, say), or out of range.
+        """
+        given = np.asarray(indices)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise RequestError(
+                f"take() needs indices as whole numbers (n,), got {given.dtype} of shape "
+                f"{given.shape}; use numpy.flatnonzero for a mask"
+            )
+        chosen = given.astype(np.int64)
+        if chosen.size and not -len(self) <= chosen.min() <= chosen.max() < len(self):
+            raise RequestError(
+                f"take() needs indices below {len(self)}, got {chosen.min()} to {chosen.max()}"
+            )
         return Split(Rows(self.images, chosen), self.labels[chosen])
 
 

@@ -30,7 +30,13 @@ BLOCK = 64
 SAMPLE = 2048
 """Streamed sets take their mean and deviation from this many images, evenly spaced."""
 
+REPORT = 256
+"""Progress is said after so many images."""
+
 T = TypeVar("T")
+
+Progress = Callable[[int, int], None]
+"""Called with the images that are decoded so far, and all of a part's images."""
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -118,7 +124,11 @@ class Source:
 
 
 def open_source(
-    source: Source, *, cache_dir: Path | None = None, stream: bool | None = None
+    source: Source,
+    *,
+    cache_dir: Path | None = None,
+    stream: bool | None = None,
+    progress: Progress | None = None,
 ) -> Entry:
     """Decode ``source`` into the cache, or stream it.
 
@@ -150,7 +160,7 @@ def open_source(
         header = common_header((train.items, test.items), known, source.channels)
         for name, part in (("train", train), ("test", test)):
             shape = (len(part.items), header.channels, header.height, header.width)
-            decode_into(writer.images(name, shape), part.items, size)
+            decode_into(writer.images(name, shape), part.items, size, progress)
             writer.labels(name, part.labels)
         writer.describe(source.classes, notes)
 
@@ -229,7 +239,12 @@ def common_header(parts: Sequence[Items], image_size: int | None, channels: int 
     return Header(side, side, most if channels is None else channels)
 
 
-def decode_into(images: NDArray[np.uint8], items: Items, image_size: int | None) -> None:
+def decode_into(
+    images: NDArray[np.uint8],
+    items: Items,
+    image_size: int | None,
+    progress: Progress | None = None,
+) -> None:
     """Decode ``items`` into ``images`` (N, C, H, W); a wrong size is refused by name."""
     channels, shape = images.shape[1], images.shape[1:]
 
@@ -243,8 +258,9 @@ def decode_into(images: NDArray[np.uint8], items: Items, image_size: int | None)
             )
         images[index] = image
 
-    for _ in each(len(items), put):
-        pass
+    for done, _ in enumerate(each(len(items), put), start=1):
+        if progress is not None and (done % REPORT == 0 or done == len(items)):
+            progress(done, len(items))
 
 
 def each(number: int, work: Callable[[int], T]) -> Iterator[T]:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from ..._errors import RequestError
 from ..cache import Entry, fingerprint
-from ..encoded import Source, open_source
+from ..encoded import Progress, Source, open_source
 
 
 @dataclass(frozen=True)
 class Request:
     """A name or path with everything else that decides what a loader answers.
 
-    ``native`` is the size that a named set's images have where they are not resized; ``used``
-    collects the files that a loader reads.
+    ``native`` is the size that a named set's images have where they are not resized; ``progress``
+    is told how many images are decoded; ``used`` collects the files that a loader reads.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Request:
     image_size: int | None = None
     stream: bool | None = None
     native: int | None = None
+    progress: Progress | None = field(default=None, compare=False)
     used: list[Path] = field(default_factory=list, compare=False)
 
     def fingerprint(self, files: Iterable[Path]) -> str:
@@ -67,4 +68,6 @@ class Request:
 
     def open(self, source: Source) -> Entry:
         """Decode a source of encoded images into the cache, or stream it."""
-        return open_source(source, cache_dir=self.cache_dir, stream=self.stream)
+        return open_source(
+            source, cache_dir=self.cache_dir, stream=self.stream, progress=self.progress
+        )
