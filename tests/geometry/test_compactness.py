@@ -7,11 +7,11 @@ from scipy.spatial.distance import cdist
 
 from fixhead import RequestError
 from fixhead.geometry.compactness import (
-    absorb_cosines_,
+    absorb_compactness_,
     absorb_norms_,
     class_separabilities,
     compactness,
-    empty_cosines,
+    empty_compactness,
     feature_norms,
     separability,
 )
@@ -51,6 +51,11 @@ def assert_means(found, members, case):
     assert float(found.predicted_wrong) == pytest.approx(
         predicted[members & ~right].mean(), abs=1e-7
     )
+    norms = np.linalg.norm(features.double().numpy(), axis=1)
+    assert float(found.norm) == pytest.approx(norms[members].mean(), rel=1e-12)
+    assert float(found.norm_std) == pytest.approx(norms[members].std(), rel=1e-12)
+    assert float(found.norm_right) == pytest.approx(norms[members & right].mean(), rel=1e-12)
+    assert float(found.norm_wrong) == pytest.approx(norms[members & ~right].mean(), rel=1e-12)
 
 
 def pick(found, index):
@@ -58,7 +63,7 @@ def pick(found, index):
 
 
 def test_mean_cosines_are_split_by_right_and_wrong_over_all_classes_and_groups(case):
-    stats = absorb_cosines_(empty_cosines(K), *case)
+    stats = absorb_compactness_(empty_compactness(K), *case)
     labels = case[2].numpy()
     assert_means(compactness(stats), np.ones(N, dtype=bool), case)
     for c in range(K):
@@ -68,31 +73,39 @@ def test_mean_cosines_are_split_by_right_and_wrong_over_all_classes_and_groups(c
 
 
 def test_batches_and_merged_parts_give_the_same_cosines(case):
-    whole = absorb_cosines_(empty_cosines(K), *case)
+    whole = absorb_compactness_(empty_compactness(K), *case)
     features, vectors, labels, predictions = case
-    parts = [empty_cosines(K), empty_cosines(K)]
+    parts = [empty_compactness(K), empty_compactness(K)]
     for index, (x, y, p) in enumerate(
         zip(features.split(17), labels.split(17), predictions.split(17), strict=True)
     ):
-        absorb_cosines_(parts[index % 2], x, vectors, y, p)
+        absorb_compactness_(parts[index % 2], x, vectors, y, p)
     torch.testing.assert_close(merge(*parts).packed, whole.packed, rtol=1e-10, atol=1e-12)
 
 
 def test_features_on_their_vectors_are_perfectly_compact():
     W = build("random", K, D)
     labels = torch.arange(K).repeat(4)
-    stats = absorb_cosines_(empty_cosines(K), 7 * W[labels], W, labels, labels)
+    stats = absorb_compactness_(empty_compactness(K), 7 * W[labels], W, labels, labels)
     found = compactness(stats)
     assert float(found.own) == pytest.approx(1.0, abs=1e-6)
     assert math.isnan(found.own_wrong)
     assert math.isnan(found.predicted_wrong)
 
 
+def test_what_has_no_length_has_cosine_zero():
+    x = torch.zeros(2, D)
+    labels = torch.tensor([0, 1])
+    found = compactness(absorb_compactness_(empty_compactness(K), x, draw(K, D), labels, labels))
+    assert float(found.own) == 0.0
+    assert float(found.norm) == 0.0
+
+
 def test_random_features_have_no_direction_in_common_with_any_vector():
     size, rows = 1_000, 400
     labels = torch.randint(K, (rows,), generator=torch.Generator().manual_seed(0))
-    stats = absorb_cosines_(
-        empty_cosines(K), draw(rows, size), draw(K, size, seed=1), labels, labels
+    stats = absorb_compactness_(
+        empty_compactness(K), draw(rows, size), draw(K, size, seed=1), labels, labels
     )
     # A cosine of random directions has mean 0 and variance 1/d.
     assert abs(float(compactness(stats).own)) < 5 / math.sqrt(size * rows)
@@ -141,6 +154,6 @@ def test_simplex_means_are_as_far_apart_as_any_can_be():
 def test_vectors_or_predictions_that_do_not_fit_are_refused(case):
     features, vectors, labels, predictions = case
     with pytest.raises(RequestError, match=r"vectors \(K, d\) = \(5, 7\)"):
-        absorb_cosines_(empty_cosines(K), features, vectors[1:], labels, predictions)
+        absorb_compactness_(empty_compactness(K), features, vectors[1:], labels, predictions)
     with pytest.raises(RequestError, match="labels in 0 … 4"):
-        absorb_cosines_(empty_cosines(K), features, vectors, labels, predictions + 5)
+        absorb_compactness_(empty_compactness(K), features, vectors, labels, predictions + 5)

@@ -62,11 +62,12 @@ def test_the_names_of_the_values_say_what_they_are(case):
     found = in_batches(metrics.last_layer_metrics(K, D, W), inputs).compute()
     assert sorted(found) == [
         "alignment", "balanced_accuracy", "calibration_error", "cdnv",
-        "equiangularity_deviation", "equiangularity_std", "equinorm", "feature_norm_mean",
-        "feature_norm_std", "gram_distance", "macro_f1", "maximum_calibration_error", "nc1",
-        "own_cosine", "own_cosine_right", "own_cosine_wrong", "predicted_cosine",
-        "predicted_cosine_wrong", "self_duality", "separability", "trace_ratio",
-        "vanished_classes",
+        "equiangularity_deviation", "equiangularity_std", "equinorm",
+        "feature_norm_mean", "feature_norm_right", "feature_norm_std", "feature_norm_wrong",
+        "gram_distance", "macro_f1", "maximum_calibration_error", "nc1",
+        "own_cosine", "own_cosine_right", "own_cosine_wrong",
+        "predicted_cosine", "predicted_cosine_wrong",
+        "self_duality", "separability", "trace_ratio", "vanished_classes",
     ]  # fmt: skip
     assert all(value.ndim == 0 for value in found.values())
 

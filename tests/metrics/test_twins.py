@@ -49,7 +49,7 @@ OOD = {"scores": SCORES, "labels": KNOWN}
 
 
 def cosine_stats():
-    return compactness.absorb_cosines_(compactness.empty_cosines(K), X, W, Y, P)
+    return compactness.absorb_compactness_(compactness.empty_compactness(K), X, W, Y, P)
 
 
 def norm_stats():
@@ -162,16 +162,17 @@ def test_nc1_and_equiangularity_give_their_functions_values():
 @pytest.mark.parametrize("per", ["all", "class", GROUPS])
 def test_compactness_and_norms_give_their_functions_values(per):
     groups = {"all": None, "class": torch.arange(K)}.get(per) if isinstance(per, str) else per
-    metric = in_batches(metrics.Compactness(K, W, per=per), INPUTS)
+    found = in_batches(metrics.Compactness(K, W, per=per), INPUTS).compute()
     expected = compactness.compactness(cosine_stats(), groups)
-    found = metric.compute()
-    torch.testing.assert_close(found["own_cosine"], expected.own)
-    torch.testing.assert_close(found["own_cosine_right"], expected.own_right)
-    torch.testing.assert_close(found["own_cosine_wrong"], expected.own_wrong, equal_nan=True)
-    torch.testing.assert_close(found["predicted_cosine"], expected.predicted)
-    torch.testing.assert_close(
-        found["predicted_cosine_wrong"], expected.predicted_wrong, equal_nan=True
-    )
+    names = {
+        "own_cosine": "own", "own_cosine_right": "own_right", "own_cosine_wrong": "own_wrong",
+        "predicted_cosine": "predicted", "predicted_cosine_wrong": "predicted_wrong",
+        "feature_norm_mean": "norm", "feature_norm_right": "norm_right",
+        "feature_norm_wrong": "norm_wrong", "feature_norm_std": "norm_std",
+    }  # fmt: skip
+    assert set(found) == set(names)
+    for key, field in names.items():
+        torch.testing.assert_close(found[key], getattr(expected, field), equal_nan=True)
     norms = in_batches(metrics.FeatureNorm(K, per=per), inputs_of(["features", "labels"])).compute()
     expected_norms = compactness.feature_norms(norm_stats(), groups)
     torch.testing.assert_close(norms["feature_norm_mean"], expected_norms.mean)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..logits import unit
-from ._inputs import check_features, check_labels, check_vectors
+from ._inputs import check_features, check_labels, check_sizes, check_vectors
 from .merging import regroup
 from .seen import SeenClasses, seen_classes
 from .statistics import ClassStatistics, absorb_
@@ -20,10 +20,10 @@ from .statistics import ClassStatistics, absorb_
 
 @dataclass(frozen=True)
 class Compactness:
-    """Mean cosines of features to class vectors, scalars or one per group (G,).
+    """Means over images, scalars or one per group (G,); NaN where there is no such image.
 
-    own: to the vector of the true class. predicted: to that of the predicted class, the same
-    where the prediction is right. NaN where no image is right, wrong, or there at all.
+    own: cosine to the vector of the true class. predicted: to that of the predicted class, the
+    same where the prediction is right. norm: ‖x‖, and its standard deviation (1/n).
     """
 
     own: Tensor
@@ -31,39 +31,56 @@ class Compactness:
     own_wrong: Tensor
     predicted: Tensor
     predicted_wrong: Tensor
+    norm: Tensor
+    norm_right: Tensor
+    norm_wrong: Tensor
+    norm_std: Tensor
 
 
-def empty_cosines(
+_QUANTITIES = 3  # own cosine, predicted cosine, norm
+
+
+def empty_compactness(
     classes: int,
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> ClassStatistics:
-    """Where ``absorb_cosines_`` adds: rows 2c (right) and 2c + 1 (wrong); own, predicted."""
-    return ClassStatistics.empty(2 * classes, 2, pooled=False, device=device, dtype=dtype)
+    """Where ``absorb_compactness_`` adds: one-dimensional statistics of 3 · K · 2 sets of images.
+
+    Quantity q (own cosine, predicted cosine, norm) of class c is in set 2 (q K + c) where the
+    prediction is right, and in the next one where it is wrong.
+    """
+    check_sizes("empty_compactness", classes=classes)
+    sets = _QUANTITIES * 2 * classes
+    return ClassStatistics.empty(sets, 1, pooled=False, device=device, dtype=dtype)
 
 
 @torch.no_grad()
-def absorb_cosines_(
+def absorb_compactness_(
     stats: ClassStatistics, features: Tensor, vectors: Tensor, labels: Tensor, predictions: Tensor
 ) -> ClassStatistics:
     """Add the cosines of features (N, d) to vectors (K, d) of their own and predicted classes.
 
-    Labels and predictions are (N,). Source: Shalev et al. 2020, section 3 and Table 4.
+    Labels and predictions are (N,). A feature or vector of length 0 has cosine 0.
+
+    Source: Shalev et al. 2020, section 3 and Table 4; norms as in their released code.
     """
-    classes = stats.classes // 2
-    check_features("absorb_cosines_", features)
-    check_vectors("absorb_cosines_", vectors, classes, features.shape[1])
+    classes = stats.classes // (2 * _QUANTITIES)
+    check_features("absorb_compactness_", features)
+    check_vectors("absorb_compactness_", vectors, classes, features.shape[1])
     for given in (labels, predictions):
-        check_labels("absorb_cosines_", given, features.shape[0], classes)
+        check_labels("absorb_compactness_", given, features.shape[0], classes)
     labels, predictions = labels.long(), predictions.long()
-    directions = unit(features)
-    cosines = [
-        (directions * unit(vectors[chosen])).sum(dim=1).clamp(-1.0, 1.0)
-        for chosen in (labels, predictions)
-    ]
-    outcomes = 2 * labels + (labels != predictions)
-    return absorb_(stats, torch.stack(cosines, dim=1), outcomes)
+    x = features.to(stats.packed.dtype)
+    norms = torch.linalg.vector_norm(x, dim=1)
+    chosen = vectors[torch.stack([labels, predictions])].to(x.dtype)  # (2, N, d)
+    lengths = norms * torch.linalg.vector_norm(chosen, dim=2)
+    cosines = (x * chosen).sum(dim=2) / lengths.where(lengths > 0, 1.0)
+    values = torch.cat([cosines.clamp(-1.0, 1.0), norms.unsqueeze(0)]).view(-1, 1)
+    sets = 2 * labels + (labels != predictions)
+    sets = torch.cat([sets, sets + 2 * classes, sets + 4 * classes])
+    return absorb_(stats, values, sets)
 
 
 def compactness(stats: ClassStatistics, groups: Tensor | None = None) -> Compactness:
@@ -71,12 +88,18 @@ def compactness(stats: ClassStatistics, groups: Tensor | None = None) -> Compact
 
     Groups count from 0; ``torch.arange(K)`` gives every class its own.
     """
-    own, number = _numbered(groups, stats.classes // 2, stats.packed.device)
-    halves = torch.stack([2 * own, 2 * own + 1], dim=1).flatten()
-    split = _present_means(regroup(stats, halves, 2 * number)).view(number, 2, 2)
-    whole = _present_means(regroup(stats, halves // 2, number))
-    values = [whole[:, 0], split[:, 0, 0], split[:, 1, 0], whole[:, 1], split[:, 1, 1]]
-    return Compactness(*(value[0] if groups is None else value for value in values))
+    classes = stats.classes // (2 * _QUANTITIES)
+    own, number = _numbered(groups, classes, stats.packed.device)
+    quantities = torch.arange(_QUANTITIES, device=own.device).unsqueeze(1)
+    cells = (quantities * number + own).flatten().repeat_interleave(2)  # without the outcome
+    outcomes = torch.arange(2, device=own.device).repeat(cells.numel() // 2)
+    union = regroup(stats, cells, _QUANTITIES * number)
+    whole = _present_means(union).view(_QUANTITIES, number)
+    split = _present_means(regroup(stats, 2 * cells + outcomes, 2 * _QUANTITIES * number))
+    right, wrong = split.view(_QUANTITIES, number, 2).unbind(dim=2)
+    std = (union.scatters / union.counts).sqrt().view(_QUANTITIES, number)
+    values = [whole[0], right[0], wrong[0], whole[1], wrong[1], whole[2], right[2], wrong[2]]
+    return Compactness(*(value[0] if groups is None else value for value in [*values, std[2]]))
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,8 @@ def nearest_means(features: Tensor, stats: ClassStatistics) -> Tensor:
             "nearest_means() needs statistics of at least one feature, got none; "
             "take the class means in a first pass"
         )
-    return seen.labels.to(features.device)[
-        nearest_rows(features, seen.means.to(features.device), seen.means.mean(dim=0))
-    ]
+    found = nearest_rows(features, seen.means, seen.means.mean(dim=0))
+    return seen.labels.to(features.device)[found]
 
 
 @torch.no_grad()
@@ -50,10 +49,9 @@ def nearest_rows(features: Tensor, means: Tensor, origin: Tensor) -> Tensor:
     the means leaves the most digits. A row of NaN is never nearest, unless all are.
     """
     dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-    origin = origin.to(features.device)
-    apart = means - origin
-    half = (apart.square().sum(dim=1) / 2).to(dtype)
-    rows, origin = apart.to(dtype), origin.to(dtype)
+    apart = means - origin  # as wide as they come, then as narrow as the features
+    given = apart.square().sum(dim=1) / 2, apart, origin
+    half, rows, origin = (values.to(dtype).to(features.device) for values in given)
     with full_precision(features.device):
         found = [
             (half - (part.to(dtype) - origin) @ rows.T).nan_to_num(nan=torch.inf).argmin(dim=1)

@@ -23,6 +23,7 @@ from .accuracies import (  # noqa: E402
     VanishedClasses,
 )
 from .agreement import NearestMeanAgreement, PreviousEpochAgreement  # noqa: E402
+from .buffered import Buffered  # noqa: E402
 from .bundle import last_layer_metrics  # noqa: E402
 from .collapse import (  # noqa: E402
     CDNV,
@@ -43,6 +44,7 @@ __all__ = [
     "NC1",
     "Alignment",
     "BalancedAccuracy",
+    "Buffered",
     "CalibrationError",
     "ClassStatisticsMetric",
     "Compactness",

@@ -20,7 +20,7 @@ from .collapse import (
     TraceRatio,
 )
 from .confidences import CalibrationError
-from .lengths import Compactness, FeatureNorm
+from .lengths import Compactness
 
 
 def last_layer_metrics(
@@ -59,11 +59,9 @@ def last_layer_metrics(
         "calibration_error": CalibrationError(classes),
         "maximum_calibration_error": CalibrationError(classes, norm="maximum"),
     }
-    alone: dict[str, Metric] = {
-        "compactness": Compactness(classes, vectors),
-        "feature_norm": FeatureNorm(classes),
-    }
-    groups = [[*of_features], [*of_decisions], [*of_confidence], *([name] for name in alone)]
-    return MetricCollection(
-        {**of_features, **of_decisions, **of_confidence, **alone}, compute_groups=groups
-    )
+    of_vectors: dict[str, Metric] = {"compactness": Compactness(classes, vectors)}
+    kinds = (of_features, of_decisions, of_confidence, of_vectors)
+    every: dict[str, Metric | MetricCollection] = {}
+    for kind in kinds:
+        every.update(kind)
+    return MetricCollection(every, compute_groups=[[*kind] for kind in kinds])

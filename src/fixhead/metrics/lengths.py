@@ -22,10 +22,12 @@ from ._states import (
 
 
 class Compactness(ExactMetric):
-    """Mean cosines of features to their own and to their predicted class vector.
+    """Mean cosines of features to their own and to their predicted class vector, and norms.
 
     A dict of ``own_cosine``, ``own_cosine_right``, ``own_cosine_wrong``, ``predicted_cosine``,
-    ``predicted_cosine_wrong``: scalars, (K,) per class or (G,) per group, by true class.
+    ``predicted_cosine_wrong``, ``feature_norm_mean``, ``feature_norm_right``,
+    ``feature_norm_wrong`` and ``feature_norm_std``: scalars, (K,) per class or (G,) per group, by
+    true class.
 
     Args:
         classes: K.
@@ -50,13 +52,13 @@ class Compactness(ExactMetric):
         self.classes = classes
         self.per = checked_per("Compactness", per, classes)
         self.vectors = KeptVectors(vectors)
-        self._form = keep_statistics(self, compactness.empty_cosines(classes, dtype=dtype))
+        self._form = keep_statistics(self, compactness.empty_compactness(classes, dtype=dtype))
 
     def update(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add features (N, d); the prediction is the argmax of logits (N, K), or given (N,)."""
         predictions = decided("Compactness", logits, self.classes)
         stats = self._form.like(self.packed)
-        compactness.absorb_cosines_(stats, features, self.vectors(), labels, predictions)
+        compactness.absorb_compactness_(stats, features, self.vectors(), labels, predictions)
 
     def compute(self) -> dict[str, Tensor]:
         groups = pooled_groups(self.per, self.classes)
@@ -67,11 +69,17 @@ class Compactness(ExactMetric):
             "own_cosine_wrong": found.own_wrong,
             "predicted_cosine": found.predicted,
             "predicted_cosine_wrong": found.predicted_wrong,
+            "feature_norm_mean": found.norm,
+            "feature_norm_right": found.norm_right,
+            "feature_norm_wrong": found.norm_wrong,
+            "feature_norm_std": found.norm_std,
         }
 
 
 class FeatureNorm(ExactMetric):
     """``feature_norm_mean`` and ``feature_norm_std`` of ‖x‖ over images, in a dict.
+
+    Needs no class vectors; ``Compactness`` has the same values among others.
 
     Args:
         classes: K.

@@ -1,0 +1,60 @@
+"""One update for several batches: on a GPU the launches of small kernels are what metrics cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+
+from ..geometry._inputs import check_sizes
+
+
+class Buffered:
+    """Holds batches back until they have ``rows`` rows, and updates a metric with all at once.
+
+        metrics = Buffered(last_layer_metrics(K, d, head.vectors).to(device))
+        metrics.update(features=x, logits=z, labels=y)     # most calls only keep the tensors
+        values = metrics.compute(); metrics.reset()        # after the epoch; nothing is lost
+
+    Values are those of the metric without it: its sums do not see where batches end. The one
+    exception are vectors that are learned, which ``Compactness`` reads when held batches are
+    passed on, not at each of them. Tensors that are held must not be changed in place.
+
+    Raises:
+        RequestError: rows below 1.
+    """
+
+    def __init__(self, metric: Metric | MetricCollection, rows: int = 2_048) -> None:
+        check_sizes("Buffered", rows=rows)
+        self.metric = metric
+        self.rows = rows
+        self._held: list[dict[str, Tensor]] = []
+        self._count = 0
+
+    def update(self, **inputs: Tensor) -> None:
+        """Keep a batch, given by name as the metric's own ``update`` takes it."""
+        batch = {name: values.detach() for name, values in inputs.items()}
+        if self._held and self._held[0].keys() != batch.keys():
+            self.flush()
+        self._held.append(batch)
+        self._count += len(next(iter(batch.values())))
+        if self._count >= self.rows:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on what is held."""
+        held, self._held, self._count = self._held, [], 0
+        if held:
+            self.metric.update(**{n: torch.cat([batch[n] for batch in held]) for n in held[0]})
+
+    def compute(self) -> Any:
+        """The metric's value over every batch so far."""
+        self.flush()
+        return self.metric.compute()
+
+    def reset(self) -> None:
+        """Forget what is held, and reset the metric."""
+        self._held, self._count = [], 0
+        self.metric.reset()
