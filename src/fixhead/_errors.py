@@ -34,6 +34,5 @@ def require(module: str, *, extra: str) -> ModuleType:
         if error.name is None or module.split(".")[0] != error.name.split(".")[0]:
             raise  # the package is there, and something inside it is broken
         raise MissingExtraError(
-            f"{error.name} is needed here and is not installed; "
-            f'try: pip install "fixhead[{extra}]"'
+            f'{error.name} is needed here and is not installed; try: pip install "fixhead[{extra}]"'
         ) from error

@@ -8,10 +8,11 @@ from safetensors.torch import load, save
 from torch.nn.functional import cross_entropy, linear, normalize
 
 from fixhead import ClassificationHead, RequestError
-from fixhead.heads import PRESETS, parse_head
+from fixhead.heads import PRESETS, ReachabilityWarning, parse_head, split_heads
 from fixhead.vectors import build
 
 K, D = 10, 16
+COUNTS = [100, 80, 60, 50, 40, 30, 20, 10, 5, 2]
 
 
 def draw(*shape, seed=0):
@@ -158,13 +159,28 @@ def test_autocast_trains_finite_gradients_on_zero_features(dtype):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"logits": "euclid"}, "'dot' or 'cosine'"),
+        ({"logits": "euclid"}, "one of cosine, dot"),
         ({"scale": 0}, "above 0"),
         ({"scale": float("nan")}, "above 0"),
         ({"scale": "big"}, "'auto' or 'learned'"),
         ({"scale": True}, "'auto' or 'learned'"),
         ({"logits": "dot", "scale": "auto"}, "needs cosine"),
-        ({"scale": 2.0, "initial_scale": 3.0}, "needs scale='learned'"),
+        ({"scale": "learned:0"}, "'learned'"),
+        ({"neck": "tie"}, "tie"),
+        ({"neck": "batchnorm:3"}, "keeps the size"),
+        ({"loss": "hope"}, "hope"),
+        ({"loss": "cosface:big"}, "number"),
+        ({"loss": "cosface", "logits": "dot", "scale": 1.0}, "needs logits='cosine'"),
+        ({"loss": "arcface", "bias": True}, "bias"),
+        ({"loss": "balanced-softmax"}, "class_counts"),
+        ({"loss": "dot-regression:global"}, "class_counts"),
+        ({"loss": "ldam", "class_counts": [0] + [5] * 9}, "count"),
+        ({"class_counts": [1, 2, 3]}, "class_counts"),
+        ({"reweight": 3}, "class_counts"),
+        ({"vectors": "guided"}, "class_counts"),
+        ({"vectors": "simplex:wobbly"}, "simplex:canonical"),
+        ({"classes": 1}, "classes"),
+        ({"features": 0}, "features"),
         ({"vectors": "no-such"}, "no-such"),
         ({"vectors": torch.zeros(3, 3)}, r"\(10, 16\)"),
         ({"vectors": torch.full((K, D), float("nan"))}, "row 0"),
@@ -184,12 +200,12 @@ def test_features_of_another_size_are_refused_by_shape():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_builds_trains_and_says_itself(preset):
-    head = ClassificationHead.from_preset(preset, D, K)
+    head = ClassificationHead.from_preset(preset, D, K, class_counts=COUNTS)
     x = draw(6, D).requires_grad_()
     head.loss(x, torch.arange(6)).backward()
     assert float(x.grad.abs().sum()) > 0
     assert str(K) in repr(head)
-    assert parse_head(preset).sentence.count("=") == 5
+    assert parse_head(parse_head(preset).sentence) == parse_head(preset)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +228,8 @@ def test_a_name_that_means_nothing_is_refused(name):
 def test_the_global_random_state_is_untouched():
     before = torch.random.get_rng_state()
     for preset in PRESETS:
-        ClassificationHead.from_preset(preset, D, K)
+        ClassificationHead.from_preset(f"{preset}", D, K, class_counts=COUNTS)
+    ClassificationHead(D, K, neck="mlp:32")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -223,3 +240,177 @@ def test_the_head_compiles_to_one_graph_and_exports():
     torch.testing.assert_close(exported.module()(x), head(x))
     compiled = torch.compile(head, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), head(x))
+
+
+def test_loss_and_logits_come_from_one_pass_and_agree_with_the_two():
+    for preset in PRESETS:
+        head = ClassificationHead.from_preset(preset, D, K, class_counts=COUNTS).eval()
+        x, y = draw(8, D), torch.arange(8)
+        loss, logits = head.loss_and_logits(x, y)
+        torch.testing.assert_close(loss, head.loss(x, y))
+        torch.testing.assert_close(logits, head(x))
+
+
+def test_the_linear_neck_of_another_width_holds_wider_vectors():
+    head = ClassificationHead(D, 200, vectors="codes", neck="linear:256")
+    assert head.vectors.shape == (200, 256)
+    assert head(draw(3, D)).shape == (3, 200)
+    assert head.width == 256
+    assert sum(p.numel() for p in head.parameters()) == 256 * D + 256
+
+
+def test_the_batchnorm_neck_is_batch_normalisation_before_the_vectors():
+    head = ClassificationHead(D, K, neck="batchnorm")
+    x = draw(32, D)
+    expected = torch.nn.functional.batch_norm(x, None, None, training=True)
+    torch.testing.assert_close(head.project(x), expected)
+
+
+def test_a_loss_of_the_sentence_is_the_function_of_that_name():
+    from fixhead import losses
+
+    x, y = draw(8, D), torch.arange(8)
+    cosface = ClassificationHead(D, K, scale=30.0, loss="cosface:0.2")
+    cosines = ClassificationHead(D, K, scale=1.0)(x)
+    torch.testing.assert_close(
+        cosface.loss(x, y), losses.cosface(cosines, y, scale=30.0, margin=0.2)
+    )
+    adjusted = ClassificationHead(D, K, scale=9.0, loss="logit-adjustment:0.5", class_counts=COUNTS)
+    torch.testing.assert_close(
+        adjusted.loss(x, y),
+        losses.logit_adjustment(adjusted(x), y, torch.tensor(COUNTS), tau=0.5),
+    )
+
+
+def test_dot_regression_is_half_the_squared_gap_to_cosine_one_without_lengths():
+    head = ClassificationHead(D, K, loss="dot-regression:none")
+    x, y = draw(8, D), torch.arange(8)
+    own = torch.nn.functional.cosine_similarity(x, head.vectors[y])
+    torch.testing.assert_close(head.loss(x, y), (0.5 * (1 - own) ** 2).mean())
+
+
+def test_deferred_reweighting_begins_with_its_epoch():
+    head = ClassificationHead(D, K, class_counts=COUNTS, reweight=3)
+    x, y = draw(8, D), torch.arange(8) % 2 * 9
+    plain = head.loss(x, y)
+    head.begin_epoch(2)
+    torch.testing.assert_close(head.loss(x, y), plain)
+    head.begin_epoch(3)
+    effective = (1 - 0.9999 ** torch.tensor(COUNTS)) / (1 - 0.9999)
+    weights = (1 / effective) / (1 / effective).sum() * K
+    expected = cross_entropy(head(x), y, weight=weights)
+    torch.testing.assert_close(head.loss(x, y), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mixup_targets_take_the_labels_place():
+    head = ClassificationHead(D, K)
+    x = draw(4, D)
+    targets = torch.softmax(draw(4, K, seed=2), dim=1)
+    torch.testing.assert_close(head.loss(x, targets), cross_entropy(head(x), targets))
+
+
+def test_hoffers_published_hadamard_repeats_rows_and_is_minus_the_product():
+    head = ClassificationHead.from_preset("hoffer-hadamard", 8, 12)
+    H = torch.tensor([[(-1.0) ** bin(i & j).count("1") for j in range(8)] for i in range(12)])
+    assert torch.equal(head.vectors, -H)
+    assert torch.equal(head.vectors[0], head.vectors[8])  # period nextpow2(d): papers.md, section 5
+    assert head.scale.item() == pytest.approx(1 / math.sqrt(12))
+    assert head.bias.abs().max() <= 1 / math.sqrt(12)
+    x = draw(5, 8)
+    torch.testing.assert_close(head(x), head.scale * normalize(x) @ -H.T + head.bias)
+
+
+def test_hoffers_published_projection_has_orthonormal_columns_above_d():
+    wide = ClassificationHead.from_preset("hoffer-projection", 16, 10).vectors
+    torch.testing.assert_close(wide @ wide.T, torch.eye(10), atol=1e-5, rtol=0)
+    tall = ClassificationHead.from_preset("hoffer-projection", 16, 40).vectors
+    torch.testing.assert_close(tall.T @ tall, torch.eye(16), atol=1e-5, rtol=0)
+    assert float(tall.norm(dim=1).max()) < 1
+
+
+def test_auto_says_what_it_chose_and_why():
+    few = ClassificationHead.from_preset("auto", 16, 10)
+    assert few.construction == "simplex"
+    assert few.reason
+    positive = ClassificationHead.from_preset("auto", 16, 10, nonnegative_features=True)
+    assert positive.construction == "nonnegative_orthogonal"
+
+
+def test_out_of_reach_classes_are_warned_of_by_name():
+    with pytest.warns(ReachabilityWarning, match=r"class \d+ of these simplex:canonical"):
+        ClassificationHead(16, 17, vectors="simplex:canonical", nonnegative_features=True)
+
+
+def test_a_rotated_simplex_on_relu_features_needs_no_warning():
+    ClassificationHead(64, 10, vectors="simplex", nonnegative_features=True)
+
+
+def test_a_neck_takes_the_warning_away():
+    ClassificationHead(
+        16, 17, vectors="simplex:canonical", neck="batchnorm", nonnegative_features=True
+    )
+
+
+@pytest.mark.parametrize(
+    "construction", ["random", "linear", "hadamard", "one_hot", "orthonormal", "codes"]
+)
+@pytest.mark.parametrize("learn", [False, True])
+def test_growing_leaves_the_old_classes_in_place(construction, learn):
+    head = ClassificationHead(
+        16, 6, vectors=construction, logits="dot", scale=1.0, bias=True, learn_vectors=learn
+    )
+    before, x = head.vectors.detach().clone(), draw(3, 16)
+    logits = head(x)
+    head.grow(11, generator=generator(4))
+    assert head.vectors.shape == (11, 16)
+    assert torch.equal(head.vectors[:6], before)
+    torch.testing.assert_close(head(x)[:, :6], logits)
+    assert len({tuple(row) for row in head.vectors.tolist()}) == 11
+    assert isinstance(head.vectors, torch.nn.Parameter) == learn
+    if construction in ("hadamard", "one_hot", "orthonormal"):
+        gram = head.vectors @ head.vectors.T
+        torch.testing.assert_close(gram, torch.eye(11), atol=1e-5, rtol=0)
+    ClassificationHead(
+        16, 11, vectors=construction, logits="dot", scale=1.0, bias=True, learn_vectors=learn
+    ).load_state_dict(head.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("construction", "features", "classes", "message"),
+    [
+        ("simplex", 16, 8, "can go on"),
+        ("hadamard", 16, 17, "codes"),
+        ("hadamard", 12, 8, "power of two"),
+        ("orthonormal", 16, 17, "10 are left"),
+        ("random", 16, 6, "more classes"),
+    ],
+)
+def test_growth_that_would_move_the_old_vectors_is_refused(
+    construction, features, classes, message
+):
+    head = ClassificationHead(features, 6, vectors=construction, scale=1.0)
+    with pytest.raises(RequestError, match=message):
+        head.grow(classes)
+
+
+@pytest.mark.parametrize(
+    ("text", "heads"),
+    [
+        ("simplex, hadamard", ("simplex", "hadamard")),
+        ("vectors=codes,logits=dot,simplex@3", ("vectors=codes,logits=dot", "simplex@3")),
+        ("vectors=codes,neck=mlp,vectors=random", ("vectors=codes,neck=mlp", "vectors=random")),
+        ("auto;vectors=random,scale=2", ("auto", "vectors=random,scale=2")),
+    ],
+)
+def test_heads_are_split_at_the_commas_between_them(text, heads):
+    assert split_heads(text) == heads
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["vectors=random,vectors=codes", "logits=dot", "vectors=random,speed=3", "vectors=",
+     "vectors=random,bias=maybe", "vectors=random,reweight=0", "vectors=random,scale=-2"],
+)  # fmt: skip
+def test_a_sentence_that_means_nothing_is_refused(text):
+    with pytest.raises(RequestError):
+        parse_head(text)

@@ -9,6 +9,7 @@ import typer
 import fixhead
 
 from .compare import compare
+from .data import data_app
 from .report import report
 from .vectors import vectors
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command()(compare)
 app.command()(vectors)
 app.command()(report)
+app.add_typer(data_app)
 
 
 def _version(wanted: bool) -> None:

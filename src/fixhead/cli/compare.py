@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Config, Data, DataDir, Device, parse_tune, split_list
+from .options import AsJson, Config, Data, DataDir, Device, parse_tune
 
 _HEADS = "learned-dot,random-dot,learned-cosine@1,random-cosine@1,simplex,hadamard"
 
@@ -27,7 +27,9 @@ def compare(
     ] = None,
     neck: Annotated[str, typer.Option(help="none, linear or batchnorm.")] = "none",
     pretrained: Annotated[bool, typer.Option(help="Start from published weights.")] = False,
-    heads: Annotated[str, typer.Option(help="The arms, separated by commas.")] = _HEADS,
+    heads: Annotated[
+        str, typer.Option(help="The arms: presets or sentences, separated by commas.")
+    ] = _HEADS,
     seeds: Annotated[int, typer.Option(help="Paired runs of every arm.")] = 3,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 64,
@@ -71,6 +73,7 @@ def compare(
     from ..experiments import compare as run_comparison
     from ..experiments.records import dumps
     from ..experiments.show import show_outcome, show_plan
+    from ..heads import split_heads
 
     recipe = {
         "epochs": epochs,
@@ -93,7 +96,7 @@ def compare(
             "features": features,
             "neck": neck,
             "pretrained": pretrained,
-            "heads": split_list(heads),
+            "heads": split_heads(heads),
             "seeds": seeds,
             "augmentation": augmentation,
             "tune": parse_tune(tune),

@@ -18,12 +18,14 @@ COSINE_BINS = 40
 
 
 class Head(Protocol):
-    """Class vectors (K, d), and logits (N, K) of features (N, d)."""
+    """Class vectors (K, D); features (N, d) → what the vectors see (N, D) → logits (N, K)."""
 
     @property
     def vectors(self) -> Tensor: ...
 
-    def __call__(self, features: Tensor) -> Tensor: ...
+    def project(self, features: Tensor) -> Tensor: ...
+
+    def classify(self, points: Tensor) -> Tensor: ...
 
 
 class Model(Protocol):
@@ -87,10 +89,10 @@ def evaluate(model: Model, batches: Batches, *, classes: int) -> Evaluation:
     try:
         sums: _Sums | None = None
         for images, labels in batches.epoch(0):
-            features = model.features(images)
+            points = model.head.project(model.features(images))
             if sums is None:
-                sums = _Sums(classes, features)
-            sums.add(features, model.head(features), model.head.vectors, labels)
+                sums = _Sums(classes, points)
+            sums.add(points, model.head.classify(points), model.head.vectors, labels)
     finally:
         model.train(training)
     assert sums is not None, "a data set always has an image in each of its parts"

@@ -103,6 +103,8 @@ class RunPlan:
     def run_id(self) -> str:
         """Readable and safe as a folder's name; unique within a comparison."""
         safe = "".join(char if char.isalnum() or char in "-.@" else "_" for char in self.head)
+        if safe != self.head:  # two heads may differ in what was replaced
+            safe = f"{safe[:60]}-{hashlib.sha256(self.head.encode()).hexdigest()[:6]}"
         return f"{safe}-seed{self.seed}"
 
 

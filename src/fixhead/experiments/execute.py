@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._errors import RequestError
+from ..backbones import Backbone
 from ..evaluation import Evaluation, describe_geometry, evaluate
 from ..geometry.confusion import accuracy, balanced_accuracy, class_accuracies, macro_f1
-from ..heads import parse_head
+from ..heads import HeadSpec, parse_head
 from ..training import Classifier, Progress, TrainingResult, save_model, train
 from . import machine
 from .config import RunPlan, TuningPlan
@@ -98,7 +99,7 @@ def _test(
     facts["geometry"] = describe_geometry(
         best,
         model.head.vectors,
-        construction=parse_head(plan.head).vectors,
+        construction=model.head.construction,
         scale=1.0 if model.head.scale is None else float(model.head.scale.detach()),
     )
     save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
@@ -107,7 +108,7 @@ def _test(
 
 def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
     backbone = setting.backbone(plan.seed)
-    comparison = setting.comparison
+    comparison, spec = setting.comparison, parse_head(plan.head)
     return {
         "schema": SCHEMA,
         "run_id": plan.run_id,
@@ -116,11 +117,11 @@ def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
         "backbone": comparison.backbone,
         "features": backbone.features,
         "nonnegative_features": backbone.nonnegative,
-        "neck": comparison.neck if comparison.features is None else "linear",
-        "loss": "cross-entropy",
+        "neck": _neck(backbone, spec),
+        "loss": spec.loss,
         "optimizer": plan.recipe.optimizer,
         "head": plan.head,
-        "head_sentence": parse_head(plan.head).sentence,
+        "head_sentence": spec.sentence,
         "seed": plan.seed,
         "config": plan.recipe.to_dict()
         | {"augmentation": setting.augmentation_name, "choose_on": setting.choose_on},
@@ -129,6 +130,12 @@ def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
         "commit": machine.commit(),
         "started_at": started,
     }
+
+
+def _neck(backbone: Backbone, spec: HeadSpec) -> str:
+    """The neck of all arms, then the arm's own."""
+    necks = [name for name in (backbone.neck, spec.neck) if name != "none"]
+    return " + ".join(necks) or "none"
 
 
 def _description(setting: Setting, plan: RunPlan, model: Classifier) -> dict[str, Any]:

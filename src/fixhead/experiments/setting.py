@@ -89,9 +89,17 @@ class Setting:
             backbone.features,
             len(self.dataset.classes),
             generator=stream(plan.seed, "vectors"),
+            class_counts=self._training_counts(plan.seed),
+            nonnegative_features=backbone.nonnegative,
             **parse_head(plan.head).arguments(),
         )
         return Classifier(backbone, head)
+
+    def _training_counts(self, seed: int) -> torch.Tensor:
+        """Images per class (K,) after the validation split was taken."""
+        train, _ = validation_split(self.dataset.train.labels, seed=seed)
+        counts = self.dataset.train.take(train).counts(len(self.dataset.classes))
+        return torch.from_numpy(counts)
 
     def _batches(self, split: Split, seed: int, batch_size: int, *, shuffle: bool) -> Batches:
         return Batches(

@@ -2,65 +2,74 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from .. import geometry
+from .. import geometry, losses
 from .. import logits as formulae
 from .._errors import RequestError
 from .._seeds import default_generator_or
-from ..vectors import build
+from .grammar import HeadSpec, check_scale
+from .grow import more_rows
 from .identity import HeadIdentity, check, digest, encode
-from .initial import linear_rows
+from .necks import build_neck, parse_neck
+from .objective import check_fit, compute, deferred_weights, parse_loss
 from .presets import parse_head
+from .reach import warn_if_out_of_reach
+from .start import initial_bias, initial_rows, initial_scale
 
 if TYPE_CHECKING:
     from ..geometry import Certificate
 
-Logits = Literal["dot", "cosine"]
-Scale = float | Literal["auto", "learned"]
-
-HOFFER_SCALE = 10.0
-"""Initial value of the learned scale on unit rows (Hoffer et al. 2018, released ``Proj``)."""
+Logits = Literal["dot", "cosine", "unit-features"]
 
 
 class ClassificationHead(nn.Module):
-    """Features (N, d) → logits (N, K) over class vectors W (K, d), each part a switch of its own.
+    """Features x (N, d) → logits (N, K) over class vectors W (K, D), each part a switch of its own.
 
-    dot:    z = S · W x + b
-    cosine: z = S · ⟨w, x⟩ / (‖w‖ ‖x‖) + b
+    cosine:        z = S · ⟨w, p⟩ / (‖w‖ ‖p‖) + b,   p = neck(x), (N, D)
+    dot:           z = S · W p + b
+    unit-features: z = S · ⟨w, p⟩ / ‖p‖ + b           (Hoffer et al. 2018, as published)
 
     Args:
         features: d, the size of a feature.
         classes: K, the number of classes.
-        vectors: the name of a construction in ``fixhead.vectors``, ``"linear"`` for nn.Linear's
-            own initialisation, or a tensor (K, d).
-        logits: ``"dot"`` or ``"cosine"``.
+        vectors: the name of a construction in ``fixhead.vectors`` (or a variant of one,
+            ``heads.grammar.VARIANTS``); ``"auto"``, what ``fixhead.vectors.best`` recommends;
+            ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; or a tensor (K, D).
+        logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``.
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
-            reaches probability 0.99 on these very vectors (cosine only); ``"learned"``, one
-            trained scalar (Hoffer et al. 2018).
-        initial_scale: where a learned scale starts; as Hoffer et al.'s code by default: 10, and
-            √(d/K) for Hadamard rows (their 1/√K on ±1 rows, on unit rows).
+            reaches probability 0.99 on these very vectors (cosine only); ``"learned"`` or
+            ``"learned:START"``, one trained scalar, which starts as in Hoffer et al.'s code.
         bias: whether a bias b (K,) is learned.
         learn_vectors: whether W is a parameter; otherwise it is a buffer in the state_dict.
-        generator: where random constructions draw from; seed 0 where none is given.
+        neck: ``"none"``, ``"batchnorm"``, ``"linear[:D]"`` or ``"mlp[:D]"``.
+        loss: what ``head.loss`` computes: a name of ``fixhead.losses.LOSSES``, with its option
+            after a colon, e.g. ``"cosface:0.35"``.
+        reweight: the epoch (from 1) from which classes are weighted by their effective number of
+            images (LDAM's deferred re-weighting); None for never. See ``begin_epoch``.
+        class_counts: training images of each class (K,), where vectors or the loss need them.
+        nonnegative_features: whether features have no negative entries (after a ReLU): then a
+            class that they cannot reach is warned of, and ``"auto"`` takes it into account.
+        generator: where random constructions and necks draw from; seed 0 where none is given.
 
     Frozen vectors of a cosine head are stored as unit rows and never normalised again.
 
     Sources: Shalev et al. 2020, eqs. 1 and 3; Hoffer et al. 2018, section 3; Yang et al. 2022.
 
     Raises:
-        RequestError: a switch has no such position, or the construction does not fit (K, d).
+        RequestError: a switch has no such position, switches contradict each other, or the
+            construction does not fit (K, D).
     """
 
     vectors: Tensor
     scale: Tensor | None
     bias: Tensor | None
+    class_counts: Tensor | None
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -69,76 +78,169 @@ class ClassificationHead(nn.Module):
         *,
         vectors: str | Tensor = "simplex",
         logits: Logits = "cosine",
-        scale: Scale = "auto",
-        initial_scale: float | None = None,
+        scale: float | str = "auto",
         bias: bool = False,
         learn_vectors: bool = False,
+        neck: str = "none",
+        loss: str = "cross-entropy",
+        reweight: int | None = None,
+        class_counts: Sequence[int] | Tensor | None = None,
+        nonnegative_features: bool = False,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        _check_switches(logits, scale, initial_scale)
+        _check_sizes(features, classes)
+        word = vectors if isinstance(vectors, str) else "linear"
+        HeadSpec(word, logits, scale, bias, learn_vectors, neck, loss, reweight)
+        check_scale(scale, logits)
+        counts = _checked_counts(class_counts, classes)
+        self.loss_name = parse_loss(loss)
+        check_fit(self.loss_name, logits, bias, counts)
+        if reweight is not None and counts is None:
+            raise RequestError("reweight needs class_counts (K,), got none")
+        neck_name, width = parse_neck(neck, features)
         generator = default_generator_or(generator)
-        rows = _rows(vectors, classes, features, generator, dtype)
-        if logits == "cosine" and not learn_vectors and not _of_unit_rows(vectors):
-            rows = formulae.unit(rows).to(dtype)
+        rows = initial_rows(
+            vectors,
+            classes,
+            width,
+            generator=generator,
+            dtype=dtype,
+            counts=counts,
+            nonnegative=nonnegative_features and neck_name == "none",
+        )
+        if nonnegative_features and neck_name == "none" and not learn_vectors:
+            warn_if_out_of_reach(rows.values, rows.construction)
+        values = rows.values
+        if logits == "cosine" and not learn_vectors and not rows.unit:
+            values = formulae.unit(values).to(dtype)  # constructions are unit to the last digit
         self.features = features
         self.classes = classes
         self.logits: Logits = logits
         self.learn_vectors = learn_vectors
-        self.construction = vectors if isinstance(vectors, str) else "tensor"
+        self.construction = rows.construction
+        self.reason = rows.reason
+        self.reweight = reweight
+        self.neck_name = neck
         self._digest: tuple[object, str] | None = None
 
-        _place(self, "vectors", rows.to(device), learn_vectors)
-        value = _initial_scale(scale, initial_scale, self.construction, logits, rows)
-        number = None if value is None else torch.tensor(value, device=device, dtype=dtype)
-        _place(self, "scale", number, scale == "learned")
-        start = (
-            linear_rows(1, features, classes, generator, dtype)[0]
-            if vectors == "linear"
-            else (torch.zeros(classes, dtype=dtype))
-        )
-        _place(self, "bias", start.to(device) if bias else None, bias)
+        _place(self, "vectors", values.to(device), learn_vectors)
+        start, learned = initial_scale(scale, rows, logits)
+        number = None if start is None else torch.tensor(start, device=device, dtype=dtype)
+        _place(self, "scale", number, learned)
+        first = initial_bias(rows, generator, dtype).to(device) if bias else None
+        _place(self, "bias", first, bias)
+        self.neck = build_neck(neck_name, features, width, generator, dtype).to(device)
+        counted = None if counts is None else counts.to(device)
+        self.register_buffer("class_counts", counted, persistent=False)
+        self.register_buffer("class_weights", None, persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of features (N, d)."""
+        return self.classify(self.project(features))
+
+    def project(self, features: Tensor) -> Tensor:
+        """What the class vectors see: features (N, d) behind the neck, (N, D)."""
         if features.shape[-1] != self.features:
             raise RequestError(
                 f"the head needs features (N, {self.features}), got {tuple(features.shape)}; "
                 "build it with the size of the backbone's features"
             )
-        scale = 1.0 if self.scale is None else self.scale
-        if self.logits == "dot":
-            return formulae.dot(features, self.vectors, scale=scale, bias=self.bias)
-        return formulae.cosine(
-            features,
-            self.vectors,
-            scale=scale,
-            bias=self.bias,
-            unit_vectors=not self.learn_vectors,
-        )
+        points: Tensor = self.neck(features)
+        return points
+
+    def classify(self, points: Tensor) -> Tensor:
+        """Logits (N, K) of what ``project`` gave."""
+        return self._logits(points, 1.0 if self.scale is None else self.scale)
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of ``head(features)`` against labels (N,), in nats."""
-        return cross_entropy(self(features), labels)
+        """The head's mean loss on features (N, d) and labels (N,), or probabilities (N, K)."""
+        return self.loss_and_logits(features, labels)[0]
+
+    def loss_and_logits(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and the logits (N, K) that came with it: one pass for both.
+
+        Margins are in the loss only; the logits are those of ``head(features)``.
+        """
+        points = self.project(features)
+        takes = losses.LOSSES[self.loss_name.name].takes
+        scale: float | Tensor = 1.0 if self.scale is None else self.scale
+        given = self._logits(points, 1.0 if takes == "cosines" else scale)
+        loss = compute(
+            self.loss_name,
+            points,
+            self.vectors,
+            given,
+            labels,
+            scale=scale,
+            counts=self.class_counts,
+            weight=self.class_weights,
+            unit_vectors=self._unit_vectors,
+        )
+        return loss, given * scale if takes == "cosines" else given
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell the head that epoch ``epoch`` (from 1) begins: deferred re-weighting needs it."""
+        if self.reweight is not None and self.class_counts is not None:
+            self.class_weights = deferred_weights(
+                self.class_counts, epoch - 1, start=self.reweight - 1
+            )
+
+    @torch.no_grad()
+    def grow(self, classes: int, *, generator: torch.Generator | None = None) -> None:
+        """Add classes, up to ``classes`` in all, without moving the vectors of the old ones.
+
+        For frozen or learned vectors of constructions that go on: random, hadamard, codes,
+        one_hot, and whatever leaves room (``heads.grow``). A new class starts with bias 0.
+
+        Raises:
+            RequestError: fewer classes than there are, a construction that has no further vector
+                which leaves the old ones in place, or a head that needs ``class_counts``.
+        """
+        if self.class_counts is not None:
+            raise RequestError(
+                "grow() needs a head without class_counts, got one whose loss or vectors follow "
+                "the counts; build a new head with the new counts"
+            )
+        old = self.vectors.detach()
+        added = more_rows(old.cpu(), self.construction, classes, default_generator_or(generator))
+        rows = torch.cat([old, added.to(old)])
+        _place(self, "vectors", rows, self.learn_vectors)
+        if self.bias is not None:
+            _place(self, "bias", torch.cat([self.bias, self.bias.new_zeros(len(added))]), True)
+        self.classes = classes
 
     @classmethod
     def from_preset(
-        cls, preset: str, features: int, classes: int, *, generator: torch.Generator | None = None
+        cls, preset: str, features: int, classes: int, **arguments: Any
     ) -> ClassificationHead:
-        """The head that a preset names, e.g. ``"random-cosine@20"``; see ``heads.PRESETS``."""
-        return cls(features, classes, generator=generator, **parse_head(preset).arguments())
+        """The head that a preset or sentence names, e.g. ``"random-cosine@20"``.
+
+        ``arguments``: class_counts, nonnegative_features, generator, device, dtype.
+        """
+        return cls(features, classes, **parse_head(preset).arguments(), **arguments)
 
     def certificate(self) -> Certificate:
         """How good the class vectors are as they stand now (``fixhead.certify``)."""
-        return geometry.certify(self.vectors.detach())
+        return geometry.certify(self.vectors.detach(), construction=self.construction)
+
+    @property
+    def width(self) -> int:
+        """D, the size of a class vector: that of the features behind the neck."""
+        return self.vectors.shape[1]
 
     @property
     def identity(self) -> HeadIdentity:
         """What must agree between a checkpoint and the head that loads it."""
         return HeadIdentity(
-            self.construction, self.classes, self.features, self.logits, self.learn_vectors
+            self.construction,
+            self.classes,
+            self.width,
+            self.logits,
+            self.learn_vectors,
+            self.neck_name,
         )
 
     def get_extra_state(self) -> Tensor:
@@ -146,6 +248,31 @@ class ClassificationHead(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         check(state, self.identity, None)
+
+    def extra_repr(self) -> str:
+        scale = "1" if self.scale is None else f"{float(self.scale.detach()):g}"
+        learned = " (learned)" if isinstance(self.scale, nn.Parameter) else ""
+        return (
+            f"{self.identity}, scale {scale}{learned}, bias {self.bias is not None}, "
+            f"loss {self.loss_name}"
+        )
+
+    @property
+    def _unit_vectors(self) -> bool:
+        return self.logits == "cosine" and not self.learn_vectors
+
+    def _logits(self, points: Tensor, scale: float | Tensor) -> Tensor:
+        if self.logits == "cosine":
+            return formulae.cosine(
+                points,
+                self.vectors,
+                scale=scale,
+                bias=self.bias,
+                unit_vectors=self._unit_vectors,
+            )
+        if self.logits == "unit-features":
+            points, scale = formulae.unit(points, length=scale).to(self.vectors.dtype), 1.0
+        return formulae.dot(points, self.vectors, scale=scale, bias=self.bias)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -158,86 +285,33 @@ class ClassificationHead(nn.Module):
 
     def _frozen_digest(self) -> str:
         rows = self.vectors
-        key = (rows.data_ptr(), rows.dtype, rows._version)
+        key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
         if self._digest is None or self._digest[0] != key:
             self._digest = (key, digest(rows))
         return self._digest[1]
-
-    def extra_repr(self) -> str:
-        scale = (
-            "1"
-            if self.scale is None
-            else ("learned" if isinstance(self.scale, nn.Parameter) else f"{self.scale.item():g}")
-        )
-        return f"{self.identity}, scale {scale}, bias {self.bias is not None}"
 
 
 def _place(module: nn.Module, name: str, value: Tensor | None, learned: bool) -> None:
     if value is not None and learned:
         module.register_parameter(name, nn.Parameter(value))
+    elif name in module._buffers:
+        module._buffers[name] = value
     else:
         module.register_buffer(name, value)
 
 
-def _check_switches(logits: str, scale: object, initial_scale: float | None) -> None:
-    if logits not in get_args(Logits):
-        raise RequestError(f"logits must be 'dot' or 'cosine', got {logits!r}")
-    if isinstance(scale, str):
-        if scale not in ("auto", "learned"):
-            raise RequestError(
-                f"scale must be a number above 0, 'auto' or 'learned', got {scale!r}"
-            )
-    elif isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise RequestError(f"scale must be a number above 0, 'auto' or 'learned', got {scale!r}")
-    elif not (math.isfinite(scale) and scale > 0):
-        raise RequestError(f"scale must be a finite number above 0, got {scale}")
-    if scale == "auto" and logits == "dot":
+def _check_sizes(features: int, classes: int) -> None:
+    for name, value, least in (("features", features, 1), ("classes", classes, 2)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise RequestError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _checked_counts(counts: Sequence[int] | Tensor | None, classes: int) -> Tensor | None:
+    if counts is None:
+        return None
+    checked = torch.as_tensor(counts)
+    if checked.shape != (classes,):
         raise RequestError(
-            "scale='auto' needs cosine logits, got logits='dot': the length of a feature already "
-            "scales dot logits; give a number, or use logits='cosine'"
+            f"class_counts must hold a number per class, ({classes},), got {tuple(checked.shape)}"
         )
-    if initial_scale is not None and scale != "learned":
-        raise RequestError(
-            f"initial_scale={initial_scale} needs scale='learned', got scale={scale!r}"
-        )
-
-
-def _rows(
-    vectors: str | Tensor,
-    classes: int,
-    features: int,
-    generator: torch.Generator,
-    dtype: torch.dtype,
-) -> Tensor:
-    if isinstance(vectors, str):
-        if vectors == "linear":
-            return linear_rows(classes, features, features, generator, dtype)
-        return build(vectors, classes, features, generator=generator, dtype=dtype)
-    if tuple(vectors.shape) != (classes, features):
-        raise RequestError(
-            f"vectors must have shape (classes, features) = ({classes}, {features}), "
-            f"got {tuple(vectors.shape)}"
-        )
-    if not bool(torch.isfinite(vectors).all()):
-        row = int((~torch.isfinite(vectors)).any(dim=1).nonzero()[0])
-        raise RequestError(f"vectors must be finite, got NaN or infinity in row {row}")
-    return vectors.detach().clone().to(dtype)
-
-
-def _of_unit_rows(vectors: str | Tensor) -> bool:
-    """Constructions give unit rows; normalising them again would move their last digits."""
-    return isinstance(vectors, str) and vectors != "linear"
-
-
-def _initial_scale(
-    scale: Scale, initial: float | None, construction: str, logits: Logits, rows: Tensor
-) -> float | None:
-    if scale == "auto":
-        return geometry.scale_auto(formulae.unit(rows))
-    if scale == "learned":
-        if initial is not None:
-            return initial
-        classes, features = rows.shape
-        return math.sqrt(features / classes) if construction == "hadamard" else HOFFER_SCALE
-    assert not isinstance(scale, str)
-    return None if logits == "dot" and scale == 1 else float(scale)
+    return checked

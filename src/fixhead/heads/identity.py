@@ -27,12 +27,14 @@ class HeadIdentity:
     features: int
     logits: str
     learn_vectors: bool
+    neck: str = "none"
 
     def __str__(self) -> str:
         kind = "learned" if self.learn_vectors else "frozen"
+        neck = "" if self.neck == "none" else f", {self.neck} neck"
         return (
             f"{kind} {self.construction} vectors, {self.classes} classes, "
-            f"{self.features} features, {self.logits} logits"
+            f"{self.features} features, {self.logits} logits{neck}"
         )
 
 

@@ -6,98 +6,75 @@ carry ``:paired``, which starts it from the rows that ``random-dot`` freezes.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from .._errors import RequestError
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """Every switch of a ClassificationHead, before K and d are known."""
-
-    vectors: str
-    logits: str
-    scale: float | str = 1.0
-    bias: bool = False
-    learn_vectors: bool = False
-
-    @property
-    def sentence(self) -> str:
-        """The head said part by part, as the records keep it."""
-        scale = f"{self.scale:g}" if isinstance(self.scale, float) else self.scale
-        yes = {True: "yes", False: "no"}
-        return (
-            f"vectors={self.vectors},logits={self.logits},scale={scale},"
-            f"bias={yes[self.bias]},learn={yes[self.learn_vectors]}"
-        )
-
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of ClassificationHead that this sentence means."""
-        return {
-            "vectors": self.vectors,
-            "logits": self.logits,
-            "scale": self.scale,
-            "bias": self.bias,
-            "learn_vectors": self.learn_vectors,
-        }
-
+from .grammar import HeadSpec, parse_sentence, with_scale
 
 PRESETS: dict[str, HeadSpec] = {
     # nn.Linear as everyone uses it
-    "learned-dot": HeadSpec("linear", "dot", bias=True, learn_vectors=True),
+    "learned-dot": HeadSpec("linear", "dot", 1.0, bias=True, learn=True),
     # Wang et al. 2017 (NormFace); starts from random-cosine's rows
-    "learned-cosine": HeadSpec("random", "cosine", learn_vectors=True),
+    "learned-cosine": HeadSpec("random", scale=1.0, learn=True),
     # Shalev et al. 2020
-    "random-dot": HeadSpec("random", "dot"),
-    "random-cosine": HeadSpec("random", "cosine"),
-    # Hoffer et al. 2018
-    "orthonormal": HeadSpec("orthonormal", "cosine", scale="learned"),
-    "hadamard": HeadSpec("hadamard", "cosine", scale="learned"),
+    "random-dot": HeadSpec("random", "dot", 1.0),
+    "random-cosine": HeadSpec("random", scale=1.0),
+    # Hoffer et al. 2018, repaired: unit rows, no row twice
+    "orthonormal": HeadSpec("orthonormal", scale="learned"),
+    "hadamard": HeadSpec("hadamard", scale="learned"),
+    # Hoffer et al. 2018 as released
+    "hoffer-projection": HeadSpec("hoffer-projection", "unit-features", "learned", bias=True),
+    "hoffer-hadamard": HeadSpec("hoffer-hadamard", "unit-features", "learned", bias=True),
     # Yang et al. 2022
-    "simplex": HeadSpec("simplex", "cosine", scale="auto"),
+    "simplex": HeadSpec("simplex"),
+    "simplex-dr": HeadSpec("simplex", neck="batchnorm", loss="dot-regression:batch"),
+    # de la Calle et al. 2019
+    "guided": HeadSpec("guided", "dot", 1.0, learn=True),
+    # low coherence for K > d + 1
+    "code": HeadSpec("codes"),
+    # whatever fixhead.vectors.best recommends
+    "auto": HeadSpec("auto"),
 }
 
 PAIRED = "learned-dot:paired"
 
 
-def parse_head(name: str) -> HeadSpec:
-    """The sentence that a preset names, e.g. ``"learned-cosine@20"``.
+def parse_head(text: str) -> HeadSpec:
+    """What a preset (``"learned-cosine@20"``) or a sentence (``"vectors=codes,…"``) means.
 
     Raises:
-        RequestError: an unknown preset, or a scale that is none.
+        RequestError: an unknown preset or part, or values that do not go together.
     """
-    preset, at, scale = name.partition("@")
+    if "=" in text:
+        return parse_sentence(text)
+    preset, at, scale = text.partition("@")
     if preset == PAIRED:
         spec = replace(PRESETS["learned-dot"], vectors="random")
     elif preset in PRESETS:
         spec = PRESETS[preset]
     else:
         raise RequestError(
-            f"head must be one of {', '.join(PRESETS)} (or {PAIRED}), with an optional @scale, "
-            f"got {name!r}"
+            f"head must be one of {', '.join(PRESETS)} (or {PAIRED}), with an optional @scale, or "
+            f"a sentence vectors=…,logits=…, got {text!r}"
         )
-    if not at:
-        return spec
-    spec = replace(spec, scale=_parse_scale(scale, name))
-    if spec.scale == "auto" and spec.logits == "dot":
-        raise RequestError(
-            f"{name!r} asks for an automatic scale on dot logits, where the features' length "
-            "already scales; give a number after @, or use a cosine head"
-        )
-    return spec
+    return with_scale(spec, scale) if at else spec
 
 
-def _parse_scale(text: str, name: str) -> float | str:
-    if text in ("auto", "learned"):
-        return text
-    try:
-        scale = float(text)
-    except ValueError:
-        scale = math.nan
-    if not (math.isfinite(scale) and scale > 0):
-        raise RequestError(
-            f"the scale after @ must be a number above 0, 'auto' or 'learned', got {name!r}"
-        )
-    return scale
+def split_heads(text: str) -> tuple[str, ...]:
+    """The heads of ``--heads``: separated by commas or semicolons.
+
+    Commas also stand inside a sentence: a part with ``=`` goes on with the sentence before it,
+    and ``vectors=`` begins a new one.
+    """
+    heads: list[str] = []
+    for group in text.split(";"):
+        open_sentence = False
+        for part in (piece.strip() for piece in group.split(",")):
+            if not part:
+                continue
+            if "=" in part and open_sentence and not part.startswith("vectors="):
+                heads[-1] += f",{part}"
+            else:
+                heads.append(part)
+                open_sentence = "=" in part
+    return tuple(heads)

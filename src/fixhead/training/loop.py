@@ -134,6 +134,7 @@ def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Pro
     """Learn from every batch once; the epoch's row, its validation still unknown."""
     engine, schedule = run.engine, run.schedule
     engine.model.train()
+    engine.model.head.begin_epoch(epoch)
     tally = Tally(epoch)
     first_step = (epoch - 1) * len(batches)
     start = time.perf_counter()

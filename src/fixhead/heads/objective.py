@@ -1,0 +1,154 @@
+"""The loss of a head: which function of ``fixhead.losses``, with which option, on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from .. import losses
+from .._errors import RequestError
+from .._unit import unit
+
+OPTIONS: dict[str, str] = {
+    "cross-entropy": "label_smoothing",
+    "focal": "gamma",
+    "logit-adjustment": "tau",
+    "cosface": "margin",
+    "arcface": "margin",
+    "ldam": "max_margin",
+}
+"""What a number after the colon means: ``cosface:0.35``, ``focal:2``, …"""
+
+LENGTHS = ("batch", "global", "none")
+"""What may follow ``dot-regression:``; the released code takes the batch's own counts."""
+
+
+@dataclass(frozen=True)
+class LossName:
+    """``"cosface:0.35"`` taken apart."""
+
+    name: str
+    option: float | str | None
+
+    def __str__(self) -> str:
+        if self.option is None:
+            return self.name
+        value = self.option if isinstance(self.option, str) else f"{self.option:g}"
+        return f"{self.name}:{value}"
+
+
+def parse_loss(text: str) -> LossName:
+    """``"focal:2"`` → LossName("focal", 2.0).
+
+    Raises:
+        RequestError: an unknown loss, or a value that it does not take.
+    """
+    name, colon, value = text.partition(":")
+    if name not in losses.LOSSES:
+        raise RequestError(f"loss must be one of {', '.join(losses.LOSSES)}, got {text!r}")
+    if not colon:
+        return LossName(name, None)
+    if name == "dot-regression":
+        if value not in LENGTHS:
+            raise RequestError(
+                f"loss=dot-regression takes one of {', '.join(LENGTHS)} after the colon, "
+                f"got {text!r}"
+            )
+        return LossName(name, value)
+    if name not in OPTIONS:
+        raise RequestError(f"loss={name} takes nothing after a colon, got {text!r}")
+    try:
+        return LossName(name, float(value))
+    except ValueError:
+        raise RequestError(
+            f"loss={name} takes a number ({OPTIONS[name]}) after the colon, got {text!r}"
+        ) from None
+
+
+def check_fit(loss: LossName, logits: str, bias: bool, counts: Tensor | None) -> None:
+    """Refuse a loss that does not fit the head.
+
+    Raises:
+        RequestError: margins on dot logits, a prior without counts.
+    """
+    facts = losses.LOSSES[loss.name]
+    if facts.takes == "cosines" and logits != "cosine":
+        raise RequestError(
+            f"loss={loss.name} needs logits='cosine', got logits={logits!r}: its margin is an "
+            "angle or a cosine; use a cosine head"
+        )
+    if facts.takes == "cosines" and bias:
+        raise RequestError(f"loss={loss.name} needs bias=False: cosines have no bias")
+    if counts is None and (facts.counts or loss.option == "global"):
+        raise RequestError(
+            f"loss={loss} needs class_counts (K,), the training images of each class, got none"
+        )
+    if facts.counts and counts is not None:
+        losses.check_counts(counts)
+
+
+def compute(
+    loss: LossName,
+    points: Tensor,
+    vectors: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    scale: float | Tensor,
+    counts: Tensor | None,
+    weight: Tensor | None,
+    unit_vectors: bool,
+) -> Tensor:
+    """The mean loss of a batch; ``logits`` are cosines where the loss takes cosines.
+
+    points (N, D) are the features that the class vectors see, behind the neck.
+    """
+    facts = losses.LOSSES[loss.name]
+    if loss == _PLAIN and weight is None and labels.ndim == 1:
+        return cross_entropy(logits, labels)  # the common case goes to torch's own kernel
+    options: dict[str, object] = {} if weight is None else {_weight_name(loss.name): weight}
+    if isinstance(loss.option, float):
+        options[OPTIONS[loss.name]] = loss.option
+    if facts.takes == "features":
+        return _on_features(loss, points, vectors, labels, counts, unit_vectors)
+    if facts.takes == "cosines":
+        options["scale"] = scale
+    arguments = (logits, labels, counts) if facts.counts else (logits, labels)
+    return facts.function(*arguments, **options)
+
+
+def _on_features(
+    loss: LossName,
+    points: Tensor,
+    vectors: Tensor,
+    labels: Tensor,
+    counts: Tensor | None,
+    unit_vectors: bool,
+) -> Tensor:
+    if loss.name == "squared-cosine":
+        return losses.squared_cosine(points, vectors, labels, unit_vectors=unit_vectors)
+    lengths: Literal["batch", "none"] | Tensor = "none" if loss.option == "none" else "batch"
+    if loss.option == "global":
+        assert counts is not None
+        lengths = losses.class_lengths(counts)
+    # The released code normalises what BatchNorm gives before the loss (resnet_cifar.py).
+    return losses.dot_regression(
+        unit(points), vectors, labels, lengths=lengths, unit_vectors=unit_vectors
+    )
+
+
+def _weight_name(loss: str) -> str:
+    return "alpha" if loss == "focal" else "weight"
+
+
+def deferred_weights(counts: Tensor, epoch: int, start: int) -> Tensor:
+    """Class weights of Cao et al. 2019's deferred re-weighting: ones before epoch ``start``."""
+    with torch.no_grad():
+        return losses.deferred_weights(counts, epoch, start=start)
+
+
+_PLAIN = LossName("cross-entropy", None)

@@ -1,0 +1,114 @@
+"""Where a head's tensors start: rows, scale and bias, before anything is learned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import geometry
+from .. import vectors as constructions
+from .._errors import RequestError
+from ..logits import unit
+from .grammar import VARIANTS, split_learned
+from .initial import linear_rows
+from .published import PUBLISHED
+
+HOFFER_SCALE = 10.0
+"""Initial value of the learned scale on unit rows (Hoffer et al. 2018, released ``Proj``)."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Initial vectors (K, d), what they are called, and why they were chosen."""
+
+    values: Tensor
+    construction: str
+    reason: str | None
+    unit: bool
+
+
+def initial_rows(
+    vectors: str | Tensor,
+    classes: int,
+    features: int,
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    counts: Tensor | None,
+    nonnegative: bool,
+) -> Rows:
+    """The rows that a word or a tensor means."""
+    if isinstance(vectors, Tensor):
+        return Rows(_given(vectors, classes, features, dtype), "tensor", None, False)
+    if vectors == "linear":
+        rows = linear_rows(classes, features, features, generator, dtype)
+        return Rows(rows, "linear", None, False)
+    if vectors in PUBLISHED:
+        rows = PUBLISHED[vectors][0](classes, features, generator, dtype)
+        return Rows(rows, vectors, None, False)
+    if vectors == "auto":
+        choice = constructions.best(classes, features, nonnegative=nonnegative, counts=counts)
+        rows = choice.build(generator=generator, dtype=dtype)
+        return Rows(rows, choice.name, choice.reason, True)
+    name = vectors.partition(":")[0]
+    options: dict[str, Any] = dict(VARIANTS.get(vectors, {}))
+    if name == "guided":
+        options["counts"] = _needed(counts, classes)
+    rows = constructions.build(name, classes, features, generator=generator, dtype=dtype, **options)
+    return Rows(rows, vectors, None, True)
+
+
+def initial_scale(scale: float | str, rows: Rows, logits: str) -> tuple[float | None, bool]:
+    """The scale's first value, and whether it is learned; None for a plain 1 on dot logits."""
+    if scale == "auto":
+        return geometry.scale_auto(unit(rows.values)), False
+    learned = split_learned(scale) if isinstance(scale, str) else None
+    if learned is not None:
+        return learned[1] or _hoffer_scale(rows), True
+    assert not isinstance(scale, str)
+    return (None if logits != "cosine" and scale == 1 else float(scale)), False
+
+
+def initial_bias(rows: Rows, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """As nn.Linear draws it for linear rows, as published for Hoffer's, else zero."""
+    classes, features = rows.values.shape
+    if rows.construction == "linear":
+        return linear_rows(1, features, classes, generator, dtype)[0]
+    if rows.construction in PUBLISHED:
+        return PUBLISHED[rows.construction][1](classes, generator, dtype)
+    return torch.zeros(classes, dtype=dtype)
+
+
+def _hoffer_scale(rows: Rows) -> float:
+    """10, and √(d/K) for Hadamard rows: the released 1/√K on ±1 rows, on unit rows."""
+    classes, features = rows.values.shape
+    if rows.construction in PUBLISHED:
+        return PUBLISHED[rows.construction][2](classes)
+    return math.sqrt(features / classes) if rows.construction == "hadamard" else HOFFER_SCALE
+
+
+def _given(vectors: Tensor, classes: int, features: int, dtype: torch.dtype) -> Tensor:
+    if tuple(vectors.shape) != (classes, features):
+        raise RequestError(
+            f"vectors must have shape (classes, features) = ({classes}, {features}), "
+            f"got {tuple(vectors.shape)}"
+        )
+    bad = ~torch.isfinite(vectors).all(dim=1)
+    if bool(bad.any()):
+        raise RequestError(
+            f"vectors must be finite, got NaN or infinity in row {int(bad.nonzero()[0])}"
+        )
+    return vectors.detach().clone().to(dtype)
+
+
+def _needed(counts: Tensor | None, classes: int) -> Tensor:
+    if counts is None:
+        raise RequestError(
+            f"vectors='guided' needs class_counts ({classes},), the training images of each "
+            "class, got none"
+        )
+    return counts
