@@ -16,7 +16,7 @@ from .guided import ring_positions
 from .registry import build
 from .spherical import LARGEST
 
-QUICK = 1_000
+QUICK = 500
 """Classes up to which an optimised code is found in seconds to minutes."""
 
 UNEQUAL = 1.5
@@ -61,7 +61,7 @@ def best(
 
     In this order: what non-negative features can reach (K ≤ d); the simplex (K ≤ d + 1); guided
     order in the plane for unequal ``counts``; the orthoplex (K ≤ 2d); the polygon (d = 2); an
-    optimised code up to 1,000 classes; codes from finite fields; an optimised code up to 10,000;
+    optimised code up to 500 classes; codes from finite fields; an optimised code up to 10,000;
     random directions. Never two equal rows.
 
     Args:

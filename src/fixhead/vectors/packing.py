@@ -117,18 +117,21 @@ def smooth_maximum(rows: Tensor, beta: float, *, lines: bool) -> tuple[float, Te
             others = rows[column : column + _TILE]
             cosines = own @ others.T
             if column == start:
-                cosines.fill_diagonal_(-math.inf if not lines else 0.0)
+                cosines.fill_diagonal_(0.0 if lines else -math.inf)
             top = float(cosines.abs().max() if lines else cosines.max())
             if top > shift:
                 shrink = math.exp(beta * (shift - top)) if shift > -math.inf else 0.0
                 total, shift = total * shrink, top
                 gradient *= shrink
             weights = ((cosines - shift) * beta).exp_()
+            if column == start:
+                weights.fill_diagonal_(0.0)
+            mass = pull = weights
             if lines:
                 opposite = ((-cosines - shift) * beta).exp_()
+                if column == start:
+                    opposite.fill_diagonal_(0.0)
                 mass, pull = weights + opposite, weights - opposite
-            else:
-                mass = pull = weights
             twice = 1.0 if column == start else 2.0
             total += twice * float(mass.sum())
             gradient[start : start + _TILE] += pull @ others
