@@ -55,7 +55,7 @@ def test_rows_without_a_direction_of_their_own_are_refused(rows, words):
 def test_rows_that_collide_in_the_stored_type_are_refused():
     rows = torch.tensor([[1.0, 0.0], [1.0, 1e-4]])
     assert vectors.from_tensor(rows).shape == (2, 2)
-    with pytest.raises(RequestError, match="torch.bfloat16"):
+    with pytest.raises(RequestError, match="bfloat16"):
         vectors.from_tensor(torch.tensor([[1.0, 1.0], [1.0, 1.001]]), dtype=torch.bfloat16)
 
 
