@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 
 from .._errors import RequestError, require
 
@@ -20,6 +21,7 @@ def main() -> None:
     # Threads that wait by spinning take the processor from the very threads they wait for, on any
     # machine that is not idle. Read when torch is first imported, so it has to be said here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.formatwarning = _one_line
     sys.exit(run(sys.argv[1:]))
 
 
@@ -50,6 +52,11 @@ def run(arguments: list[str]) -> int:
                 "whole and readable; make room and start the same command again"
             )
         raise
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning as a person reads it: what, and no line of source."""
+    return f"fixhead: warning: {message}\n"
 
 
 def _refuse(sentence: str, status: int = 2) -> int:
