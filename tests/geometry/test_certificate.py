@@ -13,6 +13,8 @@ from scipy.optimize import brentq
 from torch.nn.functional import cross_entropy, normalize
 
 from fixhead import RequestError, geometry, vectors
+from fixhead.geometry import anchors
+from fixhead.vectors.rows import RowSource
 
 F64 = torch.float64
 SETTINGS = settings(deadline=None, max_examples=25)
@@ -106,6 +108,30 @@ def test_scale_auto_is_the_root_that_scipy_finds(classes: int, features: int, pr
 def test_scale_auto_on_many_classes_reaches_the_probability_on_all_of_them():
     W = gaussian(3000, 16).float()
     assert plain_probability(W, geometry.scale_auto(W)) == pytest.approx(0.99, abs=1e-6)
+
+
+def test_more_classes_than_the_limit_are_sampled(monkeypatch):
+    monkeypatch.setattr(anchors, "ALL_CLASSES", 500)
+    monkeypatch.setattr(anchors, "SAMPLE", 300)
+    monkeypatch.setattr(anchors, "_TILE", 128)
+    W = normalize(gaussian(2000, 12), dim=1)
+    labels = anchors.anchor_labels(RowSource(W, "test"))
+    assert labels.unique().numel() == 300
+    scale = geometry.scale_auto(W)
+    logits = scale * W[labels] @ W.T
+    own = logits.softmax(dim=1)[torch.arange(300), labels]
+    assert float(own.mean()) == pytest.approx(0.99, abs=1e-6)
+    expected = float(cross_entropy(logits, labels))
+    assert geometry.ce_at_vectors(W, scale) == pytest.approx(expected, rel=1e-9)
+
+
+def test_classes_that_nearly_coincide_get_the_scale_that_parts_them():
+    W = torch.tensor([[1.0, 0.0], [1.0, 1e-4], [-1.0, 0.0]], dtype=F64)
+    scale = geometry.scale_auto(W)
+    assert scale > 1e8
+    angle = math.atan(1e-4)
+    wrong = 1 / (1 + math.exp(scale * (1 - math.cos(angle))))
+    assert 1 - 2 * wrong / 3 == pytest.approx(0.99, abs=1e-5)
 
 
 def test_rows_that_coincide_have_no_scale_auto():

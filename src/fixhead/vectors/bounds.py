@@ -16,7 +16,7 @@ _MOMENTS = 12
 def welch_bound(classes: int, features: int) -> float:
     """√((K−d) / (d(K−1))) for K > d, else 0: no smaller max |⟨w_i, w_j⟩| exists.
 
-    Source: Welch 1974, eq. 5 with k = 1.
+    Source: Welch 1974, with k = 1.
     """
     K, d = classes, features
     return math.sqrt((K - d) / (d * (K - 1))) if d < K else 0.0
@@ -82,7 +82,7 @@ def levenshtein(classes: int, features: int) -> float:
         D(d, 2k) = C(d+k−1, k) + C(d+k−2, k−1),   D(d, 2k+1) = 2 C(d+k−1, k),
     and grows from D(d, τ) to D(d, τ+1) while s runs between the zeros named in ``_ends``.
 
-    Source: Levenshtein 1979; Boyvalenkov, Dodunekov, Musin 2012, eq. 5 (survey).
+    Source: Levenshtein 1979; Boyvalenkov, Dodunekov, Musin 2012 (survey).
     """
     K, d = classes, features
     tau = 3

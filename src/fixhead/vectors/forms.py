@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -58,20 +59,14 @@ class Family:
 
 def hadamard_block(m: int) -> Family:
     """The form 0 alone: d orthogonal vectors."""
-    return Family("hadamard", m, 1, 0.0, lambda b: torch.zeros(len(b), 1 << m, dtype=torch.uint8))
+    return Family("hadamard", m, 1, 0.0, partial(_zero_bits, m))
 
 
 def gold(m: int) -> Family:
     """q_a(x) = Tr(a x³), a in GF(2^m), m ≥ 3 odd: rank m − 1, d² vectors at √2/√d."""
     assert m >= 3
     assert m % 2 == 1
-    F = field(m)
-    cubes = F.power(torch.arange(F.size), 3)
-
-    def bits(blocks: Tensor) -> Tensor:
-        return F.trace[F.times(blocks.unsqueeze(1), cubes)]
-
-    return Family("gold", m, F.size, math.sqrt(2 / F.size), bits)
+    return Family("gold", m, 1 << m, math.sqrt(2 / (1 << m)), partial(_gold_bits, m))
 
 
 def kerdock(m: int) -> Family:
@@ -82,12 +77,8 @@ def kerdock(m: int) -> Family:
     """
     assert m >= 2
     assert m % 2 == 0
-    F = field(m - 1)
-
-    def bits(blocks: Tensor) -> Tensor:
-        return _kerdock_bits(F, blocks)
-
-    return Family("kerdock", m, F.size, 1 / math.sqrt(2 * F.size), bits, identity=True)
+    coherence = 1 / math.sqrt(1 << m)
+    return Family("kerdock", m, 1 << (m - 1), coherence, partial(_kerdock_bits, m), identity=True)
 
 
 def delsarte_goethals(m: int) -> Family:
@@ -98,34 +89,14 @@ def delsarte_goethals(m: int) -> Family:
     at 2/√d.
     """
     assert m >= 4
-    n = m if m % 2 else m - 1
-    F = field(n)
-    elements = torch.arange(F.size)
-    cubes, fifths = F.power(elements, 3), F.power(elements, 5)
-
-    def odd(blocks: Tensor) -> Tensor:
-        a, b = _pair(blocks, n)
-        return F.trace[F.times(a, cubes) ^ F.times(b, fifths)]
-
-    def even(blocks: Tensor) -> Tensor:
-        a, b = _pair(blocks, n)
-        return _kerdock_bits(F, a.squeeze(1)) ^ F.trace[F.times(b, cubes)].repeat(1, 2)
-
-    coherence = math.sqrt((8 if m % 2 else 4) / (1 << m))
-    return Family("delsarte-goethals", m, F.size**2, coherence, odd if m % 2 else even)
+    n, ratio, bits = (m, 8, _odd_bits) if m % 2 else (m - 1, 4, _even_bits)
+    coherence = math.sqrt(ratio / (1 << m))
+    return Family("delsarte-goethals", m, 1 << (2 * n), coherence, partial(bits, m))
 
 
 def random_signs(m: int, seed: int) -> Family:
     """Independent fair signs in place of a form, from a stream of their own for every block."""
-
-    def bits(blocks: Tensor) -> Tensor:
-        draws = [
-            torch.randint(2, (1 << m,), generator=stream(seed, "signs", block), dtype=torch.uint8)
-            for block in blocks.tolist()
-        ]
-        return torch.stack(draws)
-
-    return Family("random", m, None, None, bits)
+    return Family("random", m, None, None, partial(_random_bits, m, seed))
 
 
 def algebraic(m: int) -> list[Family]:
@@ -140,8 +111,21 @@ def algebraic(m: int) -> list[Family]:
     return families
 
 
-def _kerdock_bits(F: Field, blocks: Tensor) -> Tensor:
+# Every family's bits are a function of (m, blocks), at the top level so that they can be pickled.
+
+
+def _zero_bits(m: int, blocks: Tensor) -> Tensor:
+    return torch.zeros(blocks.numel(), 1 << m, dtype=torch.uint8)
+
+
+def _gold_bits(m: int, blocks: Tensor) -> Tensor:
+    F = field(m)
+    return F.trace[F.times(blocks.unsqueeze(1), _power(F, 3))]
+
+
+def _kerdock_bits(m: int, blocks: Tensor) -> Tensor:
     """Index x + 2^(m−1) y: the half y = 0 holds the sum, the half y = 1 adds Tr(ax)."""
+    F = field(m - 1)
     scaled = F.times(blocks.unsqueeze(1), torch.arange(F.size))
     total = torch.zeros_like(scaled)
     for j in range(1, (F.m - 1) // 2 + 1):
@@ -150,7 +134,33 @@ def _kerdock_bits(F: Field, blocks: Tensor) -> Tensor:
     return torch.cat([even, even ^ F.trace[scaled]], dim=1)
 
 
+def _odd_bits(m: int, blocks: Tensor) -> Tensor:
+    F = field(m)
+    a, b = _pair(blocks, m)
+    cube, fifth = F.times(a.unsqueeze(1), _power(F, 3)), F.times(b.unsqueeze(1), _power(F, 5))
+    return F.trace[cube ^ fifth]
+
+
+def _even_bits(m: int, blocks: Tensor) -> Tensor:
+    F = field(m - 1)
+    a, b = _pair(blocks, m - 1)
+    return _kerdock_bits(m, a) ^ F.trace[F.times(b.unsqueeze(1), _power(F, 3))].repeat(1, 2)
+
+
+def _random_bits(m: int, seed: int, blocks: Tensor) -> Tensor:
+    return torch.stack(
+        [
+            torch.randint(2, (1 << m,), generator=stream(seed, "signs", b), dtype=torch.uint8)
+            for b in blocks.tolist()
+        ]
+    )
+
+
+def _power(F: Field, exponent: int) -> Tensor:
+    """x^exponent for every x of the field, in order."""
+    return F.power(torch.arange(F.size), exponent)
+
+
 def _pair(blocks: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Block a + 2^n b → a and b, as columns."""
-    column = blocks.unsqueeze(1)
-    return column & ((1 << n) - 1), column >> n
+    """Block a + 2^n b → a and b."""
+    return blocks & ((1 << n) - 1), blocks >> n

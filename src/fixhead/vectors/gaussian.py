@@ -12,6 +12,10 @@ from .distinct import first_equal
 
 _REDRAWS = 100
 
+_BLOCK = 4_096
+"""Rows drawn in float64 at a time. A multiple of 16, as torch draws normal numbers by sixteens:
+the values are those of one large draw."""
+
 
 def random(
     classes: int,
@@ -40,7 +44,10 @@ def random(
     check_flag("random", "released", released)
     generator = default_generator_or(generator)
     draw = _whole_numbers if released else _normal
-    rows = draw(classes, features, generator).to(dtype) + 0.0
+    rows = torch.empty(classes, features, dtype=dtype)
+    for start in range(0, classes, _BLOCK):
+        block = rows[start : start + _BLOCK]
+        block.copy_(draw(block.shape[0], features, generator)).add_(0.0)  # −0 becomes 0
     for _ in range(_REDRAWS):
         first = first_equal(rows)
         again = (first != torch.arange(classes)).nonzero().squeeze(1)

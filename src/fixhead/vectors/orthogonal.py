@@ -67,7 +67,7 @@ def nonnegative_orthogonal(
     ⌊d/K⌋ or ⌈d/K⌉ features, drawn at random, and w_k is 1/√(their number) on them. Cosine 1 with
     every class is within reach of features after a ReLU (about 0.7 for rotated constructions).
 
-    Source: Kim et al. 2024 (fixed non-negative orthogonal classifier).
+    Source: Kim and Kim 2024 (fixed non-negative orthogonal classifier).
 
     Raises:
         RequestError: K > d, or arguments that make no sense.

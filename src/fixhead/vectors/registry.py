@@ -84,7 +84,7 @@ CONSTRUCTIONS: dict[str, Construction] = {
     ),
     "one_hot": Construction(one_hot, "e_k", "common usage", "K ≤ d", lambda d: d),
     "nonnegative_orthogonal": Construction(
-        nonnegative_orthogonal, "W ≥ 0, W Wᵀ = I", "Kim et al. 2024", "K ≤ d", lambda d: d
+        nonnegative_orthogonal, "W ≥ 0, W Wᵀ = I", "Kim and Kim 2024", "K ≤ d", lambda d: d
     ),
     "orthoplex": Construction(
         orthoplex, "± an orthonormal basis", "Pernici et al. 2021", "K ≤ 2d", lambda d: 2 * d

@@ -25,7 +25,7 @@ def simplex(
     Q (d, K−1) a Haar-random frame, so that no class lies along −(1, …, 1), where features after
     a ReLU cannot reach it. ``rotate=False`` gives [V 0] itself.
 
-    Source: Papyan, Han, Donoho 2020; Yang et al. 2022, eq. 1 (there d ≥ K; d = K − 1 suffices).
+    Source: Papyan, Han, Donoho 2020; Yang et al. 2022 (there d ≥ K; d = K − 1 suffices).
 
     Raises:
         RequestError: K > d + 1, or arguments that make no sense.
@@ -60,7 +60,7 @@ def max_separation(
     behind a linear layer (as its authors do), never straight behind a ReLU. ``generator`` is not
     used.
 
-    Source: Kasarla et al. 2022, eq. 5; there d = K − 1 and O(K³) work, here O(Kd).
+    Source: Kasarla et al. 2022; there d = K − 1 and O(K³) work, here O(Kd).
 
     Raises:
         RequestError: K > d + 1, or arguments that make no sense.
@@ -85,7 +85,7 @@ def simplex_corners(classes: int, features: int, dtype: torch.dtype = torch.floa
     which is the recursion P_k = [[1, −1/k 1ᵀ], [0, √(1−1/k²) P_{k−1}]] with its product of roots
     telescoped.
 
-    Source: Kasarla et al. 2022, eq. 5 (the recursion).
+    Source: Kasarla et al. 2022 (the recursion).
     """
     k = classes - 1
     left = torch.arange(k, 0, -1, dtype=torch.float64)  # k − j

@@ -101,7 +101,7 @@ def equiangular(
             and refuse, with the figure, where it was not reached.
         steps: as for ``spherical_code``.
 
-    Source: Shen, Sun, Wei 2023 (EBV), eq. 4 and 6.
+    Source: Shen, Sun, Wei 2023 (EBV).
 
     Raises:
         RequestError: K > 10,000, d = 1, a threshold not reached, or arguments that make no sense.
