@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -125,3 +126,23 @@ def test_an_interval_that_leaves_the_axis_is_marked_as_cut() -> None:
     assert "cut-left" not in drawn
     assert re.search(r"left:25.0%;width:75.0%", drawn)
     assert "bar" not in forest(0.5, None, Axis(-2.0, 2.0), full=True)
+
+
+def test_unequal_classes_bring_a_column_for_each_group(make_comparison: Make) -> None:
+    folder = make_comparison(heads=PAIR)
+    path = folder / "results.json"
+    results = json.loads(path.read_text())
+    size = len(json.loads((folder / "runs.jsonl").read_text().splitlines()[0])["classes"])
+    results |= {
+        "imbalance": "exp:0.1",
+        "class_counts": list(range(10 * size, 0, -10)),
+        "groups": {"many": [0, 1], "few": list(range(2, size))},
+    }
+    spread = {"mean": 0.5, "std": 0.01, "values": [0.49, 0.5, 0.51], "seeds": [0, 1, 2]}
+    for arm in results["arms"]:
+        arm["group_accuracy"] = {"many": spread, "few": {**spread, "mean": None, "std": None}}
+    path.write_text(json.dumps(results))
+    table = Rows(arms_table(read_records(folder)))
+    assert table.rows[0][4:6] == ["Many2 classes", f"Few{size - 2} classes"]
+    assert table.rows[1][4:6] == ["50.00 ± 1.00\u202f%", "–"]
+    assert f"many {10 * size - 10} to {10 * size}" in table.caption

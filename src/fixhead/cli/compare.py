@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Config, Data, DataDir, Device, parse_tune
+from .options import AsJson, Config, Data, DataDir, Device, Imbalance, parse_tune
 
 _HEADS = "learned-dot,random-dot,learned-cosine@1,random-cosine@1,simplex,hadamard"
 
@@ -18,6 +18,7 @@ def compare(
     image_size: Annotated[
         int | None, typer.Option(help="Resize the images to this many pixels.", show_default=False)
     ] = None,
+    imbalance: Imbalance = None,
     backbone: Annotated[
         str, typer.Option(help="small-cnn, resnet18, timm:NAME or torchvision:NAME.")
     ] = "small-cnn",
@@ -92,6 +93,7 @@ def compare(
             "data": data,
             "data_dir": None if data_dir is None else str(data_dir),
             "image_size": image_size,
+            "imbalance": imbalance,
             "backbone": backbone,
             "features": features,
             "neck": neck,

@@ -57,6 +57,13 @@ Data = Annotated[str, typer.Option(help="A data set's name, or an image folder's
 DataDir = Annotated[
     Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)
 ]
+Imbalance = Annotated[
+    str | None,
+    typer.Option(
+        help="Cut a long tail: exp:0.01, step:0.1, geometric:0.5 or counts:FILE.",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, …")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -85,7 +85,7 @@ class _Work:
 
 
 def _tune(work: _Work) -> dict[str, float]:
-    """The learning rate with the best validation accuracy for each head; the smaller one in a tie.
+    """The learning rate with the best validation score for each head; the smaller one in a tie.
 
     Empty without --tune. Every head gets the same grid; no tuning run sees the test set.
     """
@@ -98,6 +98,11 @@ def _tune(work: _Work) -> dict[str, float]:
     for head in comparison.heads:
         own = [row for row in rows if row["head"] == head and row["status"] == "done"]
         if own:
-            chosen = max(own, key=lambda row: (row["val_accuracy"], -row["config"]["lr"]))
+            chosen = max(own, key=lambda row: (_score(row), -row["config"]["lr"]))
             best[head] = chosen["config"]["lr"]
     return best
+
+
+def _score(row: Record) -> float:
+    """What chose the epoch: balanced accuracy where the classes are unequal."""
+    return float(row[f"val_{row['config']['choose_on']}"])

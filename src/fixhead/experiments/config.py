@@ -9,6 +9,7 @@ from typing import Any
 
 from .._errors import RequestError
 from ..backbones import NeckName
+from ..data import parse_long_tail
 from ..heads import parse_head
 from ..training import Recipe
 from .records import dumps
@@ -29,6 +30,8 @@ class Comparison:
 
     Args:
         data: the name of a data set, or the path of a folder.
+        imbalance: a long tail cut from the training images, ``"exp:0.01"``, … or None; drawn once
+            (``fixhead.data.thin`` with seed 0), so that every seed sees the same images.
         heads: the arms, by preset (``fixhead.heads.PRESETS``).
         seeds: how many paired runs of each arm; they are numbered 0, 1, ….
         features: d; a linear neck maps the backbone's features to it. None keeps the backbone's.
@@ -41,6 +44,7 @@ class Comparison:
     data: str = "digits"
     data_dir: str | None = None
     image_size: int | None = None
+    imbalance: str | None = None
     backbone: str = "small-cnn"
     features: int | None = None
     neck: NeckName = "none"
@@ -59,6 +63,8 @@ class Comparison:
             raise RequestError("heads must name at least one head, got none")
         for head in self.heads:
             parse_head(head)
+        if self.imbalance is not None:
+            parse_long_tail(self.imbalance)
         double = sorted({head for head in self.heads if self.heads.count(head) > 1})
         if double:
             raise RequestError(f"heads must be different from one another, got {double[0]} twice")
@@ -88,7 +94,19 @@ class Comparison:
         facts = self.to_dict()
         if self.data_dir is not None:
             facts["data_dir"] = str(Path(self.data_dir).resolve())
+        if self.imbalance is None:
+            del facts["imbalance"]  # folders begun before there was the option go on
+        elif self.imbalance.startswith("counts:"):
+            facts["imbalance"] = ["counts", _content(Path(self.imbalance.partition(":")[2]))]
         return hashlib.sha256(dumps(facts).encode()).hexdigest()
+
+
+def _content(path: Path) -> str:
+    """The counts themselves: they make the comparison, wherever their file lies."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"imbalance counts:{path} cannot be read ({error})") from error
 
 
 @dataclass(frozen=True)

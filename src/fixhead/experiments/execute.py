@@ -20,6 +20,7 @@ from . import machine
 from .config import RunPlan, TuningPlan
 from .records import Record, dumps, write_atomically
 from .setting import Parts, Setting
+from .tail import describe_tail, group_accuracies
 
 SCHEMA = "fixhead.run/1"
 
@@ -95,7 +96,10 @@ def _test(
     last = evaluate(model, parts.test, classes=classes)
     model.load_state_dict(result.best_state)
     best = evaluate(model, parts.test, classes=classes)
+    tail = describe_tail(setting.comparison, setting.dataset)
     facts = _figures(best) | {"last_epoch_accuracy": accuracy(last.confusion)}
+    if tail:
+        facts["group_accuracy"] = group_accuracies(best.confusion, tail["groups"])
     facts["geometry"] = describe_geometry(
         best,
         model.head.vectors,
@@ -129,7 +133,7 @@ def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
         "versions": machine.versions(),
         "commit": machine.commit(),
         "started_at": started,
-    }
+    } | describe_tail(comparison, setting.dataset)
 
 
 def _neck(backbone: Backbone, spec: HeadSpec) -> str:
@@ -155,10 +159,12 @@ def _description(setting: Setting, plan: RunPlan, model: Classifier) -> dict[str
 
 
 def _training_facts(result: TrainingResult) -> dict[str, Any]:
-    return {
+    best = result.history[result.best_epoch - 1]
+    balanced = {name: best[name] for name in ("val_balanced_accuracy",) if name in best}
+    return balanced | {
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
-        "val_accuracy": result.history[result.best_epoch - 1]["val_accuracy"],
+        "val_accuracy": best["val_accuracy"],
         "train_seconds": result.seconds,
         "images_per_second": result.images_per_second,
     }

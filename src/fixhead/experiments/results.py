@@ -30,7 +30,8 @@ def summarise(comparison: Comparison, records: Sequence[Record]) -> dict[str, An
     Holds no time of day and no duration: the same runs give the same results.
     """
     metric = _metric(records)
-    arms = [_arm(head, _of(records, head)) for head in comparison.heads]
+    tail = _tail(records)
+    arms = [_arm(head, _of(records, head), tail) for head in comparison.heads]
     pairs = _pairs(comparison, records, metric)
     return {
         "schema": SCHEMA,
@@ -41,7 +42,14 @@ def summarise(comparison: Comparison, records: Sequence[Record]) -> dict[str, An
         "arms": arms,
         "pairs": pairs,
         "notes": _notes(comparison, records),
-    }
+    } | tail
+
+
+def _tail(records: Sequence[Record]) -> dict[str, Any]:
+    """The rule, counts and groups of unequal classes, the same in every record; else nothing."""
+    names = ("imbalance", "class_counts", "groups")
+    first = next((row for row in records if "groups" in row), None)
+    return {} if first is None else {name: first[name] for name in names}
 
 
 def _metric(records: Sequence[Record]) -> str:
@@ -57,26 +65,32 @@ def _done(rows: Sequence[Record]) -> list[Record]:
     return [row for row in rows if row["status"] == "done"]
 
 
-def _arm(head: str, rows: Sequence[Record]) -> dict[str, Any]:
+def _arm(head: str, rows: Sequence[Record], tail: dict[str, Any]) -> dict[str, Any]:
     done = _done(rows)
     arm: dict[str, Any] = {"head": head, "n": len(done), "failed": len(rows) - len(done)}
     for name in _SPREADS:
-        arm[name] = _spread(name, done)
+        arm[name] = _spread([(row[name], row["seed"]) for row in done])
+    if tail:
+        arm["group_accuracy"] = {
+            name: _spread([(row["group_accuracy"][name], row["seed"]) for row in done])
+            for name in tail["groups"]
+        }
     for name in _SIZES:
         arm[name] = done[0][name] if done else None
     arm["learning_rate"] = rows[0]["config"]["lr"] if rows else None
     return arm
 
 
-def _spread(name: str, done: Sequence[Record]) -> dict[str, Any]:
-    rows = [row for row in done if row[name] is not None]
-    values = [row[name] for row in rows]
+def _spread(measured: Sequence[tuple[float | None, int]]) -> dict[str, Any]:
+    """From (value, seed) of every finished run; runs without the value are left out."""
+    known = [(value, seed) for value, seed in measured if value is not None]
+    values = [value for value, _ in known]
     found = spread(values) if values else None
     return {
         "mean": found.mean if found else None,
         "std": found.std if found else None,
         "values": values,
-        "seeds": [row["seed"] for row in rows],
+        "seeds": [seed for _, seed in known],
     }
 
 
@@ -106,7 +120,7 @@ def _pairs(comparison: Comparison, records: Sequence[Record], metric: str) -> li
 
 
 def _notes(comparison: Comparison, records: Sequence[Record]) -> list[str]:
-    notes = []
+    notes = [_about_counts(tail)] if (tail := _tail(records)) else []
     if not comparison.tune:
         notes.append(
             f"All arms used one learning rate ({comparison.recipe.lr:g}), which may suit one "
@@ -129,6 +143,16 @@ def _notes(comparison: Comparison, records: Sequence[Record]) -> list[str]:
     if failed:
         notes.append(f"{failed} of {len(records)} runs failed; see their errors below.")
     return notes
+
+
+def _about_counts(tail: dict[str, Any]) -> str:
+    counts = tail["class_counts"]
+    rule = "" if tail["imbalance"] is None else f" ({tail['imbalance']})"
+    sizes = ", ".join(f"{name} {len(classes)}" for name, classes in tail["groups"].items())
+    return (
+        f"Training classes are unequal{rule}: {max(counts)} to {min(counts)} images. Epochs were "
+        f"chosen on balanced validation accuracy; groups by training images, in classes: {sizes}."
+    )
 
 
 def _asked(comparison: Comparison) -> list[str]:

@@ -9,7 +9,16 @@ import torch
 
 from .._seeds import stream
 from ..backbones import Backbone, build
-from ..data import Batches, Dataset, Split, augmentation, load, validation_split
+from ..data import (
+    Batches,
+    Dataset,
+    Split,
+    augmentation,
+    is_imbalanced,
+    load,
+    thin,
+    validation_split,
+)
 from ..heads import ClassificationHead, parse_head
 from ..training import Classifier, resolve_device
 from ..training.loop import ChooseOn
@@ -17,9 +26,6 @@ from .config import Comparison, RunPlan
 
 UPRIGHT = ("digits", "mnist")
 """Data sets whose pictures mean something else when flipped."""
-
-UNEQUAL = 2.0
-"""From this ratio of the largest to the smallest class on, balanced accuracy chooses the epoch."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,7 @@ class Setting:
     def choose_on(self) -> ChooseOn:
         """Accuracy, or balanced accuracy where the training classes are unequal."""
         counts = self.dataset.train.counts(len(self.dataset.classes))
-        unequal = counts.max() >= UNEQUAL * max(counts.min(), 1)
-        return "balanced_accuracy" if unequal else "accuracy"
+        return "balanced_accuracy" if is_imbalanced(counts) else "accuracy"
 
     @property
     def augmentation_name(self) -> str:
@@ -122,6 +127,8 @@ def prepare(comparison: Comparison) -> Setting:
     """
     folder = None if comparison.data_dir is None else Path(comparison.data_dir)
     dataset = load(comparison.data, data_dir=folder, image_size=comparison.image_size)
+    if comparison.imbalance is not None:
+        dataset = thin(dataset, comparison.imbalance)
     setting = Setting(comparison, dataset, resolve_device(comparison.device))
     augmentation(setting.augmentation_name)
     for head in comparison.heads:

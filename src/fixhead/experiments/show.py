@@ -31,11 +31,13 @@ def show_outcome(results: dict[str, Any], directory: Path) -> None:
     """The table of arms, and where the page lies."""
     console = Console()
     metric = results["metric"]
-    table = Table("head", "runs", f"{metric.replace('_', ' ')} (mean ± std)", "last epoch")
+    groups = list(results.get("groups", {}))
+    title = f"{metric.replace('_', ' ')} (mean ± std)"
+    table = Table("head", "runs", title, *groups, "last epoch")
     for arm in results["arms"]:
-        table.add_row(
-            arm["head"], str(arm["n"]), _percent(arm[metric]), _percent(arm["last_epoch_accuracy"])
-        )
+        shown = [arm[metric], *(arm["group_accuracy"][name] for name in groups)]
+        shown.append(arm["last_epoch_accuracy"])
+        table.add_row(arm["head"], str(arm["n"]), *map(_percent, shown))
     console.print(table)
     for note in results["notes"]:
         console.print(f"· {note}", highlight=False)

@@ -8,8 +8,8 @@ from typing import Any
 from .records import Record, Records
 
 OPTIONS = (
-    "data", "data_dir", "image_size", "backbone", "features", "neck", "pretrained", "heads",
-    "seeds", "epochs", "batch_size", "lr", "tune", "optimizer", "weight_decay", "schedule",
+    "data", "data_dir", "image_size", "imbalance", "backbone", "features", "neck", "pretrained",
+    "heads", "seeds", "epochs", "batch_size", "lr", "tune", "optimizer", "weight_decay", "schedule",
     "warmup_epochs", "augmentation", "device", "precision", "compile", "deterministic",
 )  # fmt: skip
 """Options of ``fixhead compare``, in its own order, with underscores."""
