@@ -13,6 +13,7 @@ from ._unit import unit
 
 __all__ = ["cosine", "dot", "unit"]
 
+
 def dot(
     features: Tensor, vectors: Tensor, *, scale: float | Tensor = 1.0, bias: Tensor | None = None
 ) -> Tensor:
