@@ -46,7 +46,7 @@ def compare(
     schedule: Annotated[str, typer.Option(help="cosine, step, plateau or constant.")] = "cosine",
     warmup_epochs: Annotated[float, typer.Option(help="Linear warm-up.")] = 1.0,
     augmentation: Annotated[
-        str, typer.Option(help="auto (the data set's own), none, or steps: crop:4,flip.")
+        str, typer.Option(help="auto (the data set's own), none, or steps: crop:4,flip,mixup:1.")
     ] = "auto",
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..training import labelled
 from . import records
 from .compare import RUNS
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
@@ -65,7 +66,7 @@ def _step_seconds(setting: Setting, plan: RunPlan) -> float:
     batches = setting.parts(0, plan.recipe.batch_size).train
     times: list[float] = []
     while len(times) < WARM_STEPS + TIMED_STEPS:
-        epoch = batches.epoch(len(times))
+        epoch = labelled(batches, len(times), model.head.classes)
         start = time.perf_counter()
         for images, labels in islice(epoch, WARM_STEPS + TIMED_STEPS):
             optimizer.zero_grad()

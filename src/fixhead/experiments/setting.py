@@ -20,7 +20,7 @@ from ..data import (
     validation_split,
 )
 from ..heads import ClassificationHead, parse_head
-from ..training import Classifier, resolve_device
+from ..training import Classifier, check_mixing, resolve_device
 from ..training.loop import ChooseOn
 from .config import Comparison, RunPlan
 
@@ -130,7 +130,8 @@ def prepare(comparison: Comparison) -> Setting:
     if comparison.imbalance is not None:
         dataset = thin(dataset, comparison.imbalance)
     setting = Setting(comparison, dataset, resolve_device(comparison.device))
-    augmentation(setting.augmentation_name)
+    chain = augmentation(setting.augmentation_name)
     for head in comparison.heads:
-        setting.model(RunPlan(head, 0, comparison.recipe))
+        model = setting.model(RunPlan(head, 0, comparison.recipe))
+        check_mixing(None if chain is None else chain.mixing, model.head)
     return setting

@@ -6,7 +6,8 @@ require("lightning_fabric", extra="lab")  # says how to install it, before the i
 
 from .checkpoint import load_model_state, read_description, save_model  # noqa: E402
 from .engine import resolve_device  # noqa: E402
-from .loop import Batches, TrainingResult, train  # noqa: E402
+from .loop import TrainingResult, train  # noqa: E402
+from .mixing import Batches, check_mixing, labelled  # noqa: E402
 from .model import Classifier  # noqa: E402
 from .progress import Progress, SilentProgress, progress_for  # noqa: E402
 from .recipe import Recipe  # noqa: E402
@@ -21,6 +22,8 @@ __all__ = [
     "Recipe",
     "SilentProgress",
     "TrainingResult",
+    "check_mixing",
+    "labelled",
     "load_model_state",
     "progress_for",
     "read_description",

@@ -18,7 +18,10 @@ from .recipe import Recipe
 
 
 class Step(nn.Module):
-    """images, labels → the head's loss (a scalar), and which predictions are right (N,) bool."""
+    """images, labels → the head's loss (a scalar), and which predictions are right (N,) bool.
+
+    Of probabilities (N, K) in the labels' place, the largest is what is right.
+    """
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
@@ -27,7 +30,8 @@ class Step(nn.Module):
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         features = self.model.features(images)
         loss, logits = self.model.head.loss_and_logits(features, labels)
-        return loss, logits.detach().argmax(dim=-1) == labels
+        wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
+        return loss, logits.detach().argmax(dim=-1) == wanted
 
 
 class Engine:

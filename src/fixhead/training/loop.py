@@ -7,18 +7,18 @@ progress report is due.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 
 from .._errors import RequestError
 from .._seeds import forked
 from .engine import Engine, determinism, resolve_device
 from .history import HistoryFile, Row
+from .mixing import Batches, check_mixing, labelled, mixing_of
 from .model import Classifier
 from .progress import Progress, SilentProgress
 from .recipe import Recipe
@@ -28,16 +28,6 @@ from .schedules import Schedule
 from .tally import Tally
 
 ChooseOn = Literal["accuracy", "balanced_accuracy"]
-
-
-class Batches(Protocol):
-    """What the loop needs of data; ``fixhead.data.Batches`` is one."""
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images float32 (N, C, H, W) and labels int64 (N,), on the device."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +74,9 @@ def train(
     ends bit for bit where an undisturbed run ends.
 
     Args:
-        train_batches, validation_batches: asked for ``epoch(number)`` with number from 1;
-            without a validation split the last epoch is the best.
+        train_batches, validation_batches: asked for ``epoch(number)`` with number from 1 (for
+            ``mixed(number)`` where they mix images); without a validation split the last epoch is
+            the best.
         seed: draws what the model draws while training (dropout), epoch by epoch.
         on_epoch: called with every finished epoch's row.
         choose_on: the validation score that chooses the epoch and lowers a plateau schedule.
@@ -94,10 +85,12 @@ def train(
             function need not train again; ``remove_checkpoint(run_dir)`` takes it away.
 
     Raises:
-        RequestError: the recipe cannot be met here, or ``run_dir`` holds another run.
+        RequestError: the recipe cannot be met here, the head's loss cannot take mixed labels, or
+            ``run_dir`` holds another run.
         NonFiniteLossError: the loss became infinite or NaN; names the epoch and the step.
     """
     _check(recipe, train_batches, validation_batches, choose_on)
+    check_mixing(mixing_of(train_batches), model.head)
     identity = {"seed": seed, "steps_per_epoch": len(train_batches), "choose_on": choose_on}
     checkpoint = RunCheckpoint(run_dir, recipe.to_dict() | identity, checkpoint_every_s)
     history = HistoryFile(run_dir)
@@ -131,14 +124,18 @@ def train(
 
 
 def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Progress) -> Row:
-    """Learn from every batch once; the epoch's row, its validation still unknown."""
+    """Learn from every batch once; the epoch's row, its validation still unknown.
+
+    Where labels are mixed, the training accuracy counts the label with the larger share.
+    """
     engine, schedule = run.engine, run.schedule
     engine.model.train()
     engine.model.head.begin_epoch(epoch)
     tally = Tally(epoch)
     first_step = (epoch - 1) * len(batches)
     start = time.perf_counter()
-    for step, (images, labels) in enumerate(batches.epoch(epoch)):
+    classes = engine.model.head.classes
+    for step, (images, labels) in enumerate(labelled(batches, epoch, classes)):
         engine.set_learning_rate(recipe.lr * schedule.factor(first_step + step))
         tally.add(*engine.learn(images, labels))
         if progress.due():
