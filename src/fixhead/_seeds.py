@@ -34,10 +34,11 @@ def forked(seed: int, *names: str | int) -> Iterator[None]:
 
     For third-party initialisers and dropout; the caller's global state is untouched after.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    running = torch.cuda.is_initialized()  # type: ignore[no-untyped-call] # as torch has it
+    devices = list(range(torch.cuda.device_count())) if running else []
     with torch.random.fork_rng(devices=devices):
         value = derive(seed, *names)
-        torch.random.default_generator.manual_seed(value)
+        torch.default_generator.manual_seed(value)
         for device in devices:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(value)
