@@ -16,7 +16,7 @@ from .forms import Family, algebraic, random_signs
 from .gf2 import LARGEST
 from .implicit import CodeVectors, Concatenated, SignRows
 from .rows import RowSource, sample_labels
-from .sylvester import next_power_of_two
+from .sylvester import next_power_of_two, random_columns
 
 MAX_COSINE = 0.5
 """The worst |cosine| that ``codes`` hands out unless told otherwise."""
@@ -208,7 +208,7 @@ def _subset(family: str, classes: int, features: int, generator: torch.Generator
     chosen = None if family == "random" else _smallest(m, classes, identity=False)
     if chosen is None:
         chosen = random_signs(m, _seed(generator))
-    columns = torch.randperm(order, generator=generator)[:features].sort().values
+    columns = random_columns(features, order, generator)
     vectors = CodeVectors(chosen, classes, _signs(features, generator), columns)
     return _unmeasured(f"{features} of {order} columns of {chosen.name}", vectors)
 

@@ -32,9 +32,10 @@ def hadamard(
     order n = 2^⌈log₂ d⌉, column signs s = ±1; all three drawn. Shape (K, d), K ≤ n.
 
     d a power of two: the rows are orthonormal. Otherwise the cosine of rows i and j is
-    Σ_{c∈C} (−1)^⟨i⊕j, c⟩ / d, and of 32 drawn column sets the one with the smallest largest
-    |cosine| is kept (one fast transform each). More than half of the columns stay, and no two
-    rows of H agree on more than half, so rows are always distinct. For d ≥ 4 no row is ±(1, …, 1).
+    Σ_{c∈C} (−1)^⟨i⊕j, c⟩ / d, and of 32 drawn column sets (without column 0, in which all rows
+    agree) the one with the smallest largest |cosine| is kept, for one fast transform each. More
+    than half of the columns stay, and no two rows of H agree on more than half, so rows are always
+    distinct. For d ≥ 4 no row is ±(1, …, 1).
 
     Source: Hoffer et al. 2018, section 3; there rows repeat with period n once K > n.
 
@@ -64,13 +65,18 @@ def _columns(features: int, order: int, generator: torch.Generator) -> Tensor:
         return torch.arange(order)
     best: tuple[float, Tensor] | None = None
     for _ in range(_SUBSETS):
-        columns = torch.randperm(order, generator=generator)[:features].sort().values
+        columns = random_columns(features, order, generator)
         indicator = torch.zeros(order, dtype=torch.float64).index_fill_(0, columns, 1.0)
         worst = float(transform(indicator)[1:].abs().max())
         if best is None or worst < best[0]:
             best = (worst, columns)
     assert best is not None
     return best[1]
+
+
+def random_columns(features: int, order: int, generator: torch.Generator) -> Tensor:
+    """d < n columns in ascending order, without column 0, which is all ones in H and in codes."""
+    return torch.randperm(order - 1, generator=generator)[:features].sort().values + 1
 
 
 def _signs(rows: Tensor, generator: torch.Generator) -> Tensor:
