@@ -200,7 +200,8 @@ def _closed_form(
     if d + 1 >= K:
         return lambda g: simplex(K, d, generator=g, dtype=wide)
     if lines and d == 2:
-        return lambda g: circle(torch.arange(K), 2 * K)
+        # Lines at π/K; every other one pointing the other way keeps neighbours' cosines negative.
+        return lambda g: circle(torch.arange(K) * (K + 1), 2 * K)
     if not lines and 2 * d >= K:
         return lambda g: orthoplex(K, d, generator=g, dtype=wide)
     if d == 2:
