@@ -97,3 +97,16 @@ def test_arrows_between_rooms_point_down():
 
 def test_the_report_knows_records_only():
     assert {b for a, b in arrows() if a == "report"} <= {"report", "_errors", "_files"}
+
+
+def test_heads_are_saved_and_loaded_without_numpy():
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "import torch, fixhead\n"
+        "head = fixhead.ClassificationHead(16, 10)\n"
+        "head.load_state_dict(head.state_dict())\n"
+        "print(fixhead.certify(head.vectors).classes)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "10"

@@ -6,6 +6,7 @@ through safetensors, ``torch.load(weights_only=True)`` and every other tool unch
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 from collections.abc import Mapping
@@ -42,7 +43,9 @@ def digest(vectors: Tensor) -> str:
     """SHA-256 of the vectors' type, shape and bytes (row-major, little-endian)."""
     plain = vectors.detach().cpu().contiguous()
     code = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)}".encode())
-    code.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
+    size = plain.numel() * plain.element_size()
+    # The tensor's own memory, without a copy and without NumPy, which the core does not need.
+    code.update((ctypes.c_ubyte * size).from_address(plain.data_ptr()) if size else b"")
     return code.hexdigest()
 
 
