@@ -12,6 +12,7 @@ from .. import geometry, losses
 from .. import logits as formulae
 from .._errors import RequestError
 from .._seeds import default_generator_or
+from .fold import fold
 from .grammar import HeadSpec, check_scale
 from .grow import more_rows
 from .identity import HeadIdentity, check, digest, encode
@@ -221,6 +222,15 @@ class ClassificationHead(nn.Module):
         ``arguments``: class_counts, nonnegative_features, generator, device, dtype.
         """
         return cls(features, classes, **parse_head(preset).arguments(), **arguments)
+
+    def to_linear(self, keep: Literal["logits", "ranking"] = "logits") -> nn.Linear:
+        """An nn.Linear (d → K) with this head's logits; ``keep="ranking"``: with its predictions.
+
+        Raises:
+            RequestError: no Linear can: cosine logits with ``keep="logits"``, an mlp neck
+                (``heads.fold``).
+        """
+        return fold(self, keep)
 
     def certificate(self) -> Certificate:
         """How good the class vectors are as they stand now (``fixhead.certify``)."""
