@@ -5,13 +5,11 @@ Run: python benchmarks/command_line.py     (about 3 minutes on 2 cores)
 
 from __future__ import annotations
 
-import os
-import resource
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import measure
@@ -19,17 +17,27 @@ import measure
 FIXHEAD = str(Path(sys.executable).with_name("fixhead"))
 
 
+# A child counts its parent's memory until it starts its own program, so that a small process
+# stands between this one, which holds torch, and the command.
+BETWEEN = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+process = subprocess.Popen(sys.argv[1:], **quiet)
+_, status, usage = os.wait4(process.pid, 0)
+unit = 1 if sys.platform == "darwin" else 1024
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, usage.ru_maxrss * unit, os.waitstatus_to_exitcode(status)]))
+"""
+
+
 def seconds(command: list[str]) -> tuple[float, int]:
     """Wall seconds, and the peak resident bytes of the process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, command
-    return time.perf_counter() - start, _peak(usage)
-
-
-def _peak(usage: resource.struct_rusage) -> int:
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    between = [sys.executable, "-S", "-c", BETWEEN, *command]
+    done = subprocess.run(between, check=True, capture_output=True, text=True)
+    took, peak, status = json.loads(done.stdout)
+    assert status == 0, command
+    return took, peak
 
 
 def repeated(command: list[str], rounds: int) -> dict[str, float]:
