@@ -38,8 +38,8 @@ def fold(head: ClassificationHead, keep: Keep = "logits") -> nn.Linear:
         raise RequestError(f"keep must be 'logits' or 'ranking', got {keep!r}")
     _check_logits(head, keep)
     rows = head.vectors.double()
-    if head.logits == "cosine":
-        rows = unit(rows)
+    if head.logits == "cosine" and head.learn_vectors:
+        rows = unit(rows)  # frozen ones are stored as unit rows, and used as they are
     scale = 1.0 if head.scale is None else head.scale.double()
     matrix, shift = _neck(head)
     bias = rows.new_zeros(head.classes) if head.bias is None else head.bias.double()
