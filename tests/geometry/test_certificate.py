@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from torch.nn.functional import cross_entropy, normalize
 
 from fixhead import RequestError, geometry, vectors
-from fixhead.geometry import anchors
+from fixhead.geometry import anchors, certificate
 from fixhead.vectors.rows import RowSource
 
 F64 = torch.float64
@@ -150,6 +150,19 @@ def test_rows_that_coincide_have_no_scale_auto():
 def test_one_pair_among_many_may_coincide():
     W = torch.cat([torch.eye(400), torch.eye(400)[:1]])
     assert plain_probability(W, geometry.scale_auto(W)) == pytest.approx(0.99, abs=1e-6)
+
+
+def test_very_many_classes_are_sampled_unless_told_otherwise(monkeypatch):
+    W = gaussian(60, 4)
+    assert geometry.certify(W).sampled_classes is None
+    monkeypatch.setattr(certificate, "_ALL_PAIRS_WORK", 1000)
+    monkeypatch.setattr(certificate, "SAMPLE", 20)
+    sampled, full = geometry.certify(W), geometry.certify(W, sample=60)
+    assert (sampled.sampled_classes, full.sampled_classes) == (20, None)
+    assert sampled.cosine_max <= full.cosine_max
+    for sample in (0, True, 2.5):
+        with pytest.raises(RequestError, match="sample"):
+            geometry.certify(W, sample=sample)
 
 
 def test_to_dict_has_the_promised_names_and_is_json():
