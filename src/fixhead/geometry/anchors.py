@@ -30,7 +30,7 @@ _TILE = 2_048
 _NEVER = -1e30
 _STEPS = 200
 _FLOAT64_WORK = 2e10
-"""Products up to which cosines are computed in float64 (2 s on two cores)."""
+"""Products up to which cosines are computed in float64."""
 
 
 def ce_floor(vectors: Vectors, scale: float) -> float:

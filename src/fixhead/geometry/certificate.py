@@ -80,8 +80,8 @@ def certify(
 
     Args:
         sample: look for the extreme cosines only among pairs of so many seeded classes with all
-            others. By default all pairs are compared up to K² d = 10¹³ (K = 100,000 at d = 512
-            takes about a minute on two cores), and those of 4,096 classes above it.
+            others. By default all pairs are compared up to K² d = 10¹³ (K = 100,000 at d = 512 and
+            more), and those of 4,096 classes with all above it.
 
     Raises:
         RequestError: fewer than two rows, not floating, or a row that is zero or not finite.

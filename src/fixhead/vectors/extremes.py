@@ -13,7 +13,7 @@ from .rows import RowSource
 
 _TILE = 2_048
 _FLOAT64_WORK = 1e11
-"""Products up to which the tiles are float64 (a few seconds on two cores)."""
+"""Products up to which the tiles are float64."""
 
 
 @dataclass(frozen=True)
