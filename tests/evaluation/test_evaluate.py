@@ -9,7 +9,6 @@ from torch import nn
 
 from fixhead import ClassificationHead
 from fixhead.evaluation import describe_geometry, evaluate
-from fixhead.evaluation.geometry import correlate
 from fixhead.geometry import confusion, features
 
 K, D, N = 5, 8, 203
@@ -112,27 +111,22 @@ def test_a_class_without_images_is_left_out_of_the_balanced_accuracy():
     assert math.isnan(confusion.class_accuracies(M)[1])
 
 
-def test_spearman_is_scipys_over_ordered_pairs():
-    generator = torch.Generator().manual_seed(3)
-    C = features.cosine_matrix(torch.randn(K, D, generator=generator)).round(decimals=9)
-    M = torch.randint(20, (K, K), generator=generator)
+def test_confusions_are_held_against_cosines_as_scipy_ranks_them(evaluated):
+    model, _, _, found = evaluated
+    told = describe_geometry(found, model.head.vectors, construction="random", scale=4.0)
+    C = features.cosine_matrix(model.head.vectors)
     pairs = [(i, j) for i in range(K) for j in range(K) if i != j]
-    expected = stats.spearmanr([C[i, j] for i, j in pairs], [M[i, j] for i, j in pairs])
-    told = correlate(C, M)
-    assert told["rho"] == pytest.approx(float(expected.statistic))
-    assert told["n"] == K * (K - 1)
-    assert told["low"] < told["rho"] < told["high"]
+    expected = stats.spearmanr(
+        [C[i, j] for i, j in pairs], [found.confusion[i, j] for i, j in pairs]
+    )
+    assert told["spearman"]["rho"] == pytest.approx(float(expected.statistic))
+    assert told["spearman"].keys() == {"rho", "low", "high", "n", "reason"}
+    assert told["spearman"]["n"] == K * (K - 1)
 
 
-def test_spearman_is_undefined_on_a_simplex_and_says_why():
+def test_confusions_have_no_correlation_with_the_cosines_of_a_simplex(evaluated):
+    _, _, _, found = evaluated
     W = ClassificationHead(D, K, vectors="simplex").vectors
-    told = correlate(features.cosine_matrix(W), torch.arange(K * K).reshape(K, K))
-    assert told["rho"] is None
-    assert "same cosine" in told["reason"]
-
-
-def test_spearman_is_undefined_without_any_confusion_and_says_why():
-    C = features.cosine_matrix(torch.randn(K, D, generator=torch.Generator().manual_seed(0)))
-    told = correlate(C, torch.eye(K, dtype=torch.int64) * 7)
-    assert told["rho"] is None
-    assert "equally often" in told["reason"]
+    told = describe_geometry(found, W, construction="simplex", scale=1.0)
+    assert told["spearman"]["rho"] is None
+    assert "same cosine" in told["spearman"]["reason"]

@@ -64,7 +64,7 @@ def test_equal_classes_have_no_groups_anywhere(tmp_path):
 def test_heads_that_follow_the_counts_see_the_tail():
     setting = prepare(Comparison(heads=("guided",), seeds=1, imbalance="exp:0.1", device="cpu"))
     kept = setting.parts(0, 32).train.split.counts(10)
-    assert setting._training_counts(0).tolist() == kept.tolist()
+    assert setting.training_counts(0).tolist() == kept.tolist()
     assert kept[0] > 5 * kept[9]
 
 

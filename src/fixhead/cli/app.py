@@ -10,6 +10,7 @@ import fixhead
 
 from .compare import compare
 from .data import data_app
+from .evaluate import evaluate
 from .report import report
 from .vectors import vectors
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(compare)
+app.command()(evaluate)
 app.command()(vectors)
 app.command()(report)
 app.add_typer(data_app)

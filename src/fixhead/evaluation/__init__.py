@@ -1,6 +1,39 @@
 """What a trained model does on a set: accuracy, groups, and the geometry of its last layer."""
 
-from .evaluate import Evaluation, evaluate
+from .bootstrap import Drops, Estimate, drops
+from .detail import (
+    Detail,
+    accuracies,
+    describe_calibration,
+    describe_collapse,
+    describe_compactness,
+    examine,
+    never_predicted,
+)
+from .evaluate import Evaluation, evaluate, hits
 from .geometry import describe_geometry
+from .plain import plain
+from .robustness import corruption_errors, mean_accuracy, mean_corruption_error
+from .sectors import describe_areas
 
-__all__ = ["Evaluation", "describe_geometry", "evaluate"]
+__all__ = [
+    "Detail",
+    "Drops",
+    "Estimate",
+    "Evaluation",
+    "accuracies",
+    "corruption_errors",
+    "describe_areas",
+    "describe_calibration",
+    "describe_collapse",
+    "describe_compactness",
+    "describe_geometry",
+    "drops",
+    "evaluate",
+    "examine",
+    "hits",
+    "mean_accuracy",
+    "mean_corruption_error",
+    "never_predicted",
+    "plain",
+]

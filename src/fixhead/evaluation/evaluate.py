@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ class Head(Protocol):
 
     @property
     def vectors(self) -> Tensor: ...
+
+    @property
+    def logits(self) -> str: ...
 
     def project(self, features: Tensor) -> Tensor: ...
 
@@ -84,27 +88,42 @@ def evaluate(model: Model, batches: Batches, *, classes: int) -> Evaluation:
 
     The sums stay on the device until the end: nothing waits for it batch by batch.
     """
-    training = model.training
-    model.train(False)
-    try:
-        sums: _Sums | None = None
+    with undisturbed(model):
+        sums = Sums(classes, model.head.vectors)
         for images, labels in batches.epoch(0):
             points = model.head.project(model.features(images))
-            if sums is None:
-                sums = _Sums(classes, points)
             sums.add(points, model.head.classify(points), model.head.vectors, labels)
-    finally:
-        model.train(training)
-    assert sums is not None, "a data set always has an image in each of its parts"
     return sums.finish()
 
 
-class _Sums:
+@torch.no_grad()
+def hits(model: Model, batches: Batches) -> Tensor:
+    """Which images are put into their own class: bool (N,), in the order of the batches."""
+    with undisturbed(model):
+        found = [
+            model.head.classify(model.head.project(model.features(images))).argmax(dim=-1) == labels
+            for images, labels in batches.epoch(0)
+        ]
+    return torch.cat(found).cpu()
+
+
+@contextmanager
+def undisturbed(model: Model) -> Iterator[None]:
+    """Evaluation mode inside; the model's own mode is put back after."""
+    training = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+class Sums:
     """Running sums on the device, in float64 (float32 where a device has no float64)."""
 
-    def __init__(self, classes: int, features: Tensor) -> None:
-        wide = torch.float32 if features.device.type == "mps" else torch.float64
-        zeros = torch.zeros(classes, features.shape[-1], dtype=wide, device=features.device)
+    def __init__(self, classes: int, vectors: Tensor) -> None:
+        wide = torch.float32 if vectors.device.type == "mps" else torch.float64
+        zeros = torch.zeros(classes, vectors.shape[-1], dtype=wide, device=vectors.device)
         self.classes = classes
         self.confusion = zeros.new_zeros(classes, classes, dtype=torch.int64)
         self.counts = zeros.new_zeros(COSINE_BINS)

@@ -143,8 +143,12 @@ def _neck(backbone: Backbone, spec: HeadSpec) -> str:
 
 
 def _description(setting: Setting, plan: RunPlan, model: Classifier) -> dict[str, Any]:
+    """All that ``training.load_classifier`` needs to build the model again, and to feed it."""
     dataset, comparison = setting.dataset, setting.comparison
-    return {
+    return describe_tail(comparison, dataset) | {
+        "data": comparison.data,
+        "seed": plan.seed,
+        "training_counts": setting.training_counts(plan.seed).tolist(),
         "backbone": comparison.backbone,
         "channels": dataset.channels,
         "image_size": dataset.image_size,

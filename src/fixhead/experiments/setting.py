@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from .._seeds import stream
 from ..backbones import Backbone, build
 from ..data import (
     Batches,
@@ -19,8 +18,7 @@ from ..data import (
     thin,
     validation_split,
 )
-from ..heads import ClassificationHead, parse_head
-from ..training import Classifier, check_mixing, resolve_device
+from ..training import Classifier, check_mixing, classifier, resolve_device
 from ..training.loop import ChooseOn
 from .config import Comparison, RunPlan
 
@@ -89,18 +87,15 @@ class Setting:
 
     def model(self, plan: RunPlan) -> Classifier:
         """Backbone and head of one run; frozen and learned arms draw the same vectors."""
-        backbone = self.backbone(plan.seed)
-        head = ClassificationHead(
-            backbone.features,
+        return classifier(
+            self.backbone(plan.seed),
+            plan.head,
             len(self.dataset.classes),
-            generator=stream(plan.seed, "vectors"),
-            class_counts=self._training_counts(plan.seed),
-            nonnegative_features=backbone.nonnegative,
-            **parse_head(plan.head).arguments(),
+            counts=self.training_counts(plan.seed),
+            seed=plan.seed,
         )
-        return Classifier(backbone, head)
 
-    def _training_counts(self, seed: int) -> torch.Tensor:
+    def training_counts(self, seed: int) -> torch.Tensor:
         """Images per class (K,) after the validation split was taken."""
         train, _ = validation_split(self.dataset.train.labels, seed=seed)
         counts = self.dataset.train.take(train).counts(len(self.dataset.classes))

@@ -10,6 +10,7 @@ from .loop import TrainingResult, train  # noqa: E402
 from .mixing import Batches, check_mixing, labelled  # noqa: E402
 from .model import Classifier  # noqa: E402
 from .progress import Progress, SilentProgress, progress_for  # noqa: E402
+from .rebuild import classifier, load_classifier  # noqa: E402
 from .recipe import Recipe  # noqa: E402
 from .resume import remove_checkpoint  # noqa: E402
 from .tally import NonFiniteLossError  # noqa: E402
@@ -23,7 +24,9 @@ __all__ = [
     "SilentProgress",
     "TrainingResult",
     "check_mixing",
+    "classifier",
     "labelled",
+    "load_classifier",
     "load_model_state",
     "progress_for",
     "read_description",

@@ -1,0 +1,190 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fixhead.cli import run
+from fixhead.experiments.records import read
+
+HEADS = "learned-dot,simplex,auto,vectors=random,scale=8,loss=balanced-softmax"
+TRAIN = ["--epochs", "1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    """Four arms, two seeds, on a long tail of the digits; one arm needs the class counts."""
+    out = tmp_path_factory.mktemp("evaluate") / "out"
+    options = ["--imbalance", "exp:0.1", "--heads", HEADS, "--seeds", "2", *TRAIN]
+    assert run(["compare", *options, "--out", str(out)]) == 0
+    return out
+
+
+def evaluated(capsys, *arguments):
+    status = run(["evaluate", *map(str, arguments), "--json", "--device", "cpu"])
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    return json.loads(said.out)
+
+
+def refused(capsys, *arguments):
+    status = run(["evaluate", *map(str, arguments)])
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fixhead: ")]
+    assert status == 2
+    assert len(said) == 1
+    return said[0]
+
+
+def test_a_comparison_evaluated_again_gives_the_accuracies_of_its_records(
+    capsys, tmp_path, comparison
+):
+    found = evaluated(capsys, comparison, "--out", tmp_path)
+    models = {model["name"]: model for model in found["models"]}
+    for row in read(comparison / "runs.jsonl"):
+        model = models[row["run_id"]]
+        assert model["accuracy"] == row["test_accuracy"]
+        assert model["loss"] == pytest.approx(row["test_loss"], rel=1e-6)
+        assert model["group_accuracy"] == row["group_accuracy"]
+        assert model["geometry"]["confusion"] == row["geometry"]["confusion"]
+        assert (model["head"], model["seed"]) == (row["head"], row["seed"])
+    assert found == json.loads((tmp_path / "evaluation.json").read_text())
+
+
+def test_a_run_is_evaluated_beside_its_model(capsys, tmp_path, comparison):
+    folder = tmp_path / "run"
+    shutil.copytree(comparison / "runs" / "simplex-seed0", folder)
+    found = evaluated(capsys, folder / "model.safetensors")
+    assert (folder / "evaluation.json").exists()
+    collapse = found["models"][0]["collapse"]
+    assert collapse["of"] == "directions"
+    assert 0 < collapse["nearest_mean_agreement"] <= 1
+    assert found["corruptions"] is None
+
+
+def test_an_evaluation_is_never_overwritten_unless_asked(capsys, tmp_path, comparison):
+    run_dir = comparison / "runs" / "simplex-seed0"
+    (tmp_path / "evaluation.json").write_text("precious")
+    assert "--overwrite" in refused(capsys, run_dir, "--out", tmp_path)
+    assert (tmp_path / "evaluation.json").read_text() == "precious"
+    evaluated(capsys, run_dir, "--out", tmp_path, "--overwrite")
+    assert (tmp_path / "evaluation.json").read_text() != "precious"
+
+
+def test_corruption_errors_are_held_against_the_baseline(capsys, tmp_path, comparison):
+    options = ["--corruptions", "salt-and-pepper,jpeg", "--severities", "1,5"]
+    found = evaluated(capsys, comparison, "--out", tmp_path, *options, "--baseline", "simplex")[
+        "corruptions"
+    ]
+    assert found["baseline"] == "simplex"
+    arms = {arm["head"]: arm for arm in found["arms"]}
+    assert arms["simplex"]["mean_corruption_error"] == pytest.approx(1.0)
+    own, base = (arms[head]["accuracy"] for head in ("learned-dot", "simplex"))
+    ratios = [
+        sum(1 - v for v in own[kind].values()) / sum(1 - v for v in base[kind].values())
+        for kind in ("impulse-noise", "jpeg")
+    ]
+    assert arms["learned-dot"]["mean_corruption_error"] == pytest.approx(np.mean(ratios))
+
+
+def test_one_model_has_corruptions_without_a_baseline(capsys, tmp_path, comparison):
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = ["--corruptions", "jpeg", "--severities", "3", "--out", tmp_path]
+    found = evaluated(capsys, run_dir, *options)["corruptions"]
+    assert found["baseline"] is None
+    assert found["arms"][0]["mean_corruption_error"] is None
+    assert 0 < found["arms"][0]["mean_accuracy"] < 1
+
+
+def write_pictures(folder, names):
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    for label in names:
+        place = folder / label
+        place.mkdir(parents=True)
+        for number, row in enumerate(pixels[labels == int(label)][:9]):
+            image = Image.fromarray((row.reshape(8, 8) * 255 / 16).astype(np.uint8))
+            image.save(place / f"{number}.png")
+    return folder
+
+
+def test_another_set_is_matched_by_class_names_and_the_drop_has_an_interval(
+    capsys, tmp_path, comparison
+):
+    folder = write_pictures(tmp_path / "mine", ["9", "0", "3"])
+    found = evaluated(capsys, comparison, "--also", folder, "--out", tmp_path)["also"][0]
+    assert found["images"] == 27
+    assert found["baseline"] == "learned-dot"
+    for place, arm in enumerate(found["arms"]):
+        drop = arm["drop"]
+        assert drop["value"] == pytest.approx(arm["test_accuracy"] - arm["accuracy"])
+        assert drop["low"] < drop["value"] < drop["high"]
+        assert (arm["drop_against_baseline"] is None) == (place == 0)
+        assert arm["n"] == 2
+
+
+def test_the_table_is_printed_for_people(capsys, tmp_path, comparison):
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = ["--corruptions", "jpeg", "--severities", "1", "--also", "digits"]
+    assert run(["evaluate", str(run_dir), *options, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert all(words in said for words in ("balanced accuracy", "NC1", "severity 1", "drop"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--data", "no-such-data"], ["no-such-data"]),
+        (["--corruptions", "rust"], ["rust"]),
+        (["--corruptions", "jpeg,jpeg"], ["once"]),
+        (["--corruptions", "frost"], ["--frost"]),
+        (["--corruptions", "jpeg", "--severities", "6"], ["1 to 5"]),
+        (["--corruptions", "jpeg", "--severities", "high"], ["--severities"]),
+        (["--also", "no-such-set"], ["no-such-set"]),
+        (["--baseline", "hadamard"], ["hadamard", "simplex"]),
+        (["--batch-size", "0"], ["batch"]),
+        (["--device", "toaster"], ["toaster"]),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_and_nothing_written(
+    capsys, tmp_path, comparison, options, words
+):
+    out = tmp_path / "out"
+    said = refused(capsys, comparison, *options, "--out", out)
+    assert all(word in said for word in words), said
+    assert not out.exists()
+
+
+def test_classes_that_the_model_does_not_know_are_refused(capsys, tmp_path, comparison):
+    write_pictures(tmp_path / "mine" / "train", ["1", "2"])
+    write_pictures(tmp_path / "mine" / "test", ["1", "2"])
+    for part in ("train", "test"):
+        (tmp_path / "mine" / part / "2").rename(tmp_path / "mine" / part / "two")
+    said = refused(capsys, comparison, "--data", tmp_path / "mine", "--out", tmp_path / "out")
+    assert "two" in said
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "json", "fields"])
+def test_a_damaged_model_is_named(capsys, tmp_path, comparison, damage):
+    folder = tmp_path / "run"
+    shutil.copytree(comparison / "runs" / "simplex-seed0", folder)
+    weights, facts = folder / "model.safetensors", folder / "model.json"
+    if damage == "missing":
+        weights.unlink()
+    elif damage == "short":
+        weights.write_bytes(weights.read_bytes()[:-5])
+    elif damage == "json":
+        facts.write_text("{}")
+    else:
+        content = json.loads(facts.read_text())
+        del content["description"]["backbone"]
+        facts.write_text(json.dumps(content))
+    said = refused(capsys, folder)
+    assert "model" in said
+    assert not (folder / "evaluation.json").exists()
+
+
+def test_a_path_without_a_model_is_refused(capsys, tmp_path):
+    assert "does not exist" in refused(capsys, tmp_path / "nothing")
+    assert "model.json" in refused(capsys, tmp_path)
