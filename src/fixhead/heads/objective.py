@@ -108,8 +108,8 @@ def compute(
     points (N, D) are the features that the class vectors see, behind the neck.
     """
     facts = losses.LOSSES[loss.name]
-    if loss == _PLAIN and weight is None and labels.ndim == 1:
-        return cross_entropy(logits, labels)  # the common case goes to torch's own kernel
+    if loss == _PLAIN and weight is None and _plain(logits, labels):
+        return _torchs_own(logits, labels)
     options: dict[str, object] = {} if weight is None else {_weight_name(loss.name): weight}
     if isinstance(loss.option, float):
         options[OPTIONS[loss.name]] = loss.option
@@ -119,6 +119,22 @@ def compute(
         options["scale"] = scale
     arguments = (logits, labels, counts) if facts.counts else (logits, labels)
     return facts.function(*arguments, **options)
+
+
+def _plain(logits: Tensor, labels: Tensor) -> bool:
+    """Whether torch's own kernel can be asked without a look at the values."""
+    return labels.dtype == torch.int64 and labels.shape == logits.shape[:-1] and logits.ndim == 2
+
+
+def _torchs_own(logits: Tensor, labels: Tensor) -> Tensor:
+    """The common case at no cost over ``torch.nn.functional.cross_entropy``."""
+    if torch.compiler.is_compiling():
+        return cross_entropy(logits, labels)
+    try:
+        return cross_entropy(logits, labels)
+    except IndexError:
+        losses.check_labels(labels, logits.shape[1])  # says which label, and where
+        raise
 
 
 def _on_features(
