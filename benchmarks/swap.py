@@ -1,0 +1,168 @@
+"""swap_head: how long it takes, what a step costs after it, and which architectures it is good for.
+
+Run: python benchmarks/swap.py time            (about 3 minutes on 2 cores)
+     python benchmarks/swap.py architectures   (about 30 minutes; up to 8 GiB of memory)
+
+``architectures`` carries on where it was stopped: rows that are in the file are not tried again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import measure
+from fixhead._torchvision import import_torchvision
+from fixhead.experiments import machine
+from fixhead.heads.swap import swap_head, unswap
+from fixhead.vectors import build
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "heads"))
+import swap_catalogue
+import swap_check
+
+CLASSES = 1000
+
+
+def architectures(library: str | None) -> None:
+    """swap → forward → backward → unswap over the whole list, a row each, faults included."""
+    day = datetime.now(UTC).date().isoformat()
+    path = measure.RESULTS / f"swap_architectures_{day}.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    done = {(row["library"], row["architecture"]) for row in rows}
+    everything = swap_catalogue.TIMM + swap_catalogue.TORCHVISION + swap_catalogue.TRANSFORMERS
+    for item in everything:
+        if (item.library, item.name) in done or library not in (None, item.library):
+            continue
+        start = time.perf_counter()
+        row = _tried(item)
+        rows.append(row)
+        _save(path, rows)
+        print(f"{item}: {row.get('error', 'ok')}  {time.perf_counter() - start:.1f} s", flush=True)
+        gc.collect()
+
+
+def _tried(item: swap_catalogue.Architecture) -> dict[str, Any]:
+    try:
+        return swap_check.check(item)
+    except Exception as error:  # a row that fails is a row of the table
+        words = f"{type(error).__name__}: {error}".splitlines()[0]
+        return {"library": item.library, "architecture": item.name, "error": words[:300]}
+
+
+def _save(path: Path, rows: list[dict[str, Any]]) -> None:
+    record = {
+        "benchmark": "swap_architectures",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe_device(torch.device("cpu")),
+        "versions": machine.versions() | _versions(),
+        "commit": machine.commit(),
+        "classes": swap_check.CLASSES,
+        "rows": rows,
+    }
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("timm", "torchvision", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def times(rounds: int) -> None:
+    """swap_head on two models at K = 1,000, and a training step before and after it."""
+    rows = []
+    for name, size, n in (("resnet50", 224, 4), ("vit_base_patch16_224", 224, 2)):
+        rows += _swap_times(name, rounds)
+        rows += _step_times(name, size, n, rounds)
+    for row in rows:
+        print(row)
+    print(measure.write("swap", rows, threads=torch.get_num_threads(), classes=CLASSES))
+
+
+def _model(name: str) -> nn.Module:
+    import_torchvision()
+    import timm
+
+    model: nn.Module = timm.create_model(name)
+    return model
+
+
+def _swap_times(name: str, rounds: int) -> list[dict[str, Any]]:
+    model = _model(name)
+    given = build("random", CLASSES, model.num_features, dtype=torch.float32)
+    rows = []
+    heads: dict[str, Any] = {"given vectors": given}
+    heads |= {preset: preset for preset in ("random-cosine", "hadamard", "auto")}
+    if model.num_features >= CLASSES - 1:
+        heads["simplex"] = "simplex"
+    for label, head in heads.items():
+        samples = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            swap_head(model, head, classes=CLASSES)
+            samples.append(time.perf_counter() - start)
+            unswap(model)
+        rows.append({"model": name, "what": f"swap_head, {label}"} | measure.summary(samples))
+    return rows
+
+
+def _step_times(name: str, size: int, n: int, rounds: int) -> list[dict[str, Any]]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 3, size, size, generator=generator)
+    y = torch.randint(CLASSES, (n,), generator=generator)
+    before, after = _model(name), _model(name)
+    swap_head(after, "random-cosine@20", classes=CLASSES)
+    work = {"before the swap": _stepping(before, x, y), "after the swap": _stepping(after, x, y)}
+    samples = measure.interleaved(work, rounds=rounds, seconds=0.01)
+    reference = samples["before the swap"]
+    return [
+        {"model": name, "what": f"training step (batch {n}), {label}"}
+        | measure.summary(own, reference if own is not reference else None)
+        for label, own in samples.items()
+    ]
+
+
+def _stepping(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
+    trained = [own for own in model.parameters() if own.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=1e-6, momentum=0.9)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["time", "architectures"])
+    parser.add_argument("--library", choices=["timm", "torchvision", "transformers"])
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    if options.what == "time":
+        times(options.rounds)
+    else:
+        architectures(options.library)
+
+
+if __name__ == "__main__":
+    main()
