@@ -57,19 +57,22 @@ def summary(samples: list[float], reference: list[float] | None = None) -> dict[
     return {name: round(value, 5) for name, value in row.items()}
 
 
-def write(name: str, rows: list[dict[str, Any]], **facts: Any) -> Path:
+def write(
+    name: str, rows: list[dict[str, Any]], *, device: torch.device | str = "cpu", **facts: Any
+) -> Path:
     """Save rows under ``results/`` with date, machine, versions and commit."""
+    device = torch.device(device)
     now = datetime.now(UTC)
     record = {
         "benchmark": name,
         "date": now.isoformat(timespec="seconds"),
-        "machine": machine.describe_device(torch.device("cpu")),
+        "machine": machine.describe_device(device),
         "versions": machine.versions(),
         "commit": machine.commit(),
         **facts,
         "rows": rows,
     }
-    path = RESULTS / f"{name}_cpu_{now:%Y-%m-%d}.json"
+    path = RESULTS / f"{name}_{device.type}_{now:%Y-%m-%d}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
