@@ -1,0 +1,276 @@
+"""Exact cross-entropy over any number of classes, without the logits (N, K).
+
+With R = log Σ_{k ≠ y} e^{z_k} from one walk over the classes and the own logit z_y,
+    ℓ = −log softmax_y = log(1 + e^{R − z_y}),
+which loses no digits where a class is sure, and lets a margin change z_y alone. Everything but R
+costs O(N·d).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .._errors import RequestError
+from .._unit import unit
+from ..losses import IGNORE_INDEX, check_labels
+from ..losses._reduce import Reduction, reduce, require_reduction
+from ..losses._request import (
+    readable,
+    require_counts,
+    require_matrix,
+    require_number,
+    require_per_class,
+    require_scale,
+    require_weight,
+)
+from ..losses.margins import arcface_margin, cosface_margin
+from .vectors import ClassVectors, Stored
+
+KINDS = ("dot", "cosine", "unit-features")
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""From the own class's cosines (N,) and labels (N,) to what takes their place."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Per row (N,): the nats ℓ, the log-sum-exp, and which rows count; labels safe to index."""
+
+    nats: Tensor
+    lse: Tensor
+    labels: Tensor
+    counted: Tensor
+
+
+def cross_entropy(
+    features: Tensor,
+    vectors: Tensor | ClassVectors,
+    labels: Tensor,
+    *,
+    logits: str = "dot",
+    scale: float | Tensor = 1.0,
+    bias: Tensor | None = None,
+    cosface: float | None = None,
+    arcface: float | None = None,
+    weight: Tensor | None = None,
+    prior: Tensor | None = None,
+    tau: float = 1.0,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_index: int = IGNORE_INDEX,
+    reduction: Reduction = "mean",
+    unit_vectors: bool = False,
+) -> Tensor:
+    """Cross-entropy in nats of features (N, d), class vectors (K, d) and labels (N,).
+
+    The value and the first derivatives of ``losses.cross_entropy`` on the logits
+
+        dot            z = S · W x + b
+        cosine         z = S · cos(w, x) + b
+        unit-features  z = S · W x/‖x‖ + b
+
+    with at most a few thousand classes' logits in memory. float16 and bfloat16 features are
+    computed in float32 (under autocast too), and the loss is float32 then.
+
+    Args:
+        vectors: a tensor (K, d), fixed or learned, or an object of this room (``implicit``).
+        scale: S, a number or a tensor of one number, which may be learned.
+        cosface, arcface: the margin of ``losses.cosface`` or ``losses.arcface`` (cosine only).
+        weight: class weights (K,) as ``losses.cross_entropy`` takes them.
+        prior, tau: class counts n (K,): logits z + τ log(n/Σn), as ``losses.logit_adjustment``.
+        label_smoothing: ε, in closed form: Σ_k z_k is one product with Σ_k w_k.
+        z_loss: adds ``z_loss · (log Σ_k e^{z_k})²`` to every row.
+        unit_vectors: promises that ‖w_k‖ = 1 for all k, and skips that normalisation.
+
+    Raises:
+        RequestError: a shape, type or option that does not fit; on the CPU also labels out of
+            range and features that are not finite (the row is named); a second derivative.
+    """
+    require_reduction(reduction)
+    require_number("z_loss", z_loss, 0)
+    require_number("label_smoothing", label_smoothing, 0, 1)
+    change = _margin(cosface, arcface, logits)
+    held = as_vectors(vectors, logits, unit_vectors)
+    require_weight(weight, held.classes, features.device)
+    shift = _shift(bias, prior, tau, held.classes, features.device)
+    found = terms(
+        features,
+        held,
+        labels,
+        logits=logits,
+        scale=scale,
+        bias=shift,
+        change=change,
+        ignore_index=ignore_index,
+        smoothing=label_smoothing,
+        weight=weight,
+    )
+    losses = found.nats + z_loss * found.lse.square() if z_loss else found.nats
+    shares = None if weight is None else weight.to(losses.dtype)[found.labels]
+    return reduce(losses, reduction, counted=found.counted, weights=shares)
+
+
+def log_sum_exp(
+    features: Tensor,
+    vectors: Tensor | ClassVectors,
+    *,
+    logits: str = "dot",
+    scale: float | Tensor = 1.0,
+    bias: Tensor | None = None,
+    unit_vectors: bool = False,
+) -> Tensor:
+    """``log Σ_k e^{z_k}`` (N,), differentiable once; arguments as ``cross_entropy``."""
+    held = as_vectors(vectors, logits, unit_vectors)
+    points = to_points(features, held, logits, scale)
+    nobody = torch.full((len(points),), -1, device=points.device)
+    return held.rest(points, nobody, bias)[0].to(points.dtype)
+
+
+def terms(
+    features: Tensor,
+    vectors: ClassVectors,
+    labels: Tensor,
+    *,
+    logits: str,
+    scale: float | Tensor,
+    bias: Tensor | None,
+    change: Change | None = None,
+    ignore_index: int = IGNORE_INDEX,
+    smoothing: float = 0.0,
+    weight: Tensor | None = None,
+) -> Terms:
+    """What a softmax loss is made of, before its reduction."""
+    points = to_points(features, vectors, logits, scale)
+    safe, counted = _safe_labels(labels, points, vectors.classes, ignore_index)
+    rest, plain = vectors.rest(points, safe, bias)
+    own = plain if change is None else _changed(plain, safe, scale, change)
+    nats = F.softplus(rest - own, threshold=40.0).to(
+        points.dtype
+    )  # R is float64: one rounding less
+    lse = torch.logaddexp(rest, own.to(rest.dtype)).to(points.dtype)
+    weight = None if weight is None else weight.to(points.dtype)
+    shares = nats if weight is None else weight[safe] * nats
+    if smoothing:
+        spread = _spread(points, vectors, bias, weight, lse, own - plain, safe)
+        shares = (1 - smoothing) * shares + smoothing * spread
+    return Terms(shares, lse, safe, counted)
+
+
+def to_points(
+    features: Tensor, vectors: ClassVectors, logits: str, scale: float | Tensor
+) -> Tensor:
+    """The rows whose products with W are the logits: S·x or S·x/‖x‖, at least in float32."""
+    require_matrix("features", features, "(N, d)")
+    require_scale(scale)
+    if features.shape[1] != vectors.features:
+        raise RequestError(
+            f"features must be (N, {vectors.features}) like the class vectors, "
+            f"got {tuple(features.shape)}"
+        )
+    wide = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+    _require_finite(wide)
+    if logits == "dot":
+        return wide * scale if isinstance(scale, Tensor) or scale != 1.0 else wide
+    return unit(wide, length=scale)
+
+
+def as_vectors(
+    vectors: Tensor | ClassVectors, logits: str, unit_vectors: bool = False
+) -> ClassVectors:
+    """Class vectors as an object; for cosine logits of unit length."""
+    if logits not in KINDS:
+        raise RequestError(f"logits must be one of {', '.join(KINDS)}, got {logits!r}")
+    if isinstance(vectors, Tensor):
+        known = unit_vectors or logits == "cosine"
+        rows = unit(vectors) if logits == "cosine" and not unit_vectors else vectors
+        return Stored(rows, norm=1.0 if known else 0.0)
+    if logits == "cosine" and vectors.norm != 1.0:
+        return Stored(unit(vectors.dense()), norm=1.0)
+    return vectors
+
+
+def _spread(
+    points: Tensor,
+    vectors: ClassVectors,
+    bias: Tensor | None,
+    weight: Tensor | None,
+    lse: Tensor,
+    moved: Tensor,
+    labels: Tensor,
+) -> Tensor:
+    """(1/K) Σ_k a_k (lse − z_k), by Σ_k a_k z_k = x · Σ_k a_k w_k + Σ_k a_k b_k."""
+    centre = vectors.combine(weight).to(points)
+    total = points @ centre + moved * (1.0 if weight is None else weight[labels])
+    if bias is not None:
+        total = total + (bias.sum() if weight is None else weight @ bias)
+    mass = vectors.classes if weight is None else weight.sum()
+    return (mass * lse - total) / vectors.classes
+
+
+def _changed(own: Tensor, labels: Tensor, scale: float | Tensor, change: Change) -> Tensor:
+    return change(own / scale, labels) * scale
+
+
+def _margin(cosface: float | None, arcface: float | None, logits: str) -> Change | None:
+    if cosface is None and arcface is None:
+        return None
+    if logits != "cosine" or (cosface is not None and arcface is not None):
+        raise RequestError(
+            "a margin needs logits='cosine' and is either cosface=m or arcface=m, "
+            f"got logits={logits!r}, cosface={cosface}, arcface={arcface}"
+        )
+    if cosface is not None:
+        require_number("cosface", cosface, 0, 2)
+        margin = cosface
+        return lambda own, _: cosface_margin(own, margin)
+    assert arcface is not None
+    angle = arcface
+    require_number("arcface", angle, 0, torch.pi / 2)
+    return lambda own, _: arcface_margin(own, angle)
+
+
+def _shift(
+    bias: Tensor | None, prior: Tensor | None, tau: float, classes: int, device: torch.device
+) -> Tensor | None:
+    """What is added to the logits of every class (K,)."""
+    if bias is not None:
+        require_per_class("bias", bias, classes, device)
+    if prior is None:
+        return bias
+    require_number("tau", tau, 0)
+    require_counts(prior, classes, device)
+    counts = prior.to(torch.float32 if bias is None else bias.dtype)
+    shift = tau * (counts / counts.sum()).log()
+    return shift if bias is None else bias + shift
+
+
+def _safe_labels(
+    labels: Tensor, points: Tensor, classes: int, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    rows = len(points)
+    whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.is_complex())
+    if not whole or tuple(labels.shape) != (rows,) or labels.dtype == torch.bool:
+        got = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else labels
+        raise RequestError(
+            f"labels must be integers (N,) = ({rows},), got {got}; probabilities (N, K) need the "
+            "logits: use fixhead.losses"
+        )
+    if readable(labels):
+        check_labels(labels, classes, ignore_index=ignore_index)
+    labels = labels.to(torch.int64)
+    counted = labels != ignore_index
+    return torch.where(counted, labels, 0), counted
+
+
+def _require_finite(features: Tensor) -> None:
+    if not readable(features) or bool(torch.isfinite(features.detach().sum())):
+        return
+    bad = ~torch.isfinite(features.detach()).all(dim=1)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise RequestError(f"features must be finite, got row {row} with NaN or infinity in it")

@@ -1,0 +1,260 @@
+"""The rest of the softmax as an operator that autograd and ``torch.compile`` know.
+
+In eager mode nothing of torch.compile is imported; compiled, the operator is one opaque node.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from . import passes
+from .kronecker import KroneckerTiles
+from .tiles import ChunkTiles, Tiles, dense_tiles
+
+LIBRARY: Any = torch.library.Library("fixhead", "DEF")  # type: ignore[no-untyped-call]
+LIBRARY.define(
+    "rest(Tensor points, Tensor? vectors, Tensor? packed, Tensor labels, Tensor? bias, "
+    "int classes, int handle, float norm, bool gradient) -> (Tensor, Tensor, Tensor)"
+)
+LIBRARY.define(
+    "class_gradients(Tensor points, Tensor? vectors, Tensor? packed, Tensor labels, Tensor? bias, "
+    "Tensor rest, Tensor upstream, int classes, int handle, bool rows) -> (Tensor, Tensor)"
+)
+
+Maker = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Class vectors as the operator takes them: one of dense, packed signs, or rows on demand.
+
+    norm: what no row is longer than; 0 where it has to be measured.
+    handle: of a maker of rows kept by ``keep``; 0 for none.
+    """
+
+    classes: int
+    vectors: Tensor | None = None
+    packed: Tensor | None = None
+    handle: int = 0
+    norm: float = 0.0
+
+    def tiles(self) -> Tiles:
+        return _tiles(self.vectors, self.packed, self.classes, self.handle)
+
+    def longest(self) -> float:
+        """A bound of ‖w_k‖ over all classes."""
+        if self.norm > 0:
+            return self.norm
+        assert self.vectors is not None
+        return _longest(self.vectors)
+
+
+_makers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_numbers = itertools.count(1)
+
+
+def keep(owner: object) -> int:
+    """A number under which an operator finds ``owner.rows`` as long as its owner lives."""
+    number = next(_numbers)
+    _makers[number] = owner
+    return number
+
+
+def rest(source: Source, points: Tensor, labels: Tensor, bias: Tensor | None) -> Rest:
+    """log Σ_{k ≠ y} e^{w_k·x + b_k} (N,) in float64, and the own vectors (N, d) that were left out.
+
+    Nothing is left out where a label is below 0. Differentiable once in points, vectors, bias.
+    """
+    value, own = _Rest.apply(points, source.vectors, bias, labels, source)  # type: ignore[no-untyped-call]
+    return Rest(value, own)
+
+
+@dataclass(frozen=True)
+class Rest:
+    value: Tensor
+    own: Tensor
+
+
+class _Rest(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        vectors: Tensor | None,
+        bias: Tensor | None,
+        labels: Tensor,
+        source: Source,
+    ) -> tuple[Tensor, Tensor]:
+        value, own, pull = torch.ops.fixhead.rest(
+            points,
+            vectors,
+            source.packed,
+            labels,
+            bias,
+            source.classes,
+            source.handle,
+            source.norm,
+            ctx.needs_input_grad[0],
+        )
+        ctx.source = source
+        ctx.set_materialize_grads(False)
+        again = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
+        ctx.save_for_backward(pull, labels, *((points, vectors, bias, value) if again else ()))
+        if not ctx.needs_input_grad[1]:
+            ctx.mark_non_differentiable(own)
+        return value, own
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor | None, to_own: Tensor | None) -> tuple[Any, ...]:
+        pull, labels, *saved = ctx.saved_tensors
+        to_points = to_vectors = to_bias = None
+        if upstream is not None and ctx.needs_input_grad[0]:
+            to_points = _once(upstream.unsqueeze(1).to(pull.dtype) * pull)
+        if saved:
+            points, vectors, bias, value = saved
+            given = torch.zeros_like(value) if upstream is None else upstream
+            slope, rows = torch.ops.fixhead.class_gradients(
+                points,
+                vectors,
+                ctx.source.packed,
+                labels,
+                bias,
+                value,
+                given.to(points.dtype),
+                ctx.source.classes,
+                ctx.source.handle,
+                ctx.needs_input_grad[1],
+            )
+            to_bias = _once(slope.to(bias.dtype)) if ctx.needs_input_grad[2] else None
+            if ctx.needs_input_grad[1]:
+                if to_own is not None:
+                    told = (labels >= 0).unsqueeze(1)
+                    rows.index_add_(0, labels.clamp(min=0), (to_own * told).to(rows.dtype))
+                to_vectors = _once(rows.to(vectors.dtype))
+        return to_points, to_vectors, to_bias, None, None
+
+
+class _Once(torch.autograd.Function):
+    """The identity, which says so when it is asked for a derivative of the derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        raise RequestError(
+            "a loss without logits has a first derivative only, got a request for the second; "
+            "use fixhead.losses on the logits head(features) for that"
+        )
+
+
+def _once(gradient: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return gradient
+    # Backward runs with gradients enabled only under create_graph=True.
+    once: Tensor = _Once.apply(gradient.requires_grad_())  # type: ignore[no-untyped-call]
+    return once
+
+
+def _rest(
+    points: Tensor,
+    vectors: Tensor | None,
+    packed: Tensor | None,
+    labels: Tensor,
+    bias: Tensor | None,
+    classes: int,
+    handle: int,
+    norm: float,
+    gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    tiles = _tiles(vectors, packed, classes, handle)
+    longest = norm if norm > 0 or vectors is None else _longest(vectors)
+    with torch.autocast(points.device.type, enabled=False):
+        offset = None if bias is None else bias.to(points.dtype)
+        safe = passes.is_safe(points, longest, offset, classes)
+        value, pull = passes.rest(tiles, points, labels, offset, safe=safe, gradient=gradient)
+        own = tiles.rows(labels.clamp(min=0)).to(points.dtype)
+    return value, own, points.new_empty(0) if pull is None else pull
+
+
+def _rest_fake(
+    points: Tensor,
+    vectors: Tensor | None,
+    packed: Tensor | None,
+    labels: Tensor,
+    bias: Tensor | None,
+    classes: int,
+    handle: int,
+    norm: float,
+    gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    pull = points.new_empty(points.shape if gradient else (0,))
+    value = points.new_empty(points.shape[0], dtype=torch.float64)
+    return value, points.new_empty(points.shape), pull
+
+
+def _class_gradients(
+    points: Tensor,
+    vectors: Tensor | None,
+    packed: Tensor | None,
+    labels: Tensor,
+    bias: Tensor | None,
+    rest: Tensor,
+    upstream: Tensor,
+    classes: int,
+    handle: int,
+    rows: bool,
+) -> tuple[Tensor, Tensor]:
+    tiles = _tiles(vectors, packed, classes, handle)
+    with torch.autocast(points.device.type, enabled=False):
+        offset = None if bias is None else bias.to(points.dtype)
+        slope, matrix = passes.class_gradients(
+            tiles, points, labels, offset, rest, upstream, vectors=rows
+        )
+    return slope, points.new_empty(0) if matrix is None else matrix
+
+
+def _class_gradients_fake(
+    points: Tensor,
+    vectors: Tensor | None,
+    packed: Tensor | None,
+    labels: Tensor,
+    bias: Tensor | None,
+    rest: Tensor,
+    upstream: Tensor,
+    classes: int,
+    handle: int,
+    rows: bool,
+) -> tuple[Tensor, Tensor]:
+    return points.new_empty(classes), points.new_empty((classes, points.shape[1]) if rows else (0,))
+
+
+def _tiles(vectors: Tensor | None, packed: Tensor | None, classes: int, handle: int) -> Tiles:
+    if vectors is not None:
+        return dense_tiles(vectors)
+    if packed is not None:
+        return KroneckerTiles(packed, classes)
+    make: Maker = _makers[handle].rows
+    return ChunkTiles(lambda start, stop: make(torch.arange(start, stop)), make, classes)
+
+
+def _longest(vectors: Tensor) -> float:
+    """The largest row norm, a few classes at a time."""
+    step = max((1 << 22) // max(vectors.shape[1], 1), 1)
+    norms = [torch.linalg.vector_norm(v.float(), dim=1).amax() for v in torch.split(vectors, step)]
+    return float(torch.stack(norms).amax())
+
+
+LIBRARY.impl("rest", _rest, "CompositeExplicitAutograd")
+LIBRARY.impl("class_gradients", _class_gradients, "CompositeExplicitAutograd")
+torch.library.register_fake("fixhead::rest", _rest_fake, lib=LIBRARY)
+torch.library.register_fake("fixhead::class_gradients", _class_gradients_fake, lib=LIBRARY)

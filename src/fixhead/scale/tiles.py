@@ -1,0 +1,151 @@
+"""The classes piece by piece: logits of one tile at a time, classes first.
+
+A tile holds z (C, n) = logits of C classes for n rows, in a buffer that every tile uses again.
+Whoever walks the tiles may overwrite z, then ``fold`` it: Σ_c z_ci w_c is added to a sum per row.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CELLS = 1 << 20
+"""Logits in a tile of dense vectors: 4 MiB of float32; larger and smaller were no faster."""
+
+CLASSES = (256, 4096)
+"""The fewest and the most classes in a tile of dense vectors."""
+
+
+@dataclass
+class Tile:
+    """Logits (C, n) of ``names`` (C,) classes for the rows ``start`` … ``stop`` − 1.
+
+    key: what ``Tiles.locate`` calls this tile.
+    names: makes the class of each line, (C,); lines past the last class are named K or above,
+        and their logits are −∞.
+    """
+
+    key: int
+    logits: Tensor
+    start: int
+    stop: int
+    names: Callable[[], Tensor]
+
+
+class Tiles(ABC):
+    """Class vectors (K, d) as something that makes tiles of logits from points (N, d)."""
+
+    classes: int
+
+    @abstractmethod
+    def walk(self, points: Tensor) -> Iterator[Tile]:
+        """All tiles, each before the next overwrites it."""
+
+    @abstractmethod
+    def fold(self, tile: Tile, *, total: bool) -> Tensor | None:
+        """Add Σ_c z_ci w_c of this tile to its rows' sums; with ``total``, return Σ_c z_ci (n,).
+
+        Works in the tile's own buffers: its z is gone after.
+        """
+
+    @abstractmethod
+    def folded(self) -> Tensor:
+        """The sums (N, d) since ``walk`` began."""
+
+    @abstractmethod
+    def scale_rows(self, tile: Tile, factors: Tensor) -> None:
+        """Multiply the sums of the tile's rows by factors (n,)."""
+
+    @abstractmethod
+    def locate(self, labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+        """For labels (N,) of N rows: the tile's key and the place in its flat logits, each (N,)."""
+
+    @abstractmethod
+    def rows(self, labels: Tensor) -> Tensor:
+        """The vectors (n, d) of labels (n,)."""
+
+
+class ChunkTiles(Tiles):
+    """Consecutive classes: ``make(start, stop)`` hands out rows, stored or made just now.
+
+    pick: labels (n,) → their rows (n, d).
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int, int], Tensor],
+        pick: Callable[[Tensor], Tensor],
+        classes: int,
+    ) -> None:
+        self.make = make
+        self._pick = pick
+        self.classes = classes
+        self._sum: Tensor | None = None
+        self._rows: Tensor | None = None
+
+    def height(self, rows: int) -> int:
+        low, high = CLASSES
+        return min(max(CELLS // max(rows, 1), low), high, self.classes)
+
+    def walk(self, points: Tensor) -> Iterator[Tile]:
+        count = points.shape[0]
+        height = self.height(count)
+        columns = points.t()
+        buffer = points.new_empty(height * count)
+        self._sum = torch.zeros_like(points, memory_format=torch.contiguous_format)
+        for key, start in enumerate(range(0, self.classes, height)):
+            stop = min(start + height, self.classes)
+            self._rows = self.make(start, stop).to(points.dtype)
+            logits = buffer[: (stop - start) * count].view(stop - start, count)
+            torch.mm(self._rows, columns, out=logits)
+            yield Tile(key, logits, 0, count, _span(start, stop, points.device))
+
+    def fold(self, tile: Tile, *, total: bool) -> Tensor | None:
+        assert self._sum is not None
+        assert self._rows is not None
+        self._sum.addmm_(tile.logits.t(), self._rows)
+        return tile.logits.sum(dim=0) if total else None
+
+    def folded(self) -> Tensor:
+        assert self._sum is not None
+        return self._sum
+
+    def scale_rows(self, tile: Tile, factors: Tensor) -> None:
+        assert self._sum is not None
+        self._sum[tile.start : tile.stop] *= factors.unsqueeze(1)
+
+    def locate(self, labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+        height = self.height(rows)
+        key = torch.div(labels, height, rounding_mode="floor")
+        place = (labels - key * height) * rows + torch.arange(rows, device=labels.device)
+        return key, place
+
+    def rows(self, labels: Tensor) -> Tensor:
+        return self._pick(labels)
+
+
+def dense_tiles(vectors: Tensor) -> ChunkTiles:
+    """Tiles of stored class vectors (K, d)."""
+    return ChunkTiles(
+        lambda start, stop: vectors[start:stop], lambda labels: vectors[labels], len(vectors)
+    )
+
+
+def column_maxima(values: Tensor) -> Tensor:
+    """max_c z_ci of (C, n), contiguous.
+
+    amax over the first axis is fifty times slower where n is 2 … 31; wider lines come first there.
+    """
+    lines, width = values.shape
+    if 1 < width < 32:
+        parts = min(lines & -lines, 64)
+        values = values.view(parts, -1).amax(dim=0).view(-1, width)
+    return values.amax(dim=0)
+
+
+def _span(start: int, stop: int, device: torch.device) -> Callable[[], Tensor]:
+    return lambda: torch.arange(start, stop, device=device)

@@ -1,0 +1,59 @@
+"""Every kind of class vectors against the plain formulae, by one inherited suite."""
+
+import torch
+from agreement import Agreement
+
+from fixhead import scale
+from fixhead.vectors.coding import find_code
+
+
+def gaussian(classes, features):
+    rows = torch.randn(classes, features, generator=torch.Generator().manual_seed(0))
+    return rows / rows.norm(dim=1, keepdim=True)
+
+
+class TestFixedMatrix(Agreement):
+    def make(self, classes, features):
+        return gaussian(classes, features)
+
+    def matrix(self, made):
+        return made
+
+
+class TestFixedMatrixOfUnequalRows(TestFixedMatrix):
+    def make(self, classes, features):
+        return gaussian(classes, features) * torch.linspace(0.1, 2.0, classes).unsqueeze(1)
+
+
+class TestLearnedMatrix(TestFixedMatrixOfUnequalRows):
+    learned = True
+
+
+class Implicit(Agreement):
+    family = "auto"
+
+    def make(self, classes, features):
+        generator = torch.Generator().manual_seed(1)
+        return scale.implicit(classes, features, family=self.family, generator=generator)
+
+    def matrix(self, made):
+        return made.dense()
+
+
+class TestChosenCodes(Implicit):
+    def test_the_one_hot_block_of_kerdock_agrees(self):
+        self.agree(141, 16, 40)  # 128 coded and 13 of the 16 one-hot vectors
+        self.agree(2109, 64, 40, logits="cosine", scale=20.0, arcface=0.3)
+        bias = torch.randn(2109, generator=torch.Generator().manual_seed(3)).requires_grad_()
+        self.agree(2109, 64, 40, bias=bias, length=100.0, label_smoothing=0.1)
+
+
+class TestRandomSigns(Implicit):
+    family = "random"
+
+
+class TestRowsMadeOnDemand(Implicit):
+    def make(self, classes, features):
+        generator = torch.Generator().manual_seed(1)
+        code = find_code(classes, features, max_cosine=1.0, generator=generator)
+        return scale.Generated(code.vectors, norm=1.0, construction=code.name)
