@@ -11,7 +11,9 @@ import fixhead
 from .compare import compare
 from .data import data_app
 from .evaluate import evaluate
+from .predict import predict
 from .report import report
+from .train import train
 from .vectors import vectors
 
 app = typer.Typer(
@@ -22,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(compare)
+app.command()(train)
 app.command()(evaluate)
+app.command()(predict)
 app.command()(vectors)
 app.command()(report)
 app.add_typer(data_app)

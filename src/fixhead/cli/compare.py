@@ -7,7 +7,31 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Config, Data, DataDir, Device, Imbalance, parse_tune
+from .options import (
+    AsJson,
+    Augmentation,
+    Backbone,
+    BatchSize,
+    CheckpointEvery,
+    Compile,
+    Config,
+    Data,
+    DataDir,
+    Deterministic,
+    Device,
+    Epochs,
+    Features,
+    ImageSize,
+    Imbalance,
+    Neck,
+    Optimizer,
+    Precision,
+    Pretrained,
+    Schedule,
+    WarmupEpochs,
+    WeightDecay,
+    parse_tune,
+)
 
 _HEADS = "learned-dot,random-dot,learned-cosine@1,random-cosine@1,simplex,hadamard"
 
@@ -15,25 +39,19 @@ _HEADS = "learned-dot,random-dot,learned-cosine@1,random-cosine@1,simplex,hadama
 def compare(
     data: Data = "digits",
     data_dir: DataDir = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Resize the images to this many pixels.", show_default=False)
-    ] = None,
+    image_size: ImageSize = None,
     imbalance: Imbalance = None,
-    backbone: Annotated[
-        str, typer.Option(help="small-cnn, resnet18, timm:NAME or torchvision:NAME.")
-    ] = "small-cnn",
-    features: Annotated[
-        int | None,
-        typer.Option(help="Map the features to this size by a linear neck.", show_default=False),
-    ] = None,
-    neck: Annotated[str, typer.Option(help="none, linear or batchnorm.")] = "none",
-    pretrained: Annotated[bool, typer.Option(help="Start from published weights.")] = False,
+    backbone: Backbone = "small-cnn",
+    features: Features = None,
+    neck: Neck = "none",
+    pretrained: Pretrained = False,
     heads: Annotated[
         str, typer.Option(help="The arms: presets or sentences, separated by commas.")
     ] = _HEADS,
     seeds: Annotated[int, typer.Option(help="Paired runs of every arm.")] = 3,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 64,
+    first_seed: Annotated[int, typer.Option(help="The number of the first of them.")] = 0,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 64,
     lr: Annotated[float, typer.Option(help="The learning rate of every arm.")] = 0.1,
     tune: Annotated[
         str | None,
@@ -41,25 +59,19 @@ def compare(
             help="lr=RATE,RATE,…: every arm searches them on validation.", show_default=False
         ),
     ] = None,
-    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw.")] = "sgd",
-    weight_decay: Annotated[float, typer.Option(help="Coupled for sgd and adam.")] = 5e-4,
-    schedule: Annotated[str, typer.Option(help="cosine, step, plateau or constant.")] = "cosine",
-    warmup_epochs: Annotated[float, typer.Option(help="Linear warm-up.")] = 1.0,
-    augmentation: Annotated[
-        str, typer.Option(help="auto (the data set's own), none, or steps: crop:4,flip,mixup:1.")
-    ] = "auto",
+    optimizer: Optimizer = "sgd",
+    weight_decay: WeightDecay = 5e-4,
+    schedule: Schedule = "cosine",
+    warmup_epochs: WarmupEpochs = 1.0,
+    augmentation: Augmentation = "auto",
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    compile_: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
-    deterministic: Annotated[
-        bool, typer.Option(help="Refuse operations without a deterministic form.")
-    ] = False,
+    precision: Precision = "32-true",
+    compile_: Compile = False,
+    deterministic: Deterministic = False,
     out: Annotated[Path, typer.Option(help="The folder for records and the page.")] = Path(
         "comparison"
     ),
-    checkpoint_every: Annotated[
-        float, typer.Option(help="Seconds between two saves of an unfinished run.")
-    ] = 5.0,
+    checkpoint_every: CheckpointEvery = 5.0,
     dry_run: Annotated[
         bool, typer.Option(help="Say what would run and about how long; write nothing.")
     ] = False,
@@ -100,6 +112,7 @@ def compare(
             "pretrained": pretrained,
             "heads": split_heads(heads),
             "seeds": seeds,
+            "first_seed": first_seed,
             "augmentation": augmentation,
             "tune": parse_tune(tune),
             "device": device,

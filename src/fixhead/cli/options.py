@@ -65,6 +65,33 @@ Imbalance = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, …")]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Resize the images to this many pixels.", show_default=False)
+]
+Backbone = Annotated[str, typer.Option(help="small-cnn, resnet18, timm:NAME or torchvision:NAME.")]
+Features = Annotated[
+    int | None,
+    typer.Option(help="Map the features to this size by a linear neck.", show_default=False),
+]
+Neck = Annotated[str, typer.Option(help="none, linear or batchnorm.")]
+Pretrained = Annotated[bool, typer.Option(help="Start from published weights.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the training images.")]
+BatchSize = Annotated[int, typer.Option(help="Images in a step.")]
+Optimizer = Annotated[str, typer.Option(help="sgd, adam or adamw.")]
+WeightDecay = Annotated[float, typer.Option(help="Coupled for sgd and adam.")]
+Schedule = Annotated[str, typer.Option(help="cosine, step, plateau or constant.")]
+WarmupEpochs = Annotated[float, typer.Option(help="Linear warm-up.")]
+Augmentation = Annotated[
+    str, typer.Option(help="auto (the data set's own), none, or steps: crop:4,flip,mixup:1.")
+]
+Precision = Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Use torch.compile.")]
+Deterministic = Annotated[
+    bool, typer.Option(help="Refuse operations without a deterministic form.")
+]
+CheckpointEvery = Annotated[
+    float, typer.Option(help="Seconds between two saves of an unfinished run.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -10,7 +10,7 @@ from .detail import (
     examine,
     never_predicted,
 )
-from .evaluate import Evaluation, evaluate, hits
+from .evaluate import Evaluation, evaluate, hits, probabilities
 from .geometry import describe_geometry
 from .plain import plain
 from .robustness import corruption_errors, mean_accuracy, mean_corruption_error
@@ -36,4 +36,5 @@ __all__ = [
     "mean_corruption_error",
     "never_predicted",
     "plain",
+    "probabilities",
 ]

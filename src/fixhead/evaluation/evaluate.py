@@ -107,6 +107,17 @@ def hits(model: Model, batches: Batches) -> Tensor:
     return torch.cat(found).cpu()
 
 
+@torch.no_grad()
+def probabilities(model: Model, batches: Batches) -> Tensor:
+    """softmax of the head's logits, (N, K) float32, in the order of the batches."""
+    with undisturbed(model):
+        found = [
+            model.head.classify(model.head.project(model.features(images))).float().softmax(dim=-1)
+            for images, _ in batches.epoch(0)
+        ]
+    return torch.cat(found).cpu()
+
+
 @contextmanager
 def undisturbed(model: Model) -> Iterator[None]:
     """Evaluation mode inside; the model's own mode is put back after."""

@@ -33,7 +33,7 @@ class Comparison:
         imbalance: a long tail cut from the training images, ``"exp:0.01"``, … or None; drawn once
             (``fixhead.data.thin`` with seed 0), so that every seed sees the same images.
         heads: the arms, by preset (``fixhead.heads.PRESETS``).
-        seeds: how many paired runs of each arm; they are numbered 0, 1, ….
+        seeds: how many paired runs of each arm; they are numbered first_seed, first_seed + 1, ….
         features: d; a linear neck maps the backbone's features to it. None keeps the backbone's.
         neck: ``"none"``, ``"linear"`` or ``"batchnorm"``.
         augmentation: ``"auto"`` (the data set's own), or words: ``"none"``, ``"crop:4,flip"``, …
@@ -51,6 +51,7 @@ class Comparison:
     pretrained: bool = False
     heads: tuple[str, ...] = DEFAULT_HEADS
     seeds: int = 3
+    first_seed: int = 0
     augmentation: str = "auto"
     tune: tuple[float, ...] = ()
     device: str = "auto"
@@ -59,6 +60,8 @@ class Comparison:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise RequestError(f"seeds must be 1 or more, got {self.seeds}")
+        if not 0 <= self.first_seed < 2**31:
+            raise RequestError(f"a seed must be between 0 and 2**31 - 1, got {self.first_seed}")
         if not self.heads:
             raise RequestError("heads must name at least one head, got none")
         for head in self.heads:
@@ -95,9 +98,11 @@ class Comparison:
         if self.data_dir is not None:
             facts["data_dir"] = str(Path(self.data_dir).resolve())
         if self.imbalance is None:
-            del facts["imbalance"]  # folders begun before there was the option go on
+            del facts["imbalance"]  # folders begun before there was such an option go on
         elif self.imbalance.startswith("counts:"):
             facts["imbalance"] = ["counts", _content(Path(self.imbalance.partition(":")[2]))]
+        if self.first_seed == 0:
+            del facts["first_seed"]
         return hashlib.sha256(dumps(facts).encode()).hexdigest()
 
 
@@ -143,7 +148,7 @@ def plan_runs(comparison: Comparison, rates: dict[str, float] | None = None) -> 
     rates = rates or {}
     return [
         RunPlan(head, seed, replace(comparison.recipe, lr=rates.get(head, comparison.recipe.lr)))
-        for seed in range(comparison.seeds)
+        for seed in range(comparison.first_seed, comparison.first_seed + comparison.seeds)
         for head in comparison.heads
     ]
 

@@ -59,3 +59,19 @@ def _percent(spread: dict[str, Any]) -> str:
         return "–"
     mean = f"{100 * spread['mean']:.2f} %"
     return mean if spread["std"] is None else f"{mean} ± {100 * spread['std']:.2f}"
+
+
+def show_run(row: dict[str, Any], folder: Path) -> None:
+    """One run in a line, and where its model lies."""
+    console = Console(highlight=False)
+    if row["status"] != "done":
+        console.print(row["error"], soft_wrap=True)
+        return
+    test, held = row["test_accuracy"], row["val_accuracy"]
+    console.print(
+        f"{row['head']} on {row['data']}, {row['backbone']}, seed {row['seed']}: test accuracy "
+        f"{100 * test:.2f} % (epoch {row['best_epoch']} of {row['epochs']}, chosen on validation, "
+        f"{100 * held:.2f} %) in {duration(row['train_seconds'])}",
+        soft_wrap=True,
+    )
+    console.print(f"The model: {folder}", soft_wrap=True)

@@ -9,8 +9,9 @@ from .records import Record, Records
 
 OPTIONS = (
     "data", "data_dir", "image_size", "imbalance", "backbone", "features", "neck", "pretrained",
-    "heads", "seeds", "epochs", "batch_size", "lr", "tune", "optimizer", "weight_decay", "schedule",
-    "warmup_epochs", "augmentation", "device", "precision", "compile", "deterministic",
+    "heads", "seeds", "first_seed", "epochs", "batch_size", "lr", "tune", "optimizer",
+    "weight_decay", "schedule", "warmup_epochs", "augmentation", "device", "precision", "compile",
+    "deterministic",
 )  # fmt: skip
 """Options of ``fixhead compare``, in its own order, with underscores."""
 
@@ -36,7 +37,7 @@ def flat(config: Record) -> Record:
 
 def _option(name: str, value: Any) -> str | None:
     flag = "--" + name.replace("_", "-")
-    if value is None or value is False or value == []:
+    if value is None or value is False or value == [] or (name == "first_seed" and value == 0):
         return None
     if value is True:
         return flag

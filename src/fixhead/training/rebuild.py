@@ -61,6 +61,8 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
         )
     try:
         model = _built(facts)
+    except RequestError:
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         raise RequestError(
             f"{directory / DESCRIPTION} describes no model that can be built: {error}"

@@ -1,0 +1,37 @@
+"""``fixhead predict``: the classes of single pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Device
+
+
+def predict(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_DIR", help="A run's folder, or its model.safetensors."),
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files.")],
+    top: Annotated[int, typer.Option(help="How many classes to show.")] = 3,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a trained model sees in pictures.
+
+    Probabilities are the softmax of the head's logits: they are as sure as the head's scale.
+    """
+    import json
+
+    from ..experiments.predicting import predict as predictions
+
+    found = predictions(model, images, top=top, device=device)
+    if as_json:
+        print(json.dumps([one.to_dict() for one in found], indent=2, ensure_ascii=False))
+        return
+    for one in found:
+        said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in one.classes)
+        print(f"{one.image}: {said}")

@@ -1,0 +1,108 @@
+"""``fixhead train``: one head, one run, by the engine of ``fixhead compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    AsJson,
+    Augmentation,
+    Backbone,
+    BatchSize,
+    CheckpointEvery,
+    Compile,
+    Config,
+    Data,
+    DataDir,
+    Deterministic,
+    Device,
+    Epochs,
+    Features,
+    ImageSize,
+    Imbalance,
+    Neck,
+    Optimizer,
+    Precision,
+    Pretrained,
+    Schedule,
+    WarmupEpochs,
+    WeightDecay,
+)
+
+
+def train(
+    data: Data = "digits",
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    imbalance: Imbalance = None,
+    backbone: Backbone = "small-cnn",
+    features: Features = None,
+    neck: Neck = "none",
+    pretrained: Pretrained = False,
+    head: Annotated[str, typer.Option(help="A preset or a sentence.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 64,
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 0.1,
+    optimizer: Optimizer = "sgd",
+    weight_decay: WeightDecay = 5e-4,
+    schedule: Schedule = "cosine",
+    warmup_epochs: WarmupEpochs = 1.0,
+    augmentation: Augmentation = "auto",
+    device: Device = "auto",
+    precision: Precision = "32-true",
+    compile_: Compile = False,
+    deterministic: Deterministic = False,
+    out: Annotated[Path, typer.Option(help="The folder for records and the model.")] = Path("run"),
+    checkpoint_every: CheckpointEvery = 5.0,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Train one head once, and keep its records and its model.
+
+    The folder is that of a comparison with one arm and one seed: started again with the same
+    --out, it carries on where it was stopped, and `fixhead report`, `evaluate` and `predict` take
+    it.
+    """
+    from ..experiments import Comparison, compare
+    from ..experiments.records import dumps, read
+    from ..experiments.show import show_run
+
+    recipe = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "optimizer": optimizer,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "warmup_epochs": warmup_epochs,
+        "precision": precision,
+        "compile": compile_,
+        "deterministic": deterministic,
+    }
+    comparison = Comparison.from_dict(
+        {
+            "data": data,
+            "data_dir": None if data_dir is None else str(data_dir),
+            "image_size": image_size,
+            "imbalance": imbalance,
+            "backbone": backbone,
+            "features": features,
+            "neck": neck,
+            "pretrained": pretrained,
+            "heads": [head],
+            "seeds": 1,
+            "first_seed": seed,
+            "augmentation": augmentation,
+            "device": device,
+            "recipe": recipe,
+        }
+    )
+    compare(comparison, out, checkpoint_every_s=checkpoint_every)
+    row = read(out / "runs.jsonl")[-1]
+    print(dumps(row, indent=2)) if as_json else show_run(row, out / "runs" / row["run_id"])
+    if row["status"] != "done":
+        raise typer.Exit(1)

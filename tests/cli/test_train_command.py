@@ -1,0 +1,114 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from fixhead.cli import run
+from fixhead.experiments import Comparison
+from fixhead.experiments.records import read
+from fixhead.training import load_classifier
+
+QUICK = ["--epochs", "3", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "out"
+    assert run(["train", "--head", "simplex", "--seed", "5", *QUICK, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The first digits of the set, as grey pictures, with their classes."""
+    pixels, labels = load_digits(return_X_y=True)
+    found = []
+    for number in range(12):
+        path = tmp_path / f"{number}.png"
+        image = (pixels[number].reshape(8, 8) * 255 / 16).round().astype(np.uint8)
+        Image.fromarray(image).save(path)
+        found.append((path, str(labels[number])))
+    return found
+
+
+def refused(capsys, *arguments):
+    assert run([*map(str, arguments)]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fixhead: ")]
+    assert len(said) == 1
+    return said[0]
+
+
+def test_one_run_is_that_of_a_comparison_with_its_seed(tmp_path, trained):
+    options = ["--heads", "simplex", "--seeds", "1", "--first-seed", "5", *QUICK]
+    assert run(["compare", *options, "--out", str(tmp_path)]) == 0
+    [row], [twin] = read(trained / "runs.jsonl"), read(tmp_path / "runs.jsonl")
+    assert row["run_id"] == twin["run_id"] == "simplex-seed5"
+    for name in ("test_accuracy", "test_loss", "per_class_accuracy", "best_epoch"):
+        assert row[name] == twin[name]
+
+
+def test_started_again_it_trains_nothing_and_another_head_is_refused(capsys, trained):
+    before = (trained / "runs.jsonl").read_bytes()
+    options = ["--head", "simplex", "--seed", "5", *QUICK, "--out", str(trained), "--json"]
+    assert run(["train", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == 5
+    said = refused(capsys, "train", "--head", "hadamard", *QUICK, "--out", trained)
+    assert "heads" in said or "first_seed" in said
+    assert (trained / "runs.jsonl").read_bytes() == before
+
+
+def test_seeds_that_begin_at_zero_leave_old_folders_theirs():
+    assert Comparison(first_seed=0).digest == Comparison().digest
+    assert Comparison(first_seed=1).digest != Comparison().digest
+
+
+@pytest.mark.parametrize("options", [["--head", "no-such"], ["--seed", "-1"], ["--epochs", "0"]])
+def test_a_run_that_cannot_be_is_refused_and_writes_nothing(capsys, tmp_path, options):
+    refused(capsys, "train", *options, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_get_the_models_own_probabilities(capsys, trained, pictures):
+    paths = [str(path) for path, _ in pictures]
+    run_dir = trained / "runs" / "simplex-seed5"
+    capsys.readouterr()
+    assert run(["predict", str(run_dir), *paths, "--json", "--device", "cpu"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    model, facts = load_classifier(run_dir)
+    raw = np.stack([np.asarray(Image.open(path)) for path in paths])[:, None]
+    images = (torch.from_numpy(raw).float() / 255 - facts["mean"][0]) / facts["std"][0]
+    with torch.no_grad():
+        expected = model(images).softmax(dim=1)
+    for one, row, path in zip(found, expected, paths, strict=True):
+        assert one["image"] == path
+        assert one["class"] == facts["classes"][int(row.argmax())]
+        assert one["probability"] == pytest.approx(float(row.max()), rel=1e-4)
+        assert len(one["top"]) == 3
+    right = [one["class"] == label for one, (_, label) in zip(found, pictures, strict=True)]
+    assert sum(right) >= 9
+
+
+def test_a_folder_with_one_run_and_colour_pictures_are_taken_too(capsys, tmp_path, trained):
+    path = tmp_path / "colour.png"
+    Image.new("RGB", (30, 20), "navy").save(path)
+    assert run(["predict", str(trained), str(path), "--top", "1"]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: ")
+
+
+def test_what_cannot_be_predicted_is_refused(capsys, tmp_path, trained, pictures):
+    path = pictures[0][0]
+    (tmp_path / "no.png").write_text("no picture")
+    assert "no.png" in refused(capsys, "predict", trained, tmp_path / "no.png")
+    assert "none.png" in refused(capsys, "predict", trained, tmp_path / "none.png")
+    assert "--top" in refused(capsys, "predict", trained, path, "--top", "0")
+    assert "does not exist" in refused(capsys, "predict", tmp_path / "nowhere", path)
+
+
+def test_several_models_are_refused_by_name(capsys, tmp_path, pictures):
+    out = tmp_path / "two"
+    options = ["--heads", "simplex,hadamard", "--epochs", "1", "--seeds", "1", "--device", "cpu"]
+    assert run(["compare", *options, "--out", str(out)]) == 0
+    assert "hadamard-seed0" in refused(capsys, "predict", out, pictures[0][0])
