@@ -64,7 +64,7 @@ def test_either_of_its_files_names_a_model(tmp_path: Path) -> None:
 def test_a_description_that_does_not_fit_is_refused(
     change: dict[str, object], words: str, tmp_path: Path
 ) -> None:
-    save_model(tmp_path, made("simplex"), facts("simplex", **change))
+    save_model(tmp_path, made("simplex"), facts("simplex") | change)
     with pytest.raises(RequestError, match=words):
         load_classifier(tmp_path)
 
