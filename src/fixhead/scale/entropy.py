@@ -146,7 +146,7 @@ def terms(
 ) -> Terms:
     """What a softmax loss is made of, before its reduction."""
     points = to_points(features, vectors, logits, scale)
-    safe, counted = _safe_labels(labels, points, vectors.classes, ignore_index)
+    safe, counted = safe_labels(labels, points, vectors.classes, ignore_index)
     rest, plain = vectors.rest(points, safe, bias)
     own = plain if change is None else _changed(plain, safe, scale, change)
     nats = F.softplus(rest - own, threshold=40.0).to(
@@ -249,9 +249,10 @@ def _shift(
     return shift if bias is None else bias + shift
 
 
-def _safe_labels(
+def safe_labels(
     labels: Tensor, points: Tensor, classes: int, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
+    """Labels (N,) with class 0 for ignored rows, and which rows count."""
     rows = len(points)
     whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.is_complex())
     if not whole or tuple(labels.shape) != (rows,) or labels.dtype == torch.bool:

@@ -147,6 +147,13 @@ class _Names:
         return (blocks * self.order + rows.unsqueeze(1)).reshape(-1)
 
 
+def transform(points: Tensor) -> Tensor:
+    """x H over the last axis of (N, n), by H_a ⊗ H_b; differentiable."""
+    left, right = _factors(points.shape[1], points.dtype, points.device)
+    grid = points.view(len(points), left.shape[0], right.shape[0])
+    return (left @ (grid @ right)).flatten(start_dim=1)
+
+
 def pack(bits: Tensor) -> Tensor:
     """Bits (B, n) of 0 and 1 → bytes (n, ⌈B/8⌉), block b in bit b % 8 of byte b // 8."""
     blocks, order = bits.shape

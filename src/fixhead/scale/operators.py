@@ -182,8 +182,8 @@ def _rest(
         offset = None if bias is None else bias.to(points.dtype)
         safe = passes.is_safe(points, longest, offset, classes)
         value, pull = passes.rest(tiles, points, labels, offset, safe=safe, gradient=gradient)
-        own = tiles.rows(labels.clamp(min=0)).to(points.dtype)
-    return value, own, points.new_empty(0) if pull is None else pull
+        own = tiles.rows(labels.clamp(min=0)).to(points.dtype).contiguous()
+    return value, own, points.new_empty(0) if pull is None else pull.contiguous()
 
 
 def _rest_fake(

@@ -21,7 +21,7 @@ from ..geometry import Certificate
 from ..vectors.implicit import CodeVectors
 from ..vectors.rows import ImplicitVectors
 from . import operators, passes
-from .kronecker import pack
+from .kronecker import PACK, pack, transform
 from .operators import Source
 from .tiles import Tiles
 
@@ -69,6 +69,10 @@ class ClassVectors(ABC):
     @abstractmethod
     def combine(self, weights: Tensor | None = None) -> Tensor:
         """Σ_k a_k w_k (d,); a = 1 where weights is None."""
+
+    def energy(self, points: Tensor) -> Tensor | None:
+        """‖W x‖² (N,) where it needs no Gram matrix; otherwise None."""
+        return None
 
     @property
     def classes(self) -> int:
@@ -254,6 +258,21 @@ class Codes(Tiled):
         total = factors * (front if columns is None else front[columns.to(front.device)])
         left = self.classes - self.coded
         total[:left] += 1.0 if weights is None else weights[self.coded :]
+        return total
+
+    def energy(self, points: Tensor) -> Tensor:
+        """A block of n rows is an orthogonal matrix √(n/d) times; a cut block is transformed."""
+        whole, left = divmod(self.coded, self.order)
+        square = points.square()
+        total = square.sum(dim=1) * (whole * self.order / self.features)
+        if self.coded < self.classes:
+            total = total + square[:, : self.classes - self.coded].sum(dim=1)
+        if left:
+            assert self.source.packed is not None
+            byte, bit = divmod(whole, PACK)
+            signs = 1 - 2 * ((self.source.packed[:, byte] >> bit) & 1).to(points.dtype)
+            cut = transform(self.place(points) * signs)[:, :left]
+            total = total + cut.square().sum(dim=1)
         return total
 
     def place(self, points: Tensor) -> Tensor:

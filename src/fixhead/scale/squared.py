@@ -1,0 +1,78 @@
+"""Squared error against one-hot targets, at a cost that does not depend on K.
+
+    Σ_k (S w_k·x − t_k)² = S² xᵀ(WᵀW)x − 2 S w_y·x + 1
+
+The Gram matrix WᵀW (d, d) of fixed vectors is computed once. Whole blocks of a code are tight
+frames, WᵀW = (n/d)·B·I, so that the first term is a norm; a last block that is cut costs one
+transform.
+
+Source: Vincent, de Brébisson and Bouthillier 2015 (the factorisation, for learned vectors).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from ..losses import IGNORE_INDEX
+from ..losses._reduce import Reduction, reduce, require_reduction
+from .entropy import as_vectors, safe_labels, to_points
+from .vectors import ClassVectors
+
+
+def squared_error(
+    features: Tensor,
+    vectors: Tensor | ClassVectors,
+    labels: Tensor,
+    *,
+    logits: str = "dot",
+    scale: float | Tensor = 1.0,
+    gram: Tensor | None = None,
+    ignore_index: int = IGNORE_INDEX,
+    reduction: Reduction = "mean",
+    unit_vectors: bool = False,
+) -> Tensor:
+    """``ℓ_i = Σ_k (z_ik − [k = y_i])²``, z = S·W x or S·cos(w, x): features (N, d) → loss.
+
+    In O(N·d) for implicit codes; O(N·d²) with ``gram`` = ``gram_matrix(vectors)`` for others, which
+    is computed here at O(K·d²) where it is not given.
+
+        gram = gram_matrix(vectors)                                   # once, for fixed vectors
+        loss = squared_error(features, vectors, labels, gram=gram)
+
+    Raises:
+        RequestError: as ``cross_entropy``; a Gram matrix that is not (d, d).
+    """
+    require_reduction(reduction)
+    held = as_vectors(vectors, logits, unit_vectors)
+    points = to_points(features, held, logits, scale)
+    safe, counted = safe_labels(labels, points, held.classes, ignore_index)
+    own = (points * held.rows(safe, points.dtype)).sum(dim=1)
+    return reduce(energy(points, held, gram) - 2 * own + 1, reduction, counted=counted)
+
+
+def energy(points: Tensor, vectors: ClassVectors, gram: Tensor | None = None) -> Tensor:
+    """``‖W x‖²`` (N,) of points (N, d)."""
+    if gram is None:
+        found = vectors.energy(points)
+        if found is not None:
+            return found
+        gram = gram_matrix(vectors)
+    width = vectors.features
+    if tuple(gram.shape) != (width, width):
+        raise RequestError(f"gram must be (d, d) = ({width}, {width}), got {tuple(gram.shape)}")
+    return ((points @ gram.to(points)) * points).sum(dim=1)
+
+
+def gram_matrix(vectors: Tensor | ClassVectors) -> Tensor:
+    """``WᵀW`` (d, d) in float64, a few thousand classes at a time; differentiable in a tensor."""
+    held = as_vectors(vectors, "dot")
+    device = vectors.device if isinstance(vectors, Tensor) else None
+    total = torch.zeros(held.features, held.features, dtype=torch.float64, device=device)
+    step = max((1 << 22) // held.features, 1)
+    for start in range(0, held.classes, step):
+        labels = torch.arange(start, min(start + step, held.classes), device=device)
+        rows = held.rows(labels, torch.float64)
+        total = total + rows.t() @ rows
+    return total
