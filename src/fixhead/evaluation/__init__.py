@@ -15,8 +15,10 @@ from .geometry import describe_geometry
 from .plain import plain
 from .robustness import corruption_errors, mean_accuracy, mean_corruption_error
 from .sectors import describe_areas
+from .watching import CollapseWatch
 
 __all__ = [
+    "CollapseWatch",
     "Detail",
     "Drops",
     "Estimate",

@@ -102,7 +102,8 @@ def _prepare(wanted: Evaluating, source: Source, say: Callable[[str], None]) -> 
     if source.config is not None:  # a comparison knows where its data lay
         kept = source.config.get("data_dir")
         given = wanted.data_dir or (Path(kept) if kept else None)
-        wanted = replace(wanted, data_dir=given)
+        data = wanted.data or source.config["data"]
+        wanted = replace(wanted, data=data, data_dir=given)
     heads = list(dict.fromkeys(saved.head for saved in source.models))
     if wanted.baseline is not None and wanted.baseline not in heads:
         raise RequestError(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from .._errors import RequestError
 from ..backbones import Backbone
-from ..evaluation import Evaluation, describe_geometry, evaluate
+from ..evaluation import CollapseWatch, Evaluation, describe_geometry, evaluate
+from ..evaluation.watching import MOST_CLASSES
 from ..geometry.confusion import accuracy, balanced_accuracy, class_accuracies, macro_f1
 from ..heads import HeadSpec, parse_head
 from ..training import Classifier, Progress, TrainingResult, save_model, train
@@ -64,6 +65,7 @@ def _train_and_test(
     parts = setting.parts(plan.seed, plan.recipe.batch_size)
     model = setting.model(plan)
     sizes = _sizes(model, plan.recipe.optimizer)
+    classes = len(setting.dataset.classes)
     result = train(
         model,
         parts.train,
@@ -74,6 +76,7 @@ def _train_and_test(
         device=setting.device,
         progress=progress,
         choose_on=setting.choose_on,
+        watch=(lambda: CollapseWatch(model.head, classes)) if classes <= MOST_CLASSES else None,
         checkpoint_every_s=checkpoint_every_s,
         keep_checkpoint=True,  # until the row is on disk: a kill in between costs no training
     )

@@ -15,6 +15,7 @@ from .._errors import RequestError
 from .model import Classifier
 from .optimizers import build_optimizer
 from .recipe import Recipe
+from .watch import Watch
 
 
 class Step(nn.Module):
@@ -28,7 +29,10 @@ class Step(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.model.features(images)
+        return self.judge(self.model.features(images), labels)
+
+    def judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from features (N, d)."""
         loss, logits = self.model.head.loss_and_logits(features, labels)
         wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
         return loss, logits.detach().argmax(dim=-1) == wanted
@@ -66,10 +70,16 @@ class Engine:
         return loss.detach(), right
 
     @torch.no_grad()
-    def measure(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(
+        self, images: Tensor, labels: Tensor, watch: Watch | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The loss and the right predictions, in the precision of training."""
         with self._fabric.autocast():
-            loss, right = self._measured(images, labels)
+            features = self.model.features(images)
+            loss, right = self._measured.judge(features, labels)
+            points = features if watch is None else self.model.head.project(features)
+        if watch is not None:
+            watch.add(points, labels)
         return loss.float(), right
 
     def state_dict(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from .resume import RunCheckpoint
 from .run import Run, State, copy_of_weights
 from .schedules import Schedule
 from .tally import Tally
+from .watch import MakeWatch
 
 ChooseOn = Literal["accuracy", "balanced_accuracy"]
 
@@ -64,6 +65,7 @@ def train(
     progress: Progress | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     choose_on: ChooseOn = "accuracy",
+    watch: MakeWatch | None = None,
     checkpoint_every_s: float = 5.0,
     keep_checkpoint: bool = False,
 ) -> TrainingResult:
@@ -80,6 +82,7 @@ def train(
         seed: draws what the model draws while training (dropout), epoch by epoch.
         on_epoch: called with every finished epoch's row.
         choose_on: the validation score that chooses the epoch and lowers a plateau schedule.
+        watch: makes what sees each validation pass; what it says is the row's ``collapse``.
         checkpoint_every_s: seconds between two checkpoints, taken at the end of an epoch.
         keep_checkpoint: leave the finished run's checkpoint, so that a process killed after this
             function need not train again; ``remove_checkpoint(run_dir)`` takes it away.
@@ -106,7 +109,7 @@ def train(
                 with forked(seed, "dropout", epoch):
                     row = _learn(run, recipe, epoch, train_batches, progress)
                     if validation_batches is not None:
-                        _measure(run, row, validation_batches, choose_on)
+                        _measure(run, row, validation_batches, choose_on, watch)
                 run.finish_epoch(row, row.get(f"val_{choose_on}"))
                 history.append(row)
                 if checkpoint.due and epoch < recipe.epochs:
@@ -155,17 +158,22 @@ def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Pro
     }
 
 
-def _measure(run: Run, row: Row, batches: Batches, choose_on: ChooseOn) -> None:
+def _measure(
+    run: Run, row: Row, batches: Batches, choose_on: ChooseOn, watch: MakeWatch | None
+) -> None:
     """Add what one pass over the validation split gives to the epoch's row."""
     engine = run.engine
     engine.model.eval()
     tally = Tally(row["epoch"], "validation")
     start = time.perf_counter()
+    seen = None if watch is None else watch()
     for images, labels in batches.epoch(row["epoch"]):
-        tally.add(*engine.measure(images, labels), labels)
+        tally.add(*engine.measure(images, labels, seen), labels)
     row["val_loss"], row["val_accuracy"] = tally.finish()
     if choose_on == "balanced_accuracy":
         row["val_balanced_accuracy"] = tally.balanced_accuracy()
+    if seen is not None:
+        row["collapse"] = dict(seen.finish())
     row["seconds"] += time.perf_counter() - start
 
 
