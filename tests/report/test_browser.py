@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_report_collapse import collapsing
 
 from fixhead.report import write_page
 
@@ -470,3 +471,25 @@ def test_a_missing_browser_is_a_failure_where_it_is_required(
     monkeypatch.setenv("FIXHEAD_REQUIRE_BROWSER", "1")
     with pytest.raises(pytest.fail.Exception, match="looked for chromium"):
         find_browser()
+
+
+def test_collapse_and_plane_are_drawn_and_redrawn(
+    make_comparison: Make, visit: Callable[..., Visit]
+) -> None:
+    path = write_page(collapsing(make_comparison(heads=PAIR, seeds=2, epochs=5), plane=True))
+    seen = visit(path)
+    seen.draw_all()
+    axis = "document.querySelector('#plot-collapse')._fullLayout.yaxis.type"
+    assert seen.page.evaluate(axis) == "log"
+    seen.page.locator("[data-figure=collapse][data-control=measure]").select_option("alignment")
+    seen.wait_until(f"{axis} === 'linear'")
+    traces = "document.querySelectorAll('#plot-plane .scatterlayer .trace').length"
+    assert seen.page.evaluate(traces) == 2 + 2 * 10
+    seen.page.locator("#plot-plane + .foot summary").click()
+    rows = seen.page.locator("[data-table=plane] tbody tr")
+    seen.wait_until("document.querySelectorAll('[data-table=plane] tbody tr').length === 10")
+    assert rows.nth(0).locator("td").nth(0).inner_text() == "0.5"
+    seen.page.locator("#plot-collapse + .foot summary").click()
+    seen.wait_until("document.querySelectorAll('[data-table=collapse] tbody tr').length === 20")
+    seen.assert_sound(path)
+    seen.assert_nothing_sticks_out()

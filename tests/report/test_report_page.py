@@ -72,7 +72,7 @@ def test_nothing_is_fetched_and_only_the_pages_own_scripts_may_run(make_comparis
     assert "default-src 'none'" in rules
     assert "unsafe-inline" not in rules.split("script-src")[1].split(";")[0]
     scripts = re.findall(r"<script>(.*?)</script>", html, re.S)
-    assert len(scripts) == 5
+    assert len(scripts) == 6
     for script in scripts:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in rules

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from .._errors import RequestError
 from ..backbones import Backbone
-from ..evaluation import CollapseWatch, Evaluation, describe_geometry, evaluate
+from ..evaluation import (
+    CollapseWatch,
+    Evaluation,
+    describe_areas,
+    describe_geometry,
+    evaluate,
+)
 from ..evaluation.watching import MOST_CLASSES
 from ..geometry.confusion import accuracy, balanced_accuracy, class_accuracies, macro_f1
 from ..heads import HeadSpec, parse_head
@@ -109,6 +115,13 @@ def _test(
         construction=model.head.construction,
         scale=1.0 if model.head.scale is None else float(model.head.scale.detach()),
     )
+    if model.head.width == 2:
+        facts["geometry"]["areas"] = describe_areas(
+            model.head.vectors,
+            model.head.logits,
+            bias=model.head.bias is not None,
+            names=setting.dataset.classes,
+        )
     save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
     return facts
 

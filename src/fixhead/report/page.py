@@ -25,7 +25,7 @@ from .sentences import headline
 from .theme import dash, plot_colours, stylesheet, symbol
 
 PAGE = "report.html"
-_SCRIPTS = ("figures.js", "data.js", "page.js")
+_SCRIPTS = ("figures.js", "collapse.js", "data.js", "page.js")
 
 
 def write_page(directory: Path) -> Path:
@@ -85,6 +85,8 @@ def _sections(records: Records) -> list[Section]:
         sections.learning(records),
         sections.vectors(records),
         sections.features(records),
+        sections.collapse(records),
+        sections.plane(records),
         sections.classes(records),
         sections.failures(records),
         reproduction(records),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import figures, geometry_figures
+from . import collapse_figures, figures, geometry_figures
 from .figure import Figure, render
 from .html import Html, element, escape, join, paragraph
 from .marks import arm_name
@@ -101,6 +101,23 @@ def features(records: Records) -> Section | None:
         return None
     body = element("div", *(render(figure) for figure in shown), class_="pair")
     return Section("features", "Features", body, shown)
+
+
+def collapse(records: Records) -> Section | None:
+    figure = collapse_figures.collapse(records)
+    if figure is None:
+        return None
+    return Section("collapse", "Neural collapse", render(figure, _heads(records)), [figure])
+
+
+def plane(records: Records) -> Section | None:
+    """Only where features have two dimensions."""
+    figure = collapse_figures.plane(records)
+    if figure is None:
+        return None
+    said = [element("li", one) for one in collapse_figures.vanished_sentences(records)]
+    listed = element("ul", *said, class_="also") if said else None
+    return Section("plane", "Two dimensions", join([listed, render(figure)]), [figure])
 
 
 def classes(records: Records) -> Section | None:

@@ -325,4 +325,6 @@ window.fixhead = { kinds: {}, tables: {} };
       }),
     };
   };
+
+  window.fixhead.drawing = { layout, plain, shown };
 })();
