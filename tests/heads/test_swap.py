@@ -1,6 +1,7 @@
 import copy
 import gc
 import pickle
+import time
 import weakref
 
 import pytest
@@ -352,3 +353,73 @@ def test_losses_are_called_on_the_swapped_heads():
     torch.testing.assert_close(
         head.loss(features, labels), cross_entropy(model.out(features), labels)
     )
+
+
+def test_a_wrapper_round_a_timm_model_is_swapped_inside():
+    class Timm(Net):
+        num_classes = 10
+
+        def get_classifier(self):
+            return self.out
+
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.timm_model = Timm()
+
+        def forward(self, x):
+            return self.timm_model(x)
+
+    model = Wrapper()
+    report = swap_head(model, "simplex", classes=5)
+    assert [place.name for place in report.places] == ["timm_model.out"]
+    assert model.timm_model.num_classes == 5
+    unswap(model)
+    assert model.timm_model.num_classes == 10
+
+
+def test_a_sharded_layer_is_refused():
+    model = Net()
+    model.out.weight = type("DTensor", (nn.Parameter,), {})(torch.zeros(10, 16))
+    with pytest.raises(RequestError, match="before sharding"):
+        swap_head(model, "simplex", classes=5)
+
+
+def test_a_layer_that_has_not_seen_data_is_no_candidate():
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    with pytest.raises(RequestError, match="neither a Linear nor"):
+        swap_head(model, "simplex", classes=5)
+
+
+def test_an_mlp_that_could_feed_itself_is_not_taken_for_two_heads():
+    class Mlp(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(4, 4)
+            self.second = nn.Linear(4, 4)
+
+    class Model(nn.Module):
+        num_classes = 4
+
+        def __init__(self):
+            super().__init__()
+            self.head = Mlp()
+
+        def forward(self, x):
+            return self.head.second(self.head.first(x))
+
+    report = swap_head(Model(), "simplex", classes=3)
+    assert [place.name for place in report.places] == ["head.second"]
+    assert report.found == "the graph's end"
+
+
+def test_a_swap_takes_less_than_fifty_milliseconds_beside_the_vectors():
+    model, head = Net(), ClassificationHead(16, 1000, vectors="random", scale=20.0)
+    model.out = nn.Linear(16, 1000)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        swap_head(model, head)
+        seconds.append(time.perf_counter() - start)
+        unswap(model)
+    assert min(seconds) < 0.05
