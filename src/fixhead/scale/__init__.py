@@ -5,8 +5,9 @@ loss = cross_entropy(features, vectors, labels, logits="cosine", scale=20.0)
 """
 
 from .codes import implicit
-from .entropy import cross_entropy, log_sum_exp
+from .entropy import cross_entropy, log_sum_exp, worth_it
 from .inference import Top, margins, predict_proba, topk
+from .operators import longest
 from .sampled import Sample, sample_classes, sampled_cross_entropy
 from .squared import gram_matrix, squared_error
 from .vectors import ClassVectors, Codes, Generated, Stored
@@ -22,10 +23,12 @@ __all__ = [
     "gram_matrix",
     "implicit",
     "log_sum_exp",
+    "longest",
     "margins",
     "predict_proba",
     "sample_classes",
     "sampled_cross_entropy",
     "squared_error",
     "topk",
+    "worth_it",
 ]

@@ -33,6 +33,12 @@ from .vectors import ClassVectors, Stored
 
 KINDS = ("dot", "cosine", "unit-features")
 
+WORTH = {"cpu": 1 << 22}
+"""N·K from which walking over the classes is faster than holding the logits (16 MiB of float32)."""
+
+WORTH_ELSEWHERE = 1 << 28
+"""On other devices: 1 GiB of logits, where memory decides."""
+
 Change = Callable[[Tensor, Tensor], Tensor]
 """From the own class's cosines (N,) and labels (N,) to what takes their place."""
 
@@ -113,6 +119,11 @@ def cross_entropy(
     losses = found.nats + z_loss * found.lse.square() if z_loss else found.nats
     shares = None if weight is None else weight.to(losses.dtype)[found.labels]
     return reduce(losses, reduction, counted=found.counted, weights=shares)
+
+
+def worth_it(rows: int, classes: int, device: torch.device) -> bool:
+    """Whether the logits (N, K) are so many that they are better not held."""
+    return rows * classes >= WORTH.get(device.type, WORTH_ELSEWHERE)
 
 
 def log_sum_exp(

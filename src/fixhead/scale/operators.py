@@ -49,13 +49,6 @@ class Source:
     def tiles(self) -> Tiles:
         return _tiles(self.vectors, self.packed, self.classes, self.handle)
 
-    def longest(self) -> float:
-        """A bound of ‖w_k‖ over all classes."""
-        if self.norm > 0:
-            return self.norm
-        assert self.vectors is not None
-        return _longest(self.vectors)
-
 
 _makers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 _numbers = itertools.count(1)
@@ -177,10 +170,10 @@ def _rest(
     gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     tiles = _tiles(vectors, packed, classes, handle)
-    longest = norm if norm > 0 or vectors is None else _longest(vectors)
+    length = norm if norm > 0 or vectors is None else longest(vectors)
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
-        safe = passes.is_safe(points, longest, offset, classes)
+        safe = passes.is_safe(points, length, offset, classes)
         value, pull = passes.rest(tiles, points, labels, offset, safe=safe, gradient=gradient)
         own = tiles.rows(labels.clamp(min=0)).to(points.dtype).contiguous()
     return value, own, points.new_empty(0) if pull is None else pull.contiguous()
@@ -247,8 +240,8 @@ def _tiles(vectors: Tensor | None, packed: Tensor | None, classes: int, handle: 
     return ChunkTiles(lambda start, stop: make(torch.arange(start, stop)), make, classes)
 
 
-def _longest(vectors: Tensor) -> float:
-    """The largest row norm, a few classes at a time."""
+def longest(vectors: Tensor) -> float:
+    """The largest row norm max_k ‖w_k‖, a few classes at a time."""
     step = max((1 << 22) // max(vectors.shape[1], 1), 1)
     norms = [torch.linalg.vector_norm(v.float(), dim=1).amax() for v in torch.split(vectors, step)]
     return float(torch.stack(norms).amax())

@@ -16,7 +16,7 @@ from torch import Tensor
 CELLS = 1 << 20
 """Logits in a tile of dense vectors: 4 MiB of float32; larger and smaller were no faster."""
 
-CLASSES = (256, 4096)
+CLASSES = (256, 2048)
 """The fewest and the most classes in a tile of dense vectors."""
 
 
