@@ -1,7 +1,8 @@
 """swap_head: how long it takes, what a step costs after it, and which architectures it is good for.
 
 Run: python benchmarks/swap.py time            (about 3 minutes on 2 cores)
-     python benchmarks/swap.py architectures   (about 30 minutes; up to 8 GiB of memory)
+     python benchmarks/swap.py architectures   (about 15 minutes; up to 8 GiB of memory)
+     python benchmarks/swap.py table           (writes both into docs/swap.md)
 
 ``architectures`` carries on where it was stopped: rows that are in the file are not tried again.
 """
@@ -23,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import measure
+from fixhead import ClassificationHead
 from fixhead._torchvision import import_torchvision
 from fixhead.experiments import machine
 from fixhead.heads.swap import swap_head, unswap
-from fixhead.vectors import build
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "heads"))
 import swap_catalogue
@@ -107,9 +108,10 @@ def _model(name: str) -> nn.Module:
 
 def _swap_times(name: str, rounds: int) -> list[dict[str, Any]]:
     model = _model(name)
-    given = build("random", CLASSES, model.num_features, dtype=torch.float32)
+    ready = ClassificationHead(model.num_features, CLASSES, vectors="random", scale=20.0)
     rows = []
-    heads: dict[str, Any] = {"given vectors": given}
+    # A ready head shows the swap alone; the others also construct their vectors.
+    heads: dict[str, Any] = {"a ready head": ready, "given vectors": ready.vectors.clone()}
     heads |= {preset: preset for preset in ("random-cosine", "hadamard", "auto")}
     if model.num_features >= CLASSES - 1:
         heads["simplex"] = "simplex"
@@ -152,14 +154,80 @@ def _stepping(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
     return step
 
 
+def table() -> None:
+    """Write the newest results into docs/swap.md, between their marks."""
+    page = Path(__file__).parents[1] / "docs" / "swap.md"
+    text = page.read_text(encoding="utf-8")
+    text = _between(text, "times", _times_table(_newest("swap_cpu_*.json")))
+    text = _between(text, "architectures", _architectures_table(_newest("swap_arch*.json")))
+    page.write_text(text, encoding="utf-8")
+
+
+def _newest(pattern: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(
+        sorted(measure.RESULTS.glob(pattern))[-1].read_text(encoding="utf-8")
+    )
+    return record
+
+
+def _between(text: str, mark: str, lines: list[str]) -> str:
+    before, _, rest = text.partition(f"<!-- {mark} -->\n")
+    _, _, after = rest.partition(f"<!-- /{mark} -->")
+    return f"{before}<!-- {mark} -->\n" + "\n".join(lines) + f"\n<!-- /{mark} -->{after}"
+
+
+def _times_table(record: dict[str, Any]) -> list[str]:
+    lines = [
+        f"K = {record['classes']:,}, {record['machine']}, {record['date'][:10]}; other work ran on "
+        "the machine, and the spread of the steps is far wider than 1 %, so whether a step after the "
+        "swap stays within 1 % of one before is not settled by these figures. A ready head shows "
+        "the swap alone; the others also construct their vectors and solve for their scale.",
+        "",
+        "| model | what | median ms | least ms | most ms |",
+        "|---|---|---:|---:|---:|",
+    ]
+    return lines + [
+        f"| {row['model']} | {row['what']} | {row['median_ms']:.1f} | {row['min_ms']:.1f} | "
+        f"{row['max_ms']:.1f} |"
+        for row in record["rows"]
+    ]
+
+
+def _architectures_table(record: dict[str, Any]) -> list[str]:
+    rows = record["rows"]
+    good = [row for row in rows if "error" not in row]
+    counts = ", ".join(
+        f"{sum(row['library'] == name for row in good)} of {name}"
+        for name in ("timm", "torchvision", "transformers")
+    )
+    lines = [
+        f"{len(good)} of {len(rows)} architectures passed ({counts}), {record['date'][:10]}.",
+        "",
+        "| library | architecture | heads | trained parameters saved | ok |",
+        "|---|---|---|---:|---|",
+    ]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"| {row['library']} | {row['architecture']} | {row['error']} | | no |")
+            continue
+        share = row["saved"] / row["parameters"]
+        lines.append(
+            f"| {row['library']} | {row['architecture']} | {'; '.join(row['heads'])} | "
+            f"{row['saved']:,} ({share:.1%}) | yes |"
+        )
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["time", "architectures"])
+    parser.add_argument("what", choices=["time", "architectures", "table"])
     parser.add_argument("--library", choices=["timm", "torchvision", "transformers"])
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     if options.what == "time":
         times(options.rounds)
+    elif options.what == "table":
+        table()
     else:
         architectures(options.library)
 
