@@ -178,10 +178,10 @@ def _between(text: str, mark: str, lines: list[str]) -> str:
 
 def _times_table(record: dict[str, Any]) -> list[str]:
     lines = [
-        f"K = {record['classes']:,}, {record['machine']}, {record['date'][:10]}; other work ran on "
-        "the machine, and the spread of the steps is far wider than 1 %, so whether a step after the "
-        "swap stays within 1 % of one before is not settled by these figures. A ready head shows "
-        "the swap alone; the others also construct their vectors and solve for their scale.",
+        f"K = {record['classes']:,}, {record['machine']}, {record['date'][:10]}. A ready head shows "
+        "the swap alone; the others also construct their vectors. Where the spread of the steps is "
+        "wider than 1 %, as on a shared machine, they do not settle whether a step after the swap "
+        "stays within 1 % of one before.",
         "",
         "| model | what | median ms | least ms | most ms |",
         "|---|---|---:|---:|---:|",
