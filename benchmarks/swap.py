@@ -178,8 +178,8 @@ def _between(text: str, mark: str, lines: list[str]) -> str:
 
 def _times_table(record: dict[str, Any]) -> list[str]:
     lines = [
-        f"K = {record['classes']:,}, {record['machine']}, {record['date'][:10]}. A ready head shows "
-        "the swap alone; the others also construct their vectors. Where the spread of the steps is "
+        f"K = {record['classes']:,}, {record['machine']}, {record['date'][:10]}. A ready head is "
+        "the swap alone; the others construct their vectors. Where the spread of the steps is "
         "wider than 1 %, as on a shared machine, they do not settle whether a step after the swap "
         "stays within 1 % of one before.",
         "",
