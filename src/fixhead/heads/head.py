@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .. import geometry, losses
 from .. import logits as formulae
+from .. import scale as large
 from .._errors import RequestError
 from .._seeds import default_generator_or
 from .fold import fold
@@ -17,7 +18,14 @@ from .grammar import HeadSpec, check_scale
 from .grow import more_rows
 from .identity import HeadIdentity, check, digest, encode
 from .necks import build_neck, parse_neck
-from .objective import check_fit, compute, deferred_weights, parse_loss
+from .objective import (
+    WITHOUT_LOGITS,
+    check_fit,
+    compute,
+    compute_without_logits,
+    deferred_weights,
+    parse_loss,
+)
 from .presets import parse_head
 from .reach import warn_if_out_of_reach
 from .start import initial_bias, initial_rows, initial_scale
@@ -126,6 +134,7 @@ class ClassificationHead(nn.Module):
         self.reweight = reweight
         self.neck_name = neck
         self._digest: tuple[object, str] | None = None
+        self._longest: tuple[object, float] | None = None
 
         _place(self, "vectors", values.to(device), learn_vectors)
         start, learned = initial_scale(scale, rows, logits)
@@ -157,8 +166,39 @@ class ClassificationHead(nn.Module):
         return self._logits(points, 1.0 if self.scale is None else self.scale)
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The head's mean loss on features (N, d) and labels (N,), or probabilities (N, K)."""
-        return self.loss_and_logits(features, labels)[0]
+        """The head's mean loss on features (N, d) and labels (N,), or probabilities (N, K).
+
+        Over very many classes the logits are never held: same value, same gradients
+        (``fixhead.scale``).
+        """
+        known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
+        if not (known and self._is_large(labels)):
+            return self.loss_and_logits(features, labels)[0]
+        return compute_without_logits(
+            self.loss_name,
+            self.project(features),
+            self._held(),
+            labels,
+            logits=self.logits,
+            factor=1.0 if self.scale is None else self.scale,
+            bias=self.bias,
+            counts=self.class_counts,
+            weight=self.class_weights,
+        )
+
+    @torch.no_grad()
+    def topk(self, features: Tensor, k: int = 1) -> large.Top:
+        """The k largest logits of features (N, d) and their classes, (N, k) each."""
+        if not self._is_large(features):
+            return large.Top(*self(features).topk(k, dim=1))
+        return large.topk(self.project(features), self._held(), k, **self._switches())
+
+    @torch.no_grad()
+    def predict_proba(self, features: Tensor, k: int = 1) -> large.Top:
+        """The k largest probabilities among all K classes, and their classes, (N, k) each."""
+        if not self._is_large(features):
+            return large.Top(*self(features).softmax(dim=1).topk(k, dim=1))
+        return large.predict_proba(self.project(features), self._held(), k, **self._switches())
 
     def loss_and_logits(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, K) that came with it: one pass for both.
@@ -266,6 +306,28 @@ class ClassificationHead(nn.Module):
             f"{self.identity}, scale {scale}{learned}, bias {self.bias is not None}, "
             f"loss {self.loss_name}"
         )
+
+    def _is_large(self, rows: Tensor) -> bool:
+        """Whether the logits of so many rows are better not held."""
+        usual = self.vectors.dtype in (torch.float32, torch.float64)
+        return usual and large.worth_it(len(rows), self.classes, rows.device)
+
+    def _held(self) -> large.ClassVectors:
+        """The class vectors for ``fixhead.scale``, with their greatest length where it is known."""
+        rows = self.vectors
+        if self.logits == "cosine":
+            rows = rows if self._unit_vectors else formulae.unit(rows)
+            return large.Stored(rows, norm=1.0)
+        if self.learn_vectors:
+            return large.Stored(rows)
+        key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
+        if self._longest is None or self._longest[0] != key:
+            self._longest = (key, large.longest(rows))
+        return large.Stored(rows, norm=self._longest[1])
+
+    def _switches(self) -> dict[str, Any]:
+        factor = 1.0 if self.scale is None else self.scale
+        return {"logits": self.logits, "scale": factor, "bias": self.bias}
 
     @property
     def _unit_vectors(self) -> bool:

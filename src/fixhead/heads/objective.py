@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from .. import losses
+from .. import scale as large
 from .._errors import RequestError
 from .._unit import unit
 
@@ -135,6 +136,45 @@ def _torchs_own(logits: Tensor, labels: Tensor) -> Tensor:
     except IndexError:
         losses.check_labels(labels, logits.shape[1])  # says which label, and where
         raise
+
+
+WITHOUT_LOGITS = (
+    "cross-entropy",
+    "normface",
+    "cosface",
+    "arcface",
+    "balanced-softmax",
+    "logit-adjustment",
+)
+"""Losses that ``fixhead.scale`` computes without the logits, to the same value and gradient."""
+
+
+def compute_without_logits(
+    loss: LossName,
+    points: Tensor,
+    vectors: large.ClassVectors,
+    labels: Tensor,
+    *,
+    logits: str,
+    factor: float | Tensor,
+    bias: Tensor | None,
+    counts: Tensor | None,
+    weight: Tensor | None,
+) -> Tensor:
+    """``compute``, by ``fixhead.scale``: points (N, D), labels (N,)."""
+    options: dict[str, Any] = {"scale": factor, "bias": bias, "weight": weight, "logits": logits}
+    value = loss.option if isinstance(loss.option, float) else None
+    if loss.name in MARGINS:
+        options[loss.name] = MARGINS[loss.name] if value is None else value
+    elif value is not None:
+        options[OPTIONS[loss.name]] = value
+    if losses.LOSSES[loss.name].counts:
+        options["prior"] = counts
+    return large.cross_entropy(points, vectors, labels, **options)
+
+
+MARGINS = {"cosface": 0.35, "arcface": 0.5}
+"""The margins that ``fixhead.losses`` takes where none is named."""
 
 
 def _on_features(
