@@ -77,6 +77,14 @@ def write(
     return path
 
 
+def unfinished(name: str, device: str = "cpu") -> list[dict[str, Any]]:
+    """The rows of today's record where it was stopped before it was complete; else none."""
+    path = RESULTS / f"{name}_{device}_{datetime.now(UTC):%Y-%m-%d}.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows: list[dict[str, Any]] = record.get("rows", [])
+    return rows if record.get("complete") is False else []
+
+
 def arguments(description: str | None, rounds: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=rounds)

@@ -66,7 +66,7 @@ ROWS = (
     {"experiments"},
     {"report", "evaluation", "training"},
     {"metrics"},
-    {"data", "backbones"},
+    {"data", "backbones", "finetuning"},
     {"heads"},
     {"scale"},
     {"geometry"},

@@ -9,10 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import geometry, heads, logits, losses, metrics, vectors
+    from . import geometry, heads, logits, losses, metrics, scale, vectors
     from ._errors import MissingExtraError, RequestError
+    from .finetuning import finetune_head
     from .geometry import Certificate, certify
     from .heads import ClassificationHead
+    from .heads.swap import swap_head, unswap
 
 __version__ = "0.1.0"
 
@@ -22,21 +24,28 @@ __all__ = [
     "MissingExtraError",
     "RequestError",
     "certify",
+    "finetune_head",
     "geometry",
     "heads",
     "logits",
     "losses",
     "metrics",
+    "scale",
+    "swap_head",
+    "unswap",
     "vectors",
 ]
 
-_ROOMS = {"geometry", "heads", "logits", "losses", "metrics", "vectors"}
+_ROOMS = {"geometry", "heads", "logits", "losses", "metrics", "scale", "vectors"}
 _HOMES = {
     "Certificate": "geometry",
     "ClassificationHead": "heads",
     "MissingExtraError": "_errors",
     "RequestError": "_errors",
     "certify": "geometry",
+    "finetune_head": "finetuning",
+    "swap_head": "heads.swap",
+    "unswap": "heads.swap",
 }
 
 
