@@ -50,7 +50,7 @@ def compare(
     ] = _HEADS,
     seeds: Annotated[int, typer.Option(help="Paired runs of every arm.")] = 3,
     first_seed: Annotated[int, typer.Option(help="The number of the first of them.")] = 0,
-    epochs: Epochs = 30,
+    epochs: Epochs = 20,
     batch_size: BatchSize = 64,
     lr: Annotated[float, typer.Option(help="The learning rate of every arm.")] = 0.1,
     tune: Annotated[

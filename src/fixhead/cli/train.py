@@ -44,7 +44,7 @@ def train(
     pretrained: Pretrained = False,
     head: Annotated[str, typer.Option(help="A preset or a sentence.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    epochs: Epochs = 30,
+    epochs: Epochs = 20,
     batch_size: BatchSize = 64,
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 0.1,
     optimizer: Optimizer = "sgd",

@@ -44,7 +44,7 @@ class Recipe:
         RequestError: a field that is not what it must be, in one sentence.
     """
 
-    epochs: int = 30
+    epochs: int = 20
     batch_size: int = 64
     optimizer: Optimizer = "sgd"
     lr: float = 0.1
