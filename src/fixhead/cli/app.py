@@ -8,6 +8,7 @@ import typer
 
 import fixhead
 
+from .bench import bench_app
 from .compare import compare
 from .data import data_app
 from .evaluate import evaluate
@@ -30,6 +31,7 @@ app.command()(predict)
 app.command()(vectors)
 app.command()(report)
 app.add_typer(data_app)
+app.add_typer(bench_app)
 
 
 def _version(wanted: bool) -> None:

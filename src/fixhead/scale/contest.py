@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import multiprocessing
 import statistics
 import time
@@ -15,12 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._errors import RequestError, require
+from .._errors import RequestError
 from .._seeds import forked, stream
 from .codes import implicit
 from .entropy import cross_entropy, worth_it
@@ -88,6 +90,8 @@ def paths(against: Sequence[str]) -> list[str]:
     for name in against:
         if name not in PATHS:
             raise RequestError(f"--against must name {', '.join(PATHS)}, got {name!r}")
+        if name in _RIVALS:
+            _rival(_RIVALS[name])
     own = ["code", "stored"] if against else ["code"]
     return own + [name for name in dict.fromkeys(against) if name not in own]
 
@@ -199,14 +203,28 @@ def _adaptive_softmax(shared: _Shared) -> Step:
     return shared.step(lambda x, y: head(x, y).loss)
 
 
+_RIVALS = {"liger": "liger_kernel.transformers", "cce": "cut_cross_entropy"}
+
+
+def _rival(module: str) -> ModuleType:
+    """A rival's package, which fixhead does not depend on."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"--against needs the module {error.name} for that path, and it is not installed; "
+            "install it as its authors say, or leave the path out"
+        ) from error
+
+
 def _liger(shared: _Shared) -> Step:
-    module = require("liger_kernel.transformers", extra="scale")
+    module = _rival(_RIVALS["liger"])
     loss, W = module.LigerFusedLinearCrossEntropyLoss(), shared.matrix
     return shared.step(lambda x, y: loss(W, x, y))
 
 
 def _cce(shared: _Shared) -> Step:
-    module = require("cut_cross_entropy", extra="scale")
+    module = _rival(_RIVALS["cce"])
     W = shared.matrix
     return shared.step(lambda x, y: module.linear_cross_entropy(x, W, y))
 
