@@ -53,7 +53,7 @@ def test_whole_numbers_and_floats_give_one_recipe() -> None:
         ("momentum", 0.0, "nesterov needs a momentum above 0"),
         ("weight_decay", -1e-4, "weight_decay must be 0 or more"),
         ("schedule", "linear", "schedule must be one of .*plateau.*, got 'linear'"),
-        ("warmup_epochs", 31, "warmup_epochs must be a number from 0 to epochs = 30"),
+        ("warmup_epochs", 31, "warmup_epochs must be a number from 0 to epochs = 20"),
         ("milestones", [5, 3], "milestones must be whole epochs .* in ascending order"),
         ("milestones", [0, 3], "milestones must be whole epochs from 1 up"),
         ("milestones", [1.5], "milestones must be a whole number, got 1.5"),
