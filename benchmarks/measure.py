@@ -78,11 +78,15 @@ def write(
 
 
 def unfinished(name: str, device: str = "cpu") -> list[dict[str, Any]]:
-    """The rows of today's record where it was stopped before it was complete; else none."""
+    """The rows of today's record where it was stopped before it was complete; else none.
+
+    Each says on how many threads it was measured: the rest may be on another number.
+    """
     path = RESULTS / f"{name}_{device}_{datetime.now(UTC):%Y-%m-%d}.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    rows: list[dict[str, Any]] = record.get("rows", [])
-    return rows if record.get("complete") is False else []
+    if record.get("complete") is not False:
+        return []
+    return [{"threads": record["threads"], **row} for row in record["rows"]]
 
 
 def arguments(description: str | None, rounds: int) -> argparse.Namespace:

@@ -73,6 +73,7 @@ def row(name: str, classes: int, features: int) -> dict[str, Any] | None:
         "abs_cosine_max": round(found.largest_absolute, 6),
         "abs_cosine_bound": round(coherence_bound(classes, features), 6),
         "compared_classes": classes if every else SAMPLE,
+        "threads": torch.get_num_threads(),
     }
 
 
