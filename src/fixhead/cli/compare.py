@@ -28,9 +28,11 @@ from .options import (
     Precision,
     Pretrained,
     Schedule,
+    Threads,
     WarmupEpochs,
     WeightDecay,
     parse_tune,
+    use_threads,
 )
 
 _HEADS = "learned-dot,random-dot,learned-cosine@1,random-cosine@1,simplex,hadamard"
@@ -65,6 +67,7 @@ def compare(
     warmup_epochs: WarmupEpochs = 1.0,
     augmentation: Augmentation = "auto",
     device: Device = "auto",
+    threads: Threads = None,
     precision: Precision = "32-true",
     compile_: Compile = False,
     deterministic: Deterministic = False,
@@ -88,6 +91,7 @@ def compare(
     from ..experiments.show import show_outcome, show_plan
     from ..heads import split_heads
 
+    use_threads(threads, backbone)
     recipe = {
         "epochs": epochs,
         "batch_size": batch_size,

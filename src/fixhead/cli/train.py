@@ -28,8 +28,10 @@ from .options import (
     Precision,
     Pretrained,
     Schedule,
+    Threads,
     WarmupEpochs,
     WeightDecay,
+    use_threads,
 )
 
 
@@ -53,6 +55,7 @@ def train(
     warmup_epochs: WarmupEpochs = 1.0,
     augmentation: Augmentation = "auto",
     device: Device = "auto",
+    threads: Threads = None,
     precision: Precision = "32-true",
     compile_: Compile = False,
     deterministic: Deterministic = False,
@@ -71,6 +74,7 @@ def train(
     from ..experiments.records import dumps, read
     from ..experiments.show import show_run
 
+    use_threads(threads, backbone)
     recipe = {
         "epochs": epochs,
         "batch_size": batch_size,
