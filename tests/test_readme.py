@@ -1,18 +1,20 @@
 """What the README says is run as it stands."""
 
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+import fixhead
 from fixhead.cli import run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.S))
-def test_python_in_the_readme_runs(code):
+def test_python_in_the_readme_runs():
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.S))
     exec(compile(code, "README.md", "exec"), {})
 
 
@@ -26,3 +28,15 @@ def test_every_make_target_of_the_readme_exists(target):
 def test_every_command_of_the_readme_answers_for_help(command, capsys):
     assert run([command, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
+
+
+def test_the_measured_table_is_what_the_records_give():
+    spec = importlib.util.spec_from_file_location("measured", ROOT / "docs" / "measured.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.updated(README) == README
+
+
+def test_every_python_name_of_the_readme_is_at_the_door():
+    for name in set(re.findall(r"\bfixhead\.(\w+)", " ".join(re.findall(r"`[^`]*`", README)))):
+        assert name in fixhead.__all__, name

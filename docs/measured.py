@@ -1,0 +1,88 @@
+"""Write the README's measured table from the records in results/, so that nobody types a figure.
+
+Run: python docs/measured.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- measured: docs/measured.py writes this -->", "<!-- end of measured -->"
+SETS = (("digits", "digits-demo"), ("MNIST, 2 epochs", "mnist-cosine-scale-1"))
+
+
+def main() -> None:
+    path = ROOT / "README.md"
+    path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def updated(text: str) -> str:
+    """The README with the table that the records give."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+
+
+def table() -> str:
+    lines = [
+        "| data | head | test accuracy | compactness | runs | trained in the head |",
+        "|---|---|---|---|---|---|",
+    ]
+    notes = []
+    for title, folder in SETS:
+        results = _read(ROOT / "results" / folder / "results.json")
+        compactness = _compactness(ROOT / "results" / folder / "runs.jsonl")
+        for arm in results["arms"]:
+            spread = arm["test_accuracy"]
+            lines.append(
+                f"| {title} | `{arm['head']}` | {100 * spread['mean']:.2f} ± "
+                f"{100 * spread['std']:.2f} % | {compactness[arm['head']]:.2f} | {arm['n']} | "
+                f"{arm['head_parameters']:,} |"
+            )
+        notes.append(_verdict(title, results))
+    return "\n".join([*lines, "", *notes])
+
+
+def _compactness(path: Path) -> dict[str, float]:
+    """Mean over runs of the mean cosine of test features with their own class vector."""
+    own: dict[str, list[float]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        own.setdefault(row["head"], []).append(row["geometry"]["own_cosine"]["mean"])
+    return {head: sum(values) / len(values) for head, values in own.items()}
+
+
+def _verdict(title: str, results: dict[str, Any]) -> str:
+    """What the paired tests show, after Holm's correction."""
+    shown = [pair for pair in results["pairs"] if (pair["p_value"] or 1.0) < 0.05]
+    if not shown:
+        kind = (
+            "no difference between the two is" if len(results["pairs"]) == 1 else "no pair differs"
+        )
+        tail = "shown" if len(results["pairs"]) == 1 else "beyond chance"
+        text = f"- {title}: {kind} {tail} (paired t, Holm, {results['arms'][0]['n']} seeds)."
+    else:
+        names = "; ".join(_difference(pair) for pair in shown)
+        text = f"- {title}: {names}."
+    if len(results["pairs"]) == 1:
+        text += f" {_difference(results['pairs'][0])}."
+    return text
+
+
+def _difference(pair: dict[str, Any]) -> str:
+    mean, (low, high) = pair["difference"]["mean"], pair["difference"]["ci95"]
+    return (
+        f"`{pair['a']}` − `{pair['b']}` = {100 * mean:+.2f} points, 95 % interval "
+        f"{100 * low:+.2f} … {100 * high:+.2f}, p = {pair['p_value']:.2g}"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
+
+
+if __name__ == "__main__":
+    main()
