@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 Logits = Literal["dot", "cosine", "unit-features"]
 
+LEARNED_SHARE = 64
+"""Learned vectors need a second walk over the classes: so many more logits are held for them."""
+
 
 class ClassificationHead(nn.Module):
     """Features x (N, d) → logits (N, K) over class vectors W (K, D), each part a switch of its own.
@@ -158,6 +161,8 @@ class ClassificationHead(nn.Module):
                 f"the head needs features (N, {self.features}), got {tuple(features.shape)}; "
                 "build it with the size of the backbone's features"
             )
+        if self.neck_name == "none":
+            return features
         points: Tensor = self.neck(features)
         return points
 
@@ -169,10 +174,12 @@ class ClassificationHead(nn.Module):
         """The head's mean loss on features (N, d) and labels (N,), or probabilities (N, K).
 
         Over very many classes the logits are never held: same value, same gradients
-        (``fixhead.scale``).
+        (``fixhead.scale``). With learned vectors that takes longer than holding them, and is done
+        only where they would need a gigabyte.
         """
         known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
-        if not (known and self._is_large(labels)):
+        share = LEARNED_SHARE if self.learn_vectors else 1
+        if not (known and self._is_large(labels, share)):
             return self.loss_and_logits(features, labels)[0]
         return compute_without_logits(
             self.loss_name,
@@ -307,10 +314,10 @@ class ClassificationHead(nn.Module):
             f"loss {self.loss_name}"
         )
 
-    def _is_large(self, rows: Tensor) -> bool:
-        """Whether the logits of so many rows are better not held."""
+    def _is_large(self, rows: Tensor, share: int = 1) -> bool:
+        """Whether a ``share`` of the logits of so many rows is better not held."""
         usual = self.vectors.dtype in (torch.float32, torch.float64)
-        return usual and large.worth_it(len(rows), self.classes, rows.device)
+        return usual and large.worth_it(len(rows), self.classes // share, rows.device)
 
     def _held(self) -> large.ClassVectors:
         """The class vectors for ``fixhead.scale``, with their greatest length where it is known."""
