@@ -1,7 +1,7 @@
 """From features (N, d) and class vectors (K, d) to logits (N, K).
 
 ``dot``     z = S · W x + b                      what nn.Linear computes, times S
-``cosine``  z = S · ⟨w, x⟩ / (‖w‖ ‖x‖) + b       Wang et al. 2017 (NormFace), eq. 6
+``cosine``  z = S · ⟨w, x⟩ / (‖w‖ ‖x‖) + b       Wang et al. 2017 (NormFace)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def cosine(
     ``unit_vectors=True`` promises that ‖w‖ = 1, and skips that normalisation. Under autocast the
     normalisation stays in float32 and only the product runs in the lower precision.
 
-    Source: Shalev et al. 2020, eq. 3; Wang et al. 2017 (NormFace), eq. 6.
+    Source: Shalev et al. 2020, eq. 3; Wang et al. 2017 (NormFace).
     """
     directions = unit(features, length=scale)
     rows = vectors if unit_vectors else unit(vectors)

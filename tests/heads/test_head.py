@@ -313,7 +313,7 @@ def test_hoffers_published_hadamard_repeats_rows_and_is_minus_the_product():
     head = ClassificationHead.from_preset("hoffer-hadamard", 8, 12)
     H = torch.tensor([[(-1.0) ** bin(i & j).count("1") for j in range(8)] for i in range(12)])
     assert torch.equal(head.vectors, -H)
-    assert torch.equal(head.vectors[0], head.vectors[8])  # period nextpow2(d): papers.md, section 5
+    assert torch.equal(head.vectors[0], head.vectors[8])  # rows have period nextpow2(d)
     assert head.scale.item() == pytest.approx(1 / math.sqrt(12))
     assert head.bias.abs().max() <= 1 / math.sqrt(12)
     x = draw(5, 8)

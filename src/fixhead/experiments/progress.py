@@ -41,13 +41,3 @@ class ComparisonProgress:
 
     def say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
-
-
-class Silence(ComparisonProgress):
-    """Says nothing: for callers that read the records."""
-
-    def of_run(self, run_id: str) -> Progress:
-        return progress_for(None, self._stream)
-
-    def say(self, line: str) -> None:
-        return

@@ -12,7 +12,7 @@ from ..logits import unit
 REACH_WARNING = 0.3
 """Below this largest cosine with the worst class, a head on non-negative features warns.
 
-Random directions reach about 0.7 (papers.md, section 5), the canonical simplex and the orthoplex 0.
+Random directions reach about 0.7, the canonical simplex and the orthoplex 0.
 """
 
 

@@ -27,7 +27,7 @@ def normface(
 
         loss = normface(cosine(features, vectors), labels, scale=20.0)
 
-    Source: Wang et al. 2017 (NormFace), eq. 6. The default S is pytorch-metric-learning's
+    Source: Wang et al. 2017 (NormFace). The default S is pytorch-metric-learning's
     (temperature 0.05).
 
     Raises:

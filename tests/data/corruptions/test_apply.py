@@ -94,7 +94,7 @@ def test_every_kind_has_five_strengths_in_each_table() -> None:
             widths = {len(strength(kind, s, table)) for s in range(1, 6)}
             assert len(widths) == 1 or kind == "zoom-blur"
     assert set(PAPER) <= set(KINDS)
-    # papers.md, section 6
+    # the three tables of hendrycks/robustness
     assert [strength("impulse-noise", s, 64)[0] for s in range(1, 6)] == [
         *(0.01, 0.02, 0.05, 0.08, 0.14)
     ]
