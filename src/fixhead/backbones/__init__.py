@@ -1,6 +1,7 @@
 """Networks that end in features (N, d): our own for small images, timm's and torchvision's."""
 
 from .backbone import Backbone, NeckName
+from .initial import xavier_
 from .registry import NAMES, build
 
-__all__ = ["NAMES", "Backbone", "NeckName", "build"]
+__all__ = ["NAMES", "Backbone", "NeckName", "build", "xavier_"]

@@ -4,7 +4,7 @@ from .augment import Augmentation, augmentation
 from .batches import Batches
 from .catalogue import DATASETS, load
 from .dataset import Dataset, Split
-from .longtail import LongTail, groups, is_imbalanced, parse_long_tail, thin
+from .longtail import LongTail, groups, is_imbalanced, parse_long_tail, share, thin
 from .splits import holdout_split, validation_split
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "is_imbalanced",
     "load",
     "parse_long_tail",
+    "share",
     "thin",
     "validation_split",
 ]

@@ -105,6 +105,21 @@ def thin(data: Dataset, rule: str | LongTail, *, seed: int = 0) -> Dataset:
     return data.with_train(data.train.take(kept), *_notes(tail, data, sizes, counts))
 
 
+def share(data: Dataset, images: int, *, seed: int = 0) -> Dataset:
+    """``data`` with about ``images`` training images, the same share of every class.
+
+    n_c = max(1, round(y_c · images / N)) of a class's y_c images; which, is drawn as by ``thin``.
+    All of them where there are no more than ``images``.
+    """
+    total = len(data.train)
+    if images >= total:
+        return data
+    sizes = data.train.counts(len(data.classes))
+    counts = np.floor(sizes * (images / total) + 0.5).astype(np.int64)
+    kept = keep(data.train.labels, np.minimum(np.maximum(counts, 1), sizes), seed=seed)
+    return data.with_train(data.train.take(kept), f"{len(kept)} of {total} training images")
+
+
 def keep(labels: Labels, counts: Labels, *, seed: int = 0) -> Labels:
     """The images that stay, ascending: ``counts[c]`` of every class c, as published code draws."""
     generator = np.random.RandomState(seed)  # the generator of the published code

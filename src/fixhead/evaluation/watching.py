@@ -27,24 +27,27 @@ class CollapseWatch:
         vectors = head.vectors
         self._head = head
         self._directions = head.logits != "dot"
+        self._seen = False
         self._statistics = ClassStatistics.empty(classes, vectors.shape[1], device=vectors.device)
 
     @torch.no_grad()
     def add(self, points: Tensor, labels: Tensor) -> None:
+        self._seen = True
         absorb_(self._statistics, unit(points) if self._directions else points, labels)
 
     @torch.no_grad()
     def finish(self) -> dict[str, Any]:
         stats, W = self._statistics, self._head.vectors.detach()
-        values = {
-            "nc1": variability.nc1(stats),
-            "equinorm": equiangular.equinorm(stats),
-            "equiangularity_deviation": equiangular.equiangularity(stats).deviation,
-            "alignment": duality.alignment(stats, W),
-            "self_duality": duality.self_duality(stats, W),
-        }
         found: dict[str, Any] = {"of": "directions" if self._directions else "features"}
-        found |= {name: plain(value) for name, value in values.items()}
+        if self._seen:
+            values = {
+                "nc1": variability.nc1(stats),
+                "equinorm": equiangular.equinorm(stats),
+                "equiangularity_deviation": equiangular.equiangularity(stats).deviation,
+                "alignment": duality.alignment(stats, W),
+                "self_duality": duality.self_duality(stats, W),
+            }
+            found |= {name: plain(value) for name, value in values.items()}
         if W.shape[1] == 2:
             found["vectors"] = plain(W.double().cpu())
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .._errors import RequestError
 from ..backbones import NeckName
@@ -13,6 +13,9 @@ from ..data import parse_long_tail
 from ..heads import parse_head
 from ..training import Recipe
 from .records import dumps
+
+Choose = Literal["validation", "last", "test"]
+Initial = Literal["own", "xavier"]
 
 DEFAULT_HEADS = (
     "learned-dot",
@@ -37,6 +40,12 @@ class Comparison:
         features: d; a linear neck maps the backbone's features to it. None keeps the backbone's.
         neck: ``"none"``, ``"linear"`` or ``"batchnorm"``.
         augmentation: ``"auto"`` (the data set's own), or words: ``"none"``, ``"crop:4,flip"``, …
+        train_images: about so many training images, the same share of every class, drawn once as
+            long tails are; None for all.
+        choose: what chooses the epoch: ``"validation"``, a tenth of the training images;
+            ``"last"``, nothing: all images are trained on and the last epoch counts; ``"test"``,
+            the test set, as papers did whose figures are to be held against ours.
+        initial: the backbone's first weights: its ``"own"``, or ``"xavier"``.
         tune: learning rates that every arm searches on validation with seed 0; empty for none.
         recipe: the training, the same for every arm (but for the learning rate when tuned).
     """
@@ -53,6 +62,9 @@ class Comparison:
     seeds: int = 3
     first_seed: int = 0
     augmentation: str = "auto"
+    train_images: int | None = None
+    choose: Choose = "validation"
+    initial: Initial = "own"
     tune: tuple[float, ...] = ()
     device: str = "auto"
     recipe: Recipe = field(default_factory=Recipe)
@@ -68,9 +80,19 @@ class Comparison:
             parse_head(head)
         if self.imbalance is not None:
             parse_long_tail(self.imbalance)
+        for name, kind in (("choose", Choose), ("initial", Initial)):
+            if getattr(self, name) not in get_args(kind):
+                raise RequestError(
+                    f"{name} must be one of {', '.join(get_args(kind))}, "
+                    f"got {getattr(self, name)!r}"
+                )
+        if self.train_images is not None and self.train_images < 1:
+            raise RequestError(f"train_images must be 1 or more, got {self.train_images}")
         double = sorted({head for head in self.heads if self.heads.count(head) > 1})
         if double:
             raise RequestError(f"heads must be different from one another, got {double[0]} twice")
+        if self.tune and self.choose != "validation":
+            raise RequestError(f"tune needs choose='validation', got choose={self.choose!r}")
         if any(not rate > 0 for rate in self.tune):
             raise RequestError(f"tune must hold learning rates above 0, got {list(self.tune)}")
 
@@ -101,8 +123,14 @@ class Comparison:
             del facts["imbalance"]  # folders begun before there was such an option go on
         elif self.imbalance.startswith("counts:"):
             facts["imbalance"] = ["counts", _content(Path(self.imbalance.partition(":")[2]))]
-        if self.first_seed == 0:
-            del facts["first_seed"]
+        for name, default in (
+            ("first_seed", 0),
+            ("train_images", None),
+            ("choose", "validation"),
+            ("initial", "own"),
+        ):
+            if facts[name] == default:
+                del facts[name]
         return hashlib.sha256(dumps(facts).encode()).hexdigest()
 
 

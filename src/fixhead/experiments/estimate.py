@@ -55,7 +55,8 @@ def _run_seconds(setting: Setting, head: str) -> float:
     plan = RunPlan(head, 0, setting.comparison.recipe)
     parts = setting.parts(0, plan.recipe.batch_size)
     step = _step_seconds(setting, plan)
-    steps = len(parts.train) + EVALUATION_SHARE * len(parts.validation)
+    watched = 0 if parts.validation is None else len(parts.validation)
+    steps = len(parts.train) + EVALUATION_SHARE * watched
     return step * (plan.recipe.epochs * steps + 2 * EVALUATION_SHARE * len(parts.test))
 
 

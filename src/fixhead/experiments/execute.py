@@ -144,7 +144,9 @@ def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
         "head_sentence": spec.sentence,
         "seed": plan.seed,
         "config": plan.recipe.to_dict()
-        | {"augmentation": setting.augmentation_name, "choose_on": setting.choose_on},
+        | {"augmentation": setting.augmentation_name, "choose_on": setting.choose_on}
+        | {"choose": comparison.choose, "initial": comparison.initial}
+        | {"train_images": len(setting.dataset.train)},
         "device": machine.describe_device(setting.device),
         "versions": machine.versions(),
         "commit": machine.commit(),

@@ -33,9 +33,10 @@ class ComparisonProgress:
             last = row["error"].strip().splitlines()[-1]
             self.say(f"[{self._done}/{self._total}] {row['run_id']} failed: {last}")
             return
-        figures = f"validation {100 * row['val_accuracy']:.2f} %"
-        if row.get("test_accuracy") is not None:
-            figures += f", test {100 * row['test_accuracy']:.2f} %"
+        rates = (("validation", row["val_accuracy"]), ("test", row.get("test_accuracy")))
+        figures = ", ".join(
+            f"{name} {100 * rate:.2f} %" for name, rate in rates if rate is not None
+        )
         took = f"{row['train_seconds']:.1f} s"
         self.say(f"[{self._done}/{self._total}] {row['run_id']}: {figures} in {took}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..backbones import Backbone, build
+from ..backbones import Backbone, build, xavier_
 from ..data import (
     Batches,
     Dataset,
@@ -15,6 +15,7 @@ from ..data import (
     augmentation,
     is_imbalanced,
     load,
+    share,
     thin,
     validation_split,
 )
@@ -31,7 +32,7 @@ class Parts:
     """The batches of one seed: training, validation, test."""
 
     train: Batches
-    validation: Batches
+    validation: Batches | None
     test: Batches
 
 
@@ -45,7 +46,9 @@ class Setting:
 
     @property
     def choose_on(self) -> ChooseOn:
-        """Accuracy, or balanced accuracy where the training classes are unequal."""
+        """Accuracy, or balanced accuracy where the training classes are unequal; or nothing."""
+        if self.comparison.choose == "last":
+            return "last"
         counts = self.dataset.train.counts(len(self.dataset.classes))
         return "balanced_accuracy" if is_imbalanced(counts) else "accuracy"
 
@@ -65,17 +68,21 @@ class Setting:
     def parts(self, seed: int, batch_size: int) -> Parts:
         """Every arm of one seed gets the same split, order and augmentation draws."""
         data = self.dataset
-        train, validation = validation_split(data.train.labels, seed=seed)
+        test = self.batches(data.test, seed, batch_size, shuffle=False)
+        if self.comparison.choose != "validation":
+            train = self.batches(data.train, seed, batch_size, shuffle=True)
+            return Parts(train, test if self.comparison.choose == "test" else None, test)
+        first, second = validation_split(data.train.labels, seed=seed)
         return Parts(
-            self._batches(data.train.take(train), seed, batch_size, shuffle=True),
-            self._batches(data.train.take(validation), seed, batch_size, shuffle=False),
-            self._batches(data.test, seed, batch_size, shuffle=False),
+            self.batches(data.train.take(first), seed, batch_size, shuffle=True),
+            self.batches(data.train.take(second), seed, batch_size, shuffle=False),
+            test,
         )
 
     def backbone(self, seed: int) -> Backbone:
         """Every arm of one seed starts from the same weights."""
         chosen = self.comparison
-        return build(
+        backbone = build(
             chosen.backbone,
             channels=self.dataset.channels,
             image_size=self.dataset.image_size,
@@ -84,6 +91,9 @@ class Setting:
             pretrained=chosen.pretrained,
             seed=seed,
         )
+        if chosen.initial == "xavier":
+            xavier_(backbone, seed)
+        return backbone
 
     def model(self, plan: RunPlan) -> Classifier:
         """Backbone and head of one run; frozen and learned arms draw the same vectors."""
@@ -97,11 +107,12 @@ class Setting:
 
     def training_counts(self, seed: int) -> torch.Tensor:
         """Images per class (K,) after the validation split was taken."""
-        train, _ = validation_split(self.dataset.train.labels, seed=seed)
-        counts = self.dataset.train.take(train).counts(len(self.dataset.classes))
-        return torch.from_numpy(counts)
+        train = self.dataset.train
+        if self.comparison.choose == "validation":
+            train = train.take(validation_split(train.labels, seed=seed)[0])
+        return torch.from_numpy(train.counts(len(self.dataset.classes)))
 
-    def _batches(self, split: Split, seed: int, batch_size: int, *, shuffle: bool) -> Batches:
+    def batches(self, split: Split, seed: int, batch_size: int, *, shuffle: bool) -> Batches:
         return Batches(
             split,
             batch_size,
@@ -120,13 +131,19 @@ def prepare(comparison: Comparison) -> Setting:
     Raises:
         RequestError: the data, the backbone or a head cannot be had as asked.
     """
-    folder = None if comparison.data_dir is None else Path(comparison.data_dir)
-    dataset = load(comparison.data, data_dir=folder, image_size=comparison.image_size)
-    if comparison.imbalance is not None:
-        dataset = thin(dataset, comparison.imbalance)
+    dataset = load_data(comparison)
     setting = Setting(comparison, dataset, resolve_device(comparison.device))
     chain = augmentation(setting.augmentation_name)
     for head in comparison.heads:
         model = setting.model(RunPlan(head, 0, comparison.recipe))
         check_mixing(None if chain is None else chain.mixing, model.head)
     return setting
+
+
+def load_data(comparison: Comparison) -> Dataset:
+    """The data set, with the share of its training images and the long tail that were asked for."""
+    folder = None if comparison.data_dir is None else Path(comparison.data_dir)
+    dataset = load(comparison.data, data_dir=folder, image_size=comparison.image_size)
+    if comparison.train_images is not None:
+        dataset = share(dataset, comparison.train_images)
+    return dataset if comparison.imbalance is None else thin(dataset, comparison.imbalance)

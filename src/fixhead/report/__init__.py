@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .page import write_page
+from .paper_page import is_paper, write_paper_page
 
-__all__ = ["write_page"]
+__all__ = ["is_paper", "write_page", "write_paper_page"]

@@ -58,13 +58,13 @@ def build_page(records: Records) -> str:
     parts = _sections(records)
     drawn = [figure for part in parts for figure in part.figures]
     plotly = require("plotly.offline", extra="lab").get_plotlyjs()
-    early = _asset("theme.js")
-    scripts = [plotly if drawn else "", *map(_asset, _SCRIPTS)]
-    return Template(_asset("page.html")).substitute(
+    early = asset("theme.js")
+    scripts = [plotly if drawn else "", *map(asset, _SCRIPTS)]
+    return Template(asset("page.html")).substitute(
         title=element("title", f"{_title(records)} – fixhead"),
         description=element("meta", name="description", content=headline(records).main.text),
         policy=_policy([early, *scripts]),
-        style=f"<style>\n{stylesheet()}{_asset('page.css')}</style>",
+        style=f"<style>\n{stylesheet()}{asset('page.css')}</style>",
         early=_script(early),
         expected=len(drawn),
         heading=element("h1", _title(records)),
@@ -174,5 +174,5 @@ def _script(text: str) -> str:
     return f"<script>{text}</script>"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
     return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")

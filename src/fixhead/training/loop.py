@@ -28,7 +28,7 @@ from .schedules import Schedule
 from .tally import Tally
 from .watch import MakeWatch
 
-ChooseOn = Literal["accuracy", "balanced_accuracy"]
+ChooseOn = Literal["accuracy", "balanced_accuracy", "last"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,10 @@ def train(
             the best.
         seed: draws what the model draws while training (dropout), epoch by epoch.
         on_epoch: called with every finished epoch's row.
-        choose_on: the validation score that chooses the epoch and lowers a plateau schedule.
-        watch: makes what sees each validation pass; what it says is the row's ``collapse``.
+        choose_on: the validation score that chooses the epoch and lowers a plateau schedule;
+            ``"last"`` for none: the last epoch counts.
+        watch: makes what sees each validation pass; what it says is the row's ``collapse``
+            (without a validation split it sees no image, and may tell of the head).
         checkpoint_every_s: seconds between two checkpoints, taken at the end of an epoch.
         keep_checkpoint: leave the finished run's checkpoint, so that a process killed after this
             function need not train again; ``remove_checkpoint(run_dir)`` takes it away.
@@ -110,6 +112,8 @@ def train(
                     row = _learn(run, recipe, epoch, train_batches, progress)
                     if validation_batches is not None:
                         _measure(run, row, validation_batches, choose_on, watch)
+                    elif watch is not None:
+                        row["collapse"] = dict(watch().finish())
                 run.finish_epoch(row, row.get(f"val_{choose_on}"))
                 history.append(row)
                 if checkpoint.due and epoch < recipe.epochs:
@@ -180,9 +184,10 @@ def _measure(
 def _check(recipe: Recipe, train: Batches, validation: Batches | None, choose_on: ChooseOn) -> None:
     if choose_on not in get_args(ChooseOn):
         raise RequestError(f"choose_on must be one of {get_args(ChooseOn)}, got {choose_on!r}")
-    if validation is None and recipe.schedule == "plateau":
+    if recipe.schedule == "plateau" and (validation is None or choose_on == "last"):
         raise RequestError(
-            "schedule='plateau' needs a validation split, got none; try schedule='step'"
+            "schedule='plateau' needs a validation split that chooses, got none; try "
+            "schedule='step'"
         )
     if len(train) < 1 or (validation is not None and len(validation) < 1):
         raise RequestError("training and validation need at least one batch each, got an empty one")

@@ -1,0 +1,108 @@
+"""What is measured of a trained model beyond a run's record, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Split
+from ..data.also import load_also
+from ..data.corruptions import PAPER, corrupted, table_for
+from ..evaluation import describe_collapse, describe_compactness, examine, hits
+from ..evaluation.evaluate import undisturbed
+from ..experiments.records import Record
+from ..experiments.setting import Setting
+from ..geometry.planes import principal_plane
+from ..training import Classifier
+
+Measure = Callable[[Classifier, Setting, int], Record]
+"""A trained model, its setting and its seed → plain JSON."""
+
+POINTS_PER_CLASS = 30
+CORRUPTED_IMAGES = 2_000
+BATCH = 500
+
+
+def compactness(model: Classifier, setting: Setting, seed: int) -> Record:
+    """Cosines to the own and to the predicted vector, norms, separability; and neural collapse."""
+    batches = _test(setting, setting.dataset.test, seed)
+    detail = examine(model, batches, classes=len(setting.dataset.classes))
+    return describe_compactness(detail) | {"collapse": describe_collapse(detail)}
+
+
+def embedding(model: Classifier, setting: Setting, seed: int) -> Record:
+    """The first test images of each class as points of a plane (n, 2): their own where d = 2,
+    else the principal plane of these features; with the class vectors there."""
+    labels = setting.dataset.test.labels
+    chosen = [np.flatnonzero(labels == c)[:POINTS_PER_CLASS] for c in np.unique(labels)]
+    split = setting.dataset.test.take(np.concatenate(chosen))
+    points = _features(model, _test(setting, split, seed)).double()
+    vectors = model.head.vectors.detach().cpu().double()
+    kept = 1.0
+    if points.shape[1] > 2:
+        plane = principal_plane(points)
+        points, vectors, kept = plane.project(points), vectors @ plane.axes.T, plane.kept
+    return {
+        "points": _rounded(points),
+        "labels": split.labels.tolist(),
+        "vectors": _rounded(vectors),
+        "kept": kept,
+    }
+
+
+def corruptions(model: Classifier, setting: Setting, seed: int) -> Record:
+    """Accuracy on the first test images under the paper's three corruptions, by severity 1 to 5."""
+    test = setting.dataset.test.take(range(min(CORRUPTED_IMAGES, len(setting.dataset.test))))
+    found: dict[str, list[float]] = {}
+    for kind in PAPER:
+        found[kind] = [
+            _accuracy(model, setting, _corrupted(test, kind, severity), seed)
+            for severity in range(1, 6)
+        ]
+    return {"images": len(test), "table": table_for(setting.dataset.image_size), "accuracy": found}
+
+
+def cifar10_1(model: Classifier, setting: Setting, seed: int) -> Record:
+    """Accuracy on CIFAR-10.1 (v6), a new test set for CIFAR-10 (Recht et al. 2018)."""
+    given = setting.comparison.data_dir
+    folder = None if given is None else Path(given)
+    extra = load_also("cifar10.1-v6", setting.dataset, data_dir=folder)
+    rate = _accuracy(model, setting, extra.split, seed)
+    return {"images": len(extra.split), "title": extra.title, "accuracy": rate}
+
+
+MEASURES: dict[str, Measure] = {
+    "compactness": compactness,
+    "embedding": embedding,
+    "corruptions": corruptions,
+    "cifar10.1": cifar10_1,
+}
+
+
+def _corrupted(test: Split, kind: str, severity: int) -> Split:
+    made = corrupted(test, kind, severity)
+    return Split(np.asarray(made.images), made.labels)
+
+
+def _accuracy(model: Classifier, setting: Setting, split: Split, seed: int) -> float:
+    return float(hits(model, _test(setting, split, seed)).double().mean())
+
+
+def _test(setting: Setting, split: Split, seed: int) -> Any:
+    return setting.batches(split, seed, BATCH, shuffle=False)
+
+
+@torch.no_grad()
+def _features(model: Classifier, batches: Any) -> Tensor:
+    with undisturbed(model):
+        found = [model.head.project(model.features(images)) for images, _ in batches.epoch(0)]
+    return torch.cat(found).cpu()
+
+
+def _rounded(points: Tensor) -> list[list[float]]:
+    return [[round(value, 3) for value in row] for row in points.tolist()]

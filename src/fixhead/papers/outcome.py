@@ -1,0 +1,180 @@
+"""From an item's entries and the records of its cells to what results.json holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scipy import stats
+
+from ..experiments.records import Record
+from ..experiments.statistics import paired_difference, spread
+from .item import Claim, Content, Entry, Figure, Option
+
+LEAST = 3
+"""Fewer runs than this support no verdict."""
+
+Records = Mapping[str, Record]
+
+
+def rows(content: Content, found: Records) -> list[dict[str, Any]]:
+    """A dict per entry: printed, ours, difference with interval, verdict and why."""
+    return [row(entry, found) for entry in content.entries]
+
+
+def row(entry: Entry, found: Records) -> dict[str, Any]:
+    option, values = chosen(entry, found)
+    ours = _ours(entry, option, values)
+    difference = _difference(entry, ours)
+    verdict, why = _verdict(entry, ours, difference)
+    printed = entry.printed
+    return {
+        "row": entry.row,
+        "column": entry.column,
+        "unit": entry.unit,
+        "over": entry.over,
+        "printed": None if printed is None else vars(printed),
+        "ours": ours,
+        "difference": difference,
+        "tolerance": entry.tolerance,
+        "verdict": verdict,
+        "why": why,
+        "cells": [cell.name for one in entry.options for cell in one.cells],
+    }
+
+
+def chosen(entry: Entry, found: Records) -> tuple[Option, dict[int, float]]:
+    """The option with the best mean validation accuracy (all of equal standing), and its values by
+    seed. Runs that failed or are still to do are left out."""
+
+    def values(option: Option) -> dict[int, float]:
+        read = {
+            cell.seed: entry.read(found[cell.name])
+            for cell in option.cells
+            if cell.name in found and found[cell.name]["status"] == "done"
+        }
+        return {seed: value for seed, value in read.items() if value is not None}
+
+    if len(entry.options) == 1:
+        return entry.options[0], values(entry.options[0])
+    best = max(entry.options, key=lambda option: _validation(option, found))
+    return best, values(best)
+
+
+def _validation(option: Option, found: Records) -> float:
+    known = [
+        found[cell.name]["val_accuracy"]
+        for cell in option.cells
+        if cell.name in found and found[cell.name]["status"] == "done"
+    ]
+    return sum(known) / len(known) if known else -math.inf
+
+
+def _ours(entry: Entry, option: Option, values: Mapping[int, float]) -> dict[str, Any]:
+    base = {
+        "n": len(values),
+        "values": list(values.values()),
+        "seeds": list(values),
+        "option": option.label if len(entry.options) > 1 else None,
+        "mean": None,
+        "std": None,
+        "interval": None,
+    }
+    if not values:
+        return base
+    if entry.over == "range":
+        width = max(values.values()) - min(values.values()) if len(values) > 1 else None
+        return base | {"mean": width}
+    told = spread(list(values.values()))
+    interval = None
+    if told.std is not None:
+        half = float(stats.t.ppf(0.975, told.n - 1)) * told.std / math.sqrt(told.n)
+        interval = [told.mean - half, told.mean + half]
+    return base | {"mean": told.mean, "std": told.std, "interval": interval}
+
+
+def _difference(entry: Entry, ours: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Ours minus the paper's; the interval is that of our mean (theirs is not given)."""
+    if entry.printed is None or entry.printed.value is None or ours["mean"] is None:
+        return None
+    theirs, interval = entry.printed.value, ours["interval"]
+    moved = None if interval is None else [end - theirs for end in interval]
+    return {"mean": ours["mean"] - theirs, "ci95": moved}
+
+
+def _verdict(
+    entry: Entry, ours: Mapping[str, Any], difference: Mapping[str, Any] | None
+) -> tuple[str, list[str]]:
+    if ours["mean"] is None:
+        return "not run", []
+    if entry.printed is None or difference is None:
+        note = "" if entry.printed is None else entry.printed.note
+        return "nothing to hold it against", [note] if note else []
+    if entry.differs:
+        return "not comparable", list(entry.differs)
+    if abs(difference["mean"]) <= entry.tolerance:
+        return "reproduced", []
+    if ours["n"] < LEAST:
+        return "not decided", [f"fewer than {LEAST} runs"]
+    ends = difference["ci95"]
+    if ends is not None and ends[0] <= 0 <= ends[1]:
+        return "not decided", ["the paper's figure lies in our interval, which is wide"]
+    return "not reproduced", []
+
+
+def claims(asked: Sequence[Claim], found: Records) -> list[dict[str, Any]]:
+    """What the paper says of pairs of entries, against our paired differences by seed."""
+    return [_claim(one, found) for one in asked]
+
+
+def _claim(claim: Claim, found: Records) -> dict[str, Any]:
+    first = chosen(claim.first, found)[1]
+    second = chosen(claim.second, found)[1]
+    seeds = sorted(first.keys() & second.keys())
+    told = {
+        "text": claim.text,
+        "first": claim.first.key,
+        "second": claim.second.key,
+        "unit": claim.first.unit,
+        "printed": claim.printed,
+        "n": len(seeds),
+        "difference": None,
+        "p_value": None,
+        "verdict": "not run",
+    }
+    if not seeds:
+        return told
+    pair = paired_difference([first[s] for s in seeds], [second[s] for s in seeds])
+    interval = None if pair.low is None else [pair.low, pair.high]
+    told |= {"difference": {"mean": pair.mean, "ci95": interval}, "p_value": pair.p_value}
+    return told | {"verdict": _claim_verdict(pair.n, interval)}
+
+
+def _claim_verdict(n: int, interval: Sequence[Any] | None) -> str:
+    if n < LEAST or interval is None:
+        return "not decided: fewer than three paired runs"
+    if interval[0] > 0:
+        return "holds here"
+    if interval[1] < 0:
+        return "the opposite holds here"
+    return "not shown here: the interval holds zero"
+
+
+def figures(asked: Sequence[Figure], found: Records) -> list[dict[str, Any]]:
+    """The data of every figure whose runs are there."""
+    drawn = []
+    for one in asked:
+        known = {cell.name: found[cell.name] for cell in one.cells if cell.name in found}
+        data = one.draw({k: v for k, v in known.items() if v["status"] == "done"})
+        if data is not None:
+            drawn.append(
+                {
+                    "kind": one.kind,
+                    "title": one.title,
+                    "measured": one.measured,
+                    "printed": one.printed,
+                    "data": data,
+                }
+            )
+    return drawn

@@ -1,0 +1,139 @@
+"""``fixhead paper PAPER ITEM``: plan, run what is missing, sum up, write the page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import fixhead
+
+from .._errors import RequestError
+from ..experiments import records
+from ..experiments.records import Record
+from ..report import write_paper_page
+from . import outcome
+from .item import Content, Item, Request
+from .store import Store, share_of
+
+SCHEMA = "fixhead.paper/1"
+
+
+def perform(
+    item: Item,
+    request: Request,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    cells: str | None = None,
+    keep_models: bool = True,
+) -> dict[str, Any]:
+    """The content of ``FOLDER/PAPER-SCALE/ITEM/results.json``, after running what is missing.
+
+    The runs lie in ``FOLDER/PAPER-SCALE/`` and are shared by all items of the paper and scale.
+    With ``cells`` only those are run, and the table is made from whatever is done.
+
+    Raises:
+        RequestError: a scale or protocol that the item does not have; data that are not there.
+    """
+    content = build(item, request)
+    store = Store(folder / f"{item.paper}-{request.scale}", data_dir, device, keep_models)
+    store.fulfil(share_of(content.cells, cells))
+    results = summarise(item, request, content, store)
+    target = store.folder / name_of(item, request)
+    target.mkdir(parents=True, exist_ok=True)
+    records.write_atomically(target / "results.json", records.dumps(results, indent=1) + "\n")
+    write_paper_page(target)
+    return results
+
+
+def build(item: Item, request: Request) -> Content:
+    """The item's content, where the request can be met."""
+    if request.scale not in item.scales:
+        raise RequestError(
+            f"--scale of {item.paper} {item.name} must be one of {', '.join(item.scales)}, got "
+            f"{request.scale}"
+        )
+    if request.as_published and not item.published:
+        raise RequestError(
+            f"{item.paper} {item.name} has no --as-published: it is no table of accuracies, or the "
+            "paper's code is not released"
+        )
+    for name in ("seeds", "epochs"):
+        value = getattr(request, name)
+        if value is not None and value < 1:
+            raise RequestError(f"--{name} must be 1 or more, got {value}")
+    return item.build(request)
+
+
+def summarise(item: Item, request: Request, content: Content, store: Store) -> dict[str, Any]:
+    """results.json, from the records alone."""
+    found = store.records(content.cells)
+    missing = [cell.name for cell in content.cells if cell.name not in found]
+    return {
+        "schema": SCHEMA,
+        "fixhead": fixhead.__version__,
+        "paper": item.paper,
+        "item": item.name,
+        "title": item.title,
+        "scale": request.scale,
+        "as_published": request.as_published,
+        "command": command(item, request),
+        "cells": {"planned": len(content.cells), "done": len(found), "missing": missing},
+        "rows": outcome.rows(content, found),
+        "claims": outcome.claims(content.claims, found),
+        "figures": outcome.figures(content.figures, found),
+        "recipes": {name: recipe.described() for name, recipe in content.recipes.items()},
+        "notes": [*_short(request), *content.notes],
+        "failed": [
+            {"cell": name, "error": str(row["error"]).strip().splitlines()[-1]}
+            for name, row in found.items()
+            if row["status"] != "done"
+        ],
+        "made": made(found.values()),
+    }
+
+
+def name_of(item: Item, request: Request) -> str:
+    """The folder of an item's table."""
+    short = "" if request.epochs is None else f"-{request.epochs}epochs"
+    return item.name + ("-as-published" if request.as_published else "") + short
+
+
+def command(item: Item, request: Request) -> str:
+    """The command that makes it again."""
+    parts = ["fixhead", "paper", item.paper, item.name, "--scale", request.scale]
+    parts += ["--as-published"] if request.as_published else []
+    for name in ("seeds", "epochs"):
+        value = getattr(request, name)
+        parts += [] if value is None else [f"--{name}", str(value)]
+    return shlex.join(parts)
+
+
+def _short(request: Request) -> list[str]:
+    if request.epochs is None:
+        return []
+    return [f"A try-out: every run was cut to {request.epochs} epochs (--epochs)."]
+
+
+def made(found: Iterable[Record]) -> dict[str, Any]:
+    """Where and when the runs were made: hardware, versions, commits, dates, time in sum."""
+    rows = list(found)
+    starts = sorted(row["started_at"] for row in rows)
+    return {
+        "devices": _distinct(row["device"] for row in rows),
+        "versions": {
+            name: _distinct(str(row["versions"].get(name)) for row in rows)
+            for name in dict.fromkeys(name for row in rows for name in row["versions"])
+        },
+        "commits": _distinct(str(row["commit"]) for row in rows),
+        "first_started": starts[0] if starts else None,
+        "last_started": starts[-1] if starts else None,
+        "seconds": sum(row.get("train_seconds") or row.get("seconds") or 0.0 for row in rows),
+    }
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))

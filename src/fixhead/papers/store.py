@@ -1,0 +1,218 @@
+"""The runs of a paper: each cell done once, whoever needs it, by as many processes as there are.
+
+``runs.jsonl`` has a record per cell, ``measures.jsonl`` what was measured of trained models,
+``runs/CELL/`` a run's history and its model. A cell in hand is locked, so that several processes
+may work on one store; a stop loses at most the epoch in hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from .._errors import RequestError
+from ..data import Dataset
+from ..experiments import Comparison, machine, records
+from ..experiments.config import RunPlan
+from ..experiments.execute import run
+from ..experiments.progress import ComparisonProgress
+from ..experiments.records import Record
+from ..experiments.setting import Setting, load_data
+from ..training import Classifier, load_classifier, remove_checkpoint, resolve_device
+from .cells import Cell, ComputedCell, TrainingCell
+from .measures import MEASURES
+
+RUNS, MEASURED = "runs.jsonl", "measures.jsonl"
+COMPUTED = "fixhead.computed/1"
+CHECKPOINT_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class CellPlan(RunPlan):
+    """A run under its cell's name."""
+
+    cell: str = ""
+
+    @property
+    def run_id(self) -> str:
+        return self.cell
+
+
+@dataclass
+class Store:
+    """The runs in ``folder``. ``keep_models=False`` removes a model once it is measured."""
+
+    folder: Path
+    data_dir: Path | None = None
+    device: str = "auto"
+    keep_models: bool = True
+    progress: ComparisonProgress = field(default_factory=ComparisonProgress)
+    _data: dict[tuple[object, ...], Dataset] = field(default_factory=dict)
+
+    def fulfil(self, cells: Sequence[Cell]) -> None:
+        """Do what is missing of ``cells``; what another process has in hand is waited for.
+
+        Raises:
+            RequestError: data, backbone or head of a cell cannot be had as asked.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._repair()
+        open_ = [cell for cell in cells if not self._is_done(cell)]
+        self.progress.begin(len(cells), len(cells) - len(open_))
+        while open_:
+            left = [cell for cell in open_ if not self._try(cell)]
+            if len(left) == len(open_):
+                time.sleep(1.0)  # all that is left is in other hands
+            open_ = left
+
+    def records(self, cells: Sequence[Cell]) -> dict[str, Record]:
+        """The records of the cells that are done, by name, with history and measures."""
+        found = {row["cell"]: row for row in records.read(self.folder / RUNS)}
+        measured: dict[str, Record] = {}
+        for row in records.read(self.folder / MEASURED):
+            measured.setdefault(row["cell"], {})[row["measure"]] = row["found"]
+        return {
+            cell.name: found[cell.name]
+            | {"measures": measured.get(cell.name, {}), "history": self._history(cell.name)}
+            for cell in cells
+            if cell.name in found
+        }
+
+    def setting(self, comparison: Comparison) -> Setting:
+        """A comparison with its data loaded; the data are read once for all cells that share it."""
+        folder = None if self.data_dir is None else str(self.data_dir)
+        chosen = replace(comparison, data_dir=folder, device=self.device)
+        key = (chosen.data, chosen.image_size, chosen.imbalance, chosen.train_images)
+        if key not in self._data:
+            self._data[key] = load_data(chosen)
+        return Setting(chosen, self._data[key], resolve_device(self.device))
+
+    def _repair(self) -> None:
+        with FileLock(self.folder / ".lock"):
+            for name in (RUNS, MEASURED):
+                if records.repair(self.folder / name):
+                    self.progress.say(f"The last line of {name} was cut off by a stop.")
+
+    def _is_done(self, cell: Cell) -> bool:
+        found = self.records([cell]).get(cell.name)
+        return found is not None and (
+            found["status"] != "done" or all(one in found["measures"] for one in cell.measures)
+        )
+
+    def _try(self, cell: Cell) -> bool:
+        """Do a cell; False where another process has it in hand."""
+        folder = self.folder / "runs" / cell.name
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / ".lock", timeout=0):
+                if not self._is_done(cell):
+                    self._do(cell, folder)
+        except Timeout:
+            return False
+        return True
+
+    def _do(self, cell: Cell, folder: Path) -> None:
+        if isinstance(cell, ComputedCell):
+            self._append(RUNS, self._computed(cell))
+            return
+        assert isinstance(cell, TrainingCell)
+        setting = self.setting(cell.comparison)
+        done = self.records([cell]).get(cell.name)
+        if done is None or (done["status"] == "done" and not _has_model(folder)):
+            done = self._train(cell, setting, again=done is not None)
+        if done["status"] == "done":
+            self._measure(cell, setting, folder)
+
+    def _train(self, cell: TrainingCell, setting: Setting, *, again: bool) -> Record:
+        """The run's record; where only its model had gone, the record stays the first one."""
+        comparison = setting.comparison
+        plan = CellPlan(cell.head, cell.seed, comparison.recipe, cell.name)
+        row = run(
+            setting,
+            plan,
+            self.folder,
+            self.progress.of_run(cell.name),
+            checkpoint_every_s=CHECKPOINT_EVERY_S,
+        )
+        row |= {"cell": cell.name}
+        if not again:
+            self._append(RUNS, row)
+        remove_checkpoint(self.folder / "runs" / cell.name)
+        self.progress.finished(row)
+        return row
+
+    def _measure(self, cell: TrainingCell, setting: Setting, folder: Path) -> None:
+        known = self.records([cell])[cell.name]["measures"]
+        missing = [name for name in cell.measures if name not in known]
+        if missing:
+            model: Classifier = load_classifier(folder)[0].to(setting.device)
+            for name in missing:
+                found = MEASURES[name](model, setting, cell.seed)
+                row = {"cell": cell.name, "measure": name, "found": found}
+                self._append(MEASURED, row | {"commit": machine.commit()})
+        if not self.keep_models:
+            for path in folder.glob("model.*"):
+                path.unlink()
+
+    def _computed(self, cell: ComputedCell) -> Record:
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        start = time.perf_counter()
+        found = cell.compute(self.setting, cell.seed, **dict(cell.arguments))
+        self.progress.say(f"{cell.name}: computed")
+        return {
+            "schema": COMPUTED,
+            "cell": cell.name,
+            "run_id": cell.name,
+            "status": "done",
+            "error": None,
+            "function": f"{cell.compute.__module__}.{cell.compute.__name__}",
+            "arguments": dict(cell.arguments),
+            "seed": cell.seed,
+            "found": found,
+            "seconds": time.perf_counter() - start,
+            "device": machine.describe_device(torch.device("cpu")),
+            "versions": machine.versions(),
+            "commit": machine.commit(),
+            "started_at": started,
+        }
+
+    def _append(self, file: str, row: Record) -> None:
+        with FileLock(self.folder / ".lock"):
+            records.append(self.folder / file, row)
+
+    def _history(self, name: str) -> list[Record]:
+        return records.read(self.folder / "runs" / name / "history.jsonl")
+
+
+def _has_model(folder: Path) -> bool:
+    return (folder / "model.safetensors").exists()
+
+
+def share_of(cells: Sequence[Cell], text: str | None) -> list[Cell]:
+    """The cells that ``--cells`` names: ``2/4`` (the second of four shares), or patterns.
+
+    Raises:
+        RequestError: a share that is none, or patterns that name no cell.
+    """
+    if text is None:
+        return list(cells)
+    part, slash, whole = text.partition("/")
+    if slash and part.isdecimal() and whole.isdecimal():
+        if not 1 <= int(part) <= int(whole):
+            raise RequestError(f"--cells I/N needs I from 1 to N, got {text!r}")
+        return list(cells[int(part) - 1 :: int(whole)])
+    patterns = [one.strip() for one in text.split(",") if one.strip()]
+    chosen = [c for c in cells if any(fnmatchcase(c.name, f"*{one}*") for one in patterns)]
+    if not chosen:
+        raise RequestError(
+            f"--cells needs I/N or parts of cells' names, got {text!r}, which names none; "
+            f"the first is {cells[0].name if cells else 'missing'}"
+        )
+    return chosen
