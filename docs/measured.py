@@ -11,6 +11,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- measured: docs/measured.py writes this -->", "<!-- end of measured -->"
+PAPER = ROOT / "results" / "papers" / "shalev2020-small"
+TABLES = (
+    ("table1", "dot"),
+    ("table2", "cosine, S = 1"),
+    ("table3", "cosine, best of S = 1, 20, 40"),
+)
 SETS = (("digits", "digits-demo"), ("MNIST, 2 epochs", "mnist-cosine-scale-1"))
 
 
@@ -22,7 +28,54 @@ def main() -> None:
 def updated(text: str) -> str:
     """The README with the table that the records give."""
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{paper_table()}\n\n{table()}\n{END}{rest.split(END)[1]}"
+
+
+def paper_table() -> str:
+    """Frozen against learned random vectors, as Shalev et al. 2020 compare them, run here."""
+    lines = [
+        "| logits | data | frozen | learned | frozen − learned, points (95 % interval) | in the paper | runs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    verdicts = []
+    for item, logits in TABLES:
+        found = _read(PAPER / item / "results.json")
+        places = list(dict.fromkeys(row["row"] for row in found["rows"]))
+        for place, claim in zip(places, found["claims"], strict=True):
+            fixed, learned = (row for row in found["rows"] if row["row"] == place)
+            data = place.rsplit(", ", 1)[0]
+            (low, high), mean = claim["difference"]["ci95"], claim["difference"]["mean"]
+            lines.append(
+                f"| {logits} | {data} | {_spread(fixed)} | {_spread(learned)} | {100 * mean:+.2f} "
+                f"({100 * low:+.2f} … {100 * high:+.2f}) | {_printed(fixed, learned)} | "
+                f"{claim['n']} + {claim['n']} |"
+            )
+            verdicts.append((logits, data, claim["verdict"]))
+    return "\n".join([*lines, "", _in_words(verdicts)])
+
+
+def _spread(row: dict[str, Any]) -> str:
+    ours = row["ours"]
+    return f"{100 * ours['mean']:.2f} ± {100 * ours['std']:.2f} %"
+
+
+def _printed(fixed: dict[str, Any], learned: dict[str, Any]) -> str:
+    """``93.2 % and 70.4 %``, with what the paper's figures are of."""
+    values = [(row["printed"] or {}).get("value") for row in (fixed, learned)]
+    if None in values:
+        return "no such figure"
+    note = fixed["printed"]["note"]
+    said = " and ".join(f"{100 * value:.1f} %" for value in values)
+    return said + (f" ({note})" if note else "")
+
+
+def _in_words(verdicts: list[tuple[str, str, str]]) -> str:
+    """Where “frozen above learned” held here and where it did not."""
+    said = []
+    for verdict in dict.fromkeys(found for _, _, found in verdicts):
+        places = [f"{logits} on {data}" for logits, data, found in verdicts if found == verdict]
+        said.append(f"{verdict}, for {'; '.join(places)}")
+    return f"The paper's “frozen above learned”: {'. '.join(said)}."
 
 
 def table() -> str:

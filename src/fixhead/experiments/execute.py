@@ -102,9 +102,10 @@ def _test(
 ) -> dict[str, Any]:
     classes = len(setting.dataset.classes)
     model.load_state_dict(result.last_state)
-    last = evaluate(model, parts.test, classes=classes)
-    model.load_state_dict(result.best_state)
-    best = evaluate(model, parts.test, classes=classes)
+    last = best = evaluate(model, parts.test, classes=classes)
+    if result.best_epoch < len(result.history):
+        model.load_state_dict(result.best_state)
+        best = evaluate(model, parts.test, classes=classes)
     tail = describe_tail(setting.comparison, setting.dataset)
     facts = _figures(best) | {"last_epoch_accuracy": accuracy(last.confusion)}
     if tail:

@@ -1,0 +1,87 @@
+"""Every table and figure of the seeds is listed, can be planned at every scale, and runs."""
+
+import json
+
+import pytest
+
+from fixhead.cli import run
+from fixhead.papers import Request, find, items
+from fixhead.papers.perform import build, perform
+from fixhead.papers.store import share_of
+
+SEEDS = {
+    "shalev2020": [
+        *(f"table{n}" for n in range(1, 10)),
+        *(f"figure{n}" for n in range(2, 6)),
+        "correlations",
+        "compactness",
+    ],
+    "delacalle2019": ["figure2", "figure3", "figure4", "variability"],
+}
+SMALL = [(item.paper, item.name) for item in items() if "small" in item.scales]
+OWN = [pair for pair in SMALL if pair[0] in SEEDS]
+
+
+def test_every_table_and_figure_of_the_papers_is_listed(capsys):
+    assert run(["paper", "list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert all(set(one) == {"paper", "item", "title", "scales"} for one in found)
+    for paper, names in SEEDS.items():
+        assert set(names) <= {one["item"] for one in found if one["paper"] == paper}
+
+
+def test_names_are_unique():
+    pairs = [(item.paper, item.name) for item in items()]
+    assert len(pairs) == len(set(pairs))
+
+
+@pytest.mark.parametrize("item", items(), ids=lambda item: f"{item.paper}-{item.name}")
+def test_every_item_is_planned_at_every_scale_without_double_cells(item):
+    for scale in item.scales:
+        names = [cell.name for cell in build(item, Request(scale)).cells]
+        assert names
+        assert len(names) == len(set(names))
+        assert all(name == name.strip("./") and "/" not in name for name in names)
+
+
+@pytest.mark.parametrize(("paper", "name"), OWN)
+def test_an_item_runs_with_one_cell_and_a_few_steps(paper, name, tiny, store):
+    item = find(paper, name)
+    request = Request("small", seeds=1, epochs=1)
+    cells = [cell for cell in build(item, request).cells if "cifar" not in cell.name]
+    results = perform(
+        item, request, store, data_dir=tiny, device="cpu", cells=cells[0].name, keep_models=True
+    )
+    assert results["cells"]["done"] >= 1
+    assert not results["failed"]
+    page = store / f"{paper}-small" / f"{name}-1epochs" / "report.html"
+    assert item.title in page.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEEDS["delacalle2019"])
+def test_the_networks_of_the_paper_run_too(name, tiny, tmp_path):
+    item = find("delacalle2019", name)
+    request = Request("full", seeds=1, epochs=1)
+    first = build(item, request).cells[0].name
+    results = perform(item, request, tmp_path, data_dir=tiny, cells=first, keep_models=False)
+    assert results["cells"]["done"] >= 1
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_items_share_identical_cells():
+    request = Request("small")
+    names = {
+        name: {cell.name for cell in build(find("shalev2020", name), request).cells}
+        for name in ("table1", "table2", "table3", "table4", "table7")
+    }
+    assert names["table1"] == names["table7"]
+    assert names["table2"] < names["table3"]
+    assert names["table4"] < names["table3"]
+
+
+def test_shares_of_a_plan_are_disjoint_and_whole():
+    cells = build(find("shalev2020", "table1"), Request("small")).cells
+    parts = [share_of(cells, f"{place}/4") for place in range(1, 5)]
+    names = [cell.name for part in parts for cell in part]
+    assert sorted(names) == sorted(cell.name for cell in cells)
