@@ -34,7 +34,8 @@ def updated(text: str) -> str:
 def paper_table() -> str:
     """Frozen against learned random vectors, as Shalev et al. 2020 compare them, run here."""
     lines = [
-        "| logits | data | frozen | learned | frozen − learned, points (95 % interval) | in the paper | runs |",
+        "| logits | data | frozen | learned | frozen − learned, points (95 % interval) | "
+        "in the paper | runs |",
         "|---|---|---|---|---|---|---|",
     ]
     verdicts = []

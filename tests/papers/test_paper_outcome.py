@@ -49,8 +49,8 @@ def test_the_interval_is_that_of_the_one_sample_t_test(values, theirs):
         ([0.5, 0.7, 0.9], Printed(0.75), {}, "not decided"),
         ([0.5, 0.5], Printed(0.9), {}, "not decided"),
         ([0.5, 0.5, 0.5], Printed(0.9), {"differs": ("a smaller net",)}, "not comparable"),
-        ([0.5, 0.5, 0.5], NOT_AT_HAND, {}, "nothing to hold it against"),
-        ([0.5, 0.5, 0.5], None, {}, "nothing to hold it against"),
+        ([0.5, 0.5, 0.5], NOT_AT_HAND, {}, "no printed figure"),
+        ([0.5, 0.5, 0.5], None, {}, "no printed figure"),
     ],
 )
 def test_verdicts(values, printed, more, verdict):

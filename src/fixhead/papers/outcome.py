@@ -110,7 +110,7 @@ def _verdict(
         return "not run", []
     if entry.printed is None or difference is None:
         note = "" if entry.printed is None else entry.printed.note
-        return "nothing to hold it against", [note] if note else []
+        return "no printed figure", [note] if note else []
     if entry.differs:
         return "not comparable", list(entry.differs)
     if abs(difference["mean"]) <= entry.tolerance:

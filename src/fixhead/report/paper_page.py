@@ -77,11 +77,11 @@ def build_paper_page(results: Record) -> str:
         style=f"<style>\n{stylesheet()}{asset('page.css')}{asset('paper.css')}</style>",
         heading=element("h1", f"{title}: {results['title']}"),
         subtitle=element("p", _subtitle(results), class_="subtitle"),
-        warning=_warning(results),
-        claims=_claims(results),
-        table=_table(results),
-        figures=_figures(results),
-        recipe=_recipes(results),
+        warning=_warning(results) or "",
+        claims=_claims(results) or "",
+        table=_table(results) or "",
+        figures=_figures(results) or "",
+        recipe=_recipes(results) or "",
         made=_made(results),
     )
 
