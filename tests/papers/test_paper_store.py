@@ -51,7 +51,6 @@ def test_a_cut_off_line_is_repaired_and_its_run_repeated(tmp_path):
 
 
 def test_a_measure_asked_for_later_needs_no_new_run(tiny, tmp_path):
-    cell = TrainingCell(small(), "guided", 0)
     cell = TrainingCell(Recipe2019(backbone="small-cnn", epochs=1), "guided", 0)
     store = Store(tmp_path, tiny, "cpu")
     store.fulfil([cell])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 from ..experiments import Comparison
@@ -29,11 +30,11 @@ class TrainingCell:
     seed: int
     measures: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def comparison(self) -> Comparison:
         return self.recipe.comparison(self.head, self.seed)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Readable, and unique by the full configuration (but for where the data lie)."""
         chosen = self.comparison
@@ -58,7 +59,7 @@ class ComputedCell:
     def measures(self) -> tuple[str, ...]:
         return ()
 
-    @property
+    @cached_property
     def name(self) -> str:
         facts = [self.compute.__module__, self.compute.__name__, dict(self.arguments)]
         digest = hashlib.sha256(dumps(facts).encode()).hexdigest()[:10]

@@ -105,9 +105,10 @@ class Content:
         """
         wanted = [cell for entry in self.entries for one in entry.options for cell in one.cells]
         wanted += [cell for figure in self.figures for cell in figure.cells]
-        order = list(dict.fromkeys(cell.name for cell in wanted))
-        merged = {name: _joined([c for c in wanted if c.name == name]) for name in order}
-        return sorted(merged.values(), key=lambda cell: cell.seed)
+        same: dict[str, list[Cell]] = {}
+        for cell in wanted:
+            same.setdefault(cell.name, []).append(cell)
+        return sorted(map(_joined, same.values()), key=lambda cell: cell.seed)
 
 
 @dataclass(frozen=True)

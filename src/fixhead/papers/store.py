@@ -8,7 +8,7 @@ may work on one store; a stop loses at most the epoch in hand.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -64,7 +64,8 @@ class Store:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._repair()
-        open_ = [cell for cell in cells if not self._is_done(cell)]
+        known = self.records(cells)
+        open_ = [cell for cell in cells if not _is_done(cell, known)]
         self.progress.begin(len(cells), len(cells) - len(open_))
         while open_:
             left = [cell for cell in open_ if not self._try(cell)]
@@ -100,19 +101,13 @@ class Store:
                 if records.repair(self.folder / name):
                     self.progress.say(f"The last line of {name} was cut off by a stop.")
 
-    def _is_done(self, cell: Cell) -> bool:
-        found = self.records([cell]).get(cell.name)
-        return found is not None and (
-            found["status"] != "done" or all(one in found["measures"] for one in cell.measures)
-        )
-
     def _try(self, cell: Cell) -> bool:
         """Do a cell; False where another process has it in hand."""
         folder = self.folder / "runs" / cell.name
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / ".lock", timeout=0):
-                if not self._is_done(cell):
+                if not _is_done(cell, self.records([cell])):
                     self._do(cell, folder)
         except Timeout:
             return False
@@ -189,6 +184,13 @@ class Store:
 
     def _history(self, name: str) -> list[Record]:
         return records.read(self.folder / "runs" / name / "history.jsonl")
+
+
+def _is_done(cell: Cell, known: Mapping[str, Record]) -> bool:
+    found = known.get(cell.name)
+    return found is not None and (
+        found["status"] != "done" or all(one in found["measures"] for one in cell.measures)
+    )
 
 
 def _has_model(folder: Path) -> bool:
