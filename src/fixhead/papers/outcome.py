@@ -132,7 +132,7 @@ def _claim(claim: Claim, found: Records) -> dict[str, Any]:
     first = chosen(claim.first, found)[1]
     second = chosen(claim.second, found)[1]
     seeds = sorted(first.keys() & second.keys())
-    told = {
+    told: dict[str, Any] = {
         "text": claim.text,
         "first": claim.first.key,
         "second": claim.second.key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from ..backbones import NeckName
 from ..experiments import Comparison
@@ -31,7 +31,8 @@ def ours(value: T) -> T:
 
 
 def _field(value: T, source: str) -> T:
-    return cast(T, field(default=value, metadata={"source": source}))
+    made: T = field(default=value, metadata={"source": source})
+    return made
 
 
 @dataclass(frozen=True)

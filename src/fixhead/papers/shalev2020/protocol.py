@@ -34,13 +34,13 @@ def learning_rates(request: Request) -> Content:
                 (Option("", published_dot(request, data, net, "non-fixed", lr=0.1)),),
             ),
         }
-        for words, (fixed, learned) in protocols.items():
-            pair = [
-                Entry(f"{where}; {words}", arm, options, test_accuracy)
-                for arm, options in (("fixed", fixed), ("non-fixed", learned))
-            ]
-            entries += pair
-            claims.append(Claim(f"{where}; {words}: fixed above non-fixed", *pair))
+        for words, options in protocols.items():
+            fixed, learned = (
+                Entry(f"{where}; {words}", arm, own, test_accuracy)
+                for arm, own in zip(("fixed", "non-fixed"), options, strict=True)
+            )
+            entries += [fixed, learned]
+            claims.append(Claim(f"{where}; {words}: fixed above non-fixed", fixed, learned))
         claims.append(
             Claim(
                 f"{where}: the released rate holds the non-fixed arm back (0.1 above 0.001)",

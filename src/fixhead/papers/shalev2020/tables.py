@@ -215,15 +215,15 @@ def _fixed_or_not(
         values = printed.get((data, net)) or printed.get(
             (figures.SHOWN_BESIDE.get(data, data), "resnet18")
         )
-        pair = [
+        fixed, learned = (
             Entry(place(data, net), arm, options(data, net, arm), test_accuracy,
                   None if values is None else _beside(data, values[at]),
                   differs=differs(request, data))
             for at, arm in enumerate(ARMS)
-        ]  # fmt: skip
-        entries += pair
+        )  # fmt: skip
+        entries += [fixed, learned]
         gain = None if values is None else (values[0] or 0) / 100 - (values[1] or 0) / 100
-        claims.append(_claim(f"{place(data, net)}, {what}", *pair, gain))
+        claims.append(_claim(f"{place(data, net)}, {what}", fixed, learned, gain))
     return Content(entries, claims, recipes=_recipes(request), notes=NOTES)
 
 

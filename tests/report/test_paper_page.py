@@ -1,0 +1,200 @@
+"""A paper's page from results.json alone: marks, verdicts, warnings and every kind of drawing."""
+
+import copy
+import html
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixhead import RequestError
+from fixhead.report import is_paper, write_paper_page
+from fixhead.report.paper_figures import KINDS, render_figure
+from fixhead.report.paper_page import build_paper_page
+from fixhead.report.svg import Frame, ticks
+
+
+def row(**more):
+    base = {
+        "row": "STL-10, <ResNet>",
+        "column": "fixed",
+        "unit": "percent",
+        "over": "mean",
+        "printed": {"value": 0.825, "source": "paper", "note": ""},
+        "ours": {
+            "n": 3,
+            "values": [0.8, 0.81, 0.82],
+            "seeds": [0, 1, 2],
+            "option": "lr 0.1",
+            "mean": 0.81,
+            "std": 0.01,
+            "interval": [0.785, 0.835],
+        },
+        "difference": {"mean": -0.015, "ci95": [-0.04, 0.01]},
+        "tolerance": 0.01,
+        "verdict": "not decided",
+        "why": ["the paper's figure lies in our interval, which is wide"],
+        "cells": [],
+    }
+    return base | more
+
+
+def results(**more):
+    return {
+        "schema": "fixhead.paper/1",
+        "fixhead": "0",
+        "paper": "shalev2020",
+        "item": "table1",
+        "title": "Fixed and non-fixed",
+        "scale": "small",
+        "as_published": False,
+        "command": "fixhead paper shalev2020 table1 --scale small",
+        "cells": {"planned": 6, "done": 6, "missing": []},
+        "rows": [row()],
+        "claims": [],
+        "figures": [],
+        "recipes": {"STL-10": {"lr": {"value": 0.1, "source": "our choice"}}},
+        "notes": [],
+        "failed": [],
+        "made": {
+            "devices": ["cpu"],
+            "versions": {"torch": ["2"]},
+            "commits": ["abc"],
+            "first_started": "2026-01-01",
+            "last_started": "2026-01-02",
+            "seconds": 12.0,
+        },
+    } | more
+
+
+DATA = {
+    "bars": {
+        "names": ["0", "1"],
+        "series": [{"name": "balanced", "values": [6000, 5000]}, {"name": "t", "values": [30, 0]}],
+        "y": "images",
+    },
+    "strip": {"series": [{"name": "random", "values": [0.4]}], "x": "accuracy", "unit": "percent"},
+    "plane": {
+        "classes": ["a", "b"],
+        "panels": [
+            {
+                "title": "seed 0",
+                "points": [[0.0, 1.0], [1.0, -2.0]],
+                "labels": [0, 1],
+                "vectors": [[0.0, 1.0], [1.0, 0.0]],
+                "sectors": [{"label": 0, "start": 0.0, "stop": 3.0}],
+            }
+        ],
+    },
+    "paths": {
+        "classes": ["a", "b"],
+        "panels": [{"title": "seed 0", "paths": [[[0, 1], [1, 2]], [[0, 0], [1, 1]]]}],
+    },
+    "matrix": {"classes": ["a", "b"], "panels": [{"title": "x", "values": [[1, -0.5], [-0.5, 1]]}]},
+    "points": {"series": [{"name": "s", "x": [0.1, 0.2], "y": [3, 4]}], "x": "cosine", "y": "n"},
+    "curves": {"series": [{"name": "s", "x": [1, 2], "y": [3, 4]}], "x": "epoch", "y": "loss"},
+}
+
+
+def test_every_kind_of_drawing_has_a_case_here():
+    assert set(DATA) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", sorted(DATA))
+def test_a_drawing_is_well_formed_and_says_what_was_measured_and_printed(kind):
+    figure = {
+        "kind": kind,
+        "title": "A & B",
+        "measured": "here <now>",
+        "printed": "there",
+        "data": DATA[kind],
+    }
+    text = render_figure(figure)
+    drawn = re.findall(r"<svg.*?</svg>", text, re.S)
+    assert drawn
+    for one in drawn:
+        ET.fromstring(html.unescape(one).replace("&", "&amp;"))
+    assert "here &lt;now&gt;" in text
+    assert "In the paper: " in text
+
+
+def test_the_table_shows_both_figures_the_difference_the_verdict_and_why():
+    page = html.unescape(build_paper_page(results()))
+    for said in ("82.5", "81.00 ± 1.00", "−1.50 points", "−4.00 points to +1.00 points", "lr 0.1",
+                 "not decided", "which is wide", "STL-10, <ResNet>"):  # fmt: skip
+        assert said in page
+    assert "<ResNet>" not in build_paper_page(results())
+    assert "<script" not in page
+    assert "None" not in page
+
+
+def test_recalled_and_missing_figures_are_marked():
+    recalled = row(printed={"value": 0.7, "source": "recalled", "note": ""})
+    missing = row(printed={"value": None, "source": "missing", "note": "not at hand"})
+    page = build_paper_page(results(rows=[recalled, missing]))
+    assert "recalled, unverified" in page
+    assert "not at hand" in page
+
+
+def test_the_published_protocol_carries_a_warning_and_the_fair_one_none():
+    assert "chosen on the test set" in build_paper_page(results(as_published=True))
+    assert "chosen on the test set" not in build_paper_page(results())
+
+
+def test_claims_carry_their_interval_and_the_papers_difference():
+    claim = {
+        "text": "fixed above non-fixed",
+        "first": "a",
+        "second": "b",
+        "unit": "percent",
+        "printed": 0.228,
+        "n": 3,
+        "difference": {"mean": 0.01, "ci95": [-0.02, 0.04]},
+        "p_value": 0.3,
+        "verdict": "not shown here: the interval holds zero",
+    }
+    page = build_paper_page(results(claims=[claim]))
+    assert "+1.00 points, 95 % interval −2.00 points to +4.00 points, 3 paired runs" in page
+    assert "the paper: +22.80 points" in page
+
+
+def test_the_page_is_rebuilt_from_results_alone(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(results()))
+    assert is_paper(tmp_path)
+    first = write_paper_page(tmp_path).read_bytes()
+    assert write_paper_page(tmp_path).read_bytes() == first
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"schema": "other"}'])
+def test_unreadable_results_are_refused(tmp_path, text):
+    if text is not None:
+        (tmp_path / "results.json").write_text(text)
+    assert not is_paper(tmp_path)
+    with pytest.raises(RequestError, match=r"results\.json"):
+        write_paper_page(tmp_path)
+
+
+def test_a_page_leaves_its_results_as_they_are():
+    given_ = results()
+    before = copy.deepcopy(given_)
+    build_paper_page(given_)
+    assert given_ == before
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_are_round_few_and_inside(low, width):
+    found = ticks(low, low + width)
+    assert 1 <= len(found) <= 7
+    room = 1e-6 * max(abs(low), width)
+    assert all(low - room <= value <= low + width + room for value in found)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5))
+def test_a_frame_keeps_inside_what_is_inside(x, y):
+    frame = Frame((-5, 5), (-5, 5))
+    u, v = frame.at(x, y)
+    assert frame.left <= u <= frame.width - frame.right
+    assert frame.top <= v <= frame.height - frame.bottom
