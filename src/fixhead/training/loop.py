@@ -186,7 +186,7 @@ def _check(recipe: Recipe, train: Batches, validation: Batches | None, choose_on
         raise RequestError(f"choose_on must be one of {get_args(ChooseOn)}, got {choose_on!r}")
     if recipe.schedule == "plateau" and (validation is None or choose_on == "last"):
         raise RequestError(
-            "schedule='plateau' needs a validation split that chooses, got none; try "
+            "schedule='plateau' needs a validation split, got none that chooses the epoch; try "
             "schedule='step'"
         )
     if len(train) < 1 or (validation is not None and len(validation) < 1):
