@@ -15,7 +15,7 @@ PAPER = ROOT / "results" / "papers" / "shalev2020-small"
 TABLES = (
     ("table1", "dot"),
     ("table2", "cosine, S = 1"),
-    ("table3", "cosine, best of S = 1, 20, 40"),
+    ("table3", "cosine, best of S = 1, 20"),
 )
 SETS = (("digits", "digits-demo"), ("MNIST, 2 epochs", "mnist-cosine-scale-1"))
 

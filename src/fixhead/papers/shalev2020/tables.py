@@ -66,7 +66,7 @@ def table2(request: Request) -> Content:
 
 
 def table3(request: Request) -> Content:
-    """Cosine logits, S of each arm chosen on validation from 1, 20 and 40 (our grid)."""
+    """Cosine logits, S of each arm chosen on validation from the same grid."""
 
     def options(data: str, net: str, arm: str) -> tuple[Option, ...]:
         return by_scale(request, data, net, arm)
@@ -185,7 +185,7 @@ def _by_rate(
     ]  # fmt: skip
     entries = []
     for data, backbone in places:
-        rates = (*RATES, 0.0001) if data == "stl10" else RATES
+        rates = RATES[request.scale] + ((0.0001,) if data == "stl10" else ())
         for lr in rates:
             values = None if printed is None else printed.get((data, lr))
             for at, arm in enumerate(ARMS):
