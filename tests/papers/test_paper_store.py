@@ -98,6 +98,15 @@ def test_refusals_name_what_is_needed(capsys, tmp_path):
     assert not list(tmp_path.rglob("runs.jsonl"))
 
 
+def test_a_page_is_made_from_the_runs_that_are_done(tiny, tmp_path):
+    item, one = find("delacalle2019", "figure4"), Way(tiny, "cpu", cells="guided-seed")
+    perform(item, ONE, tmp_path, one)
+    results = perform(item, ONE, tmp_path, Way(run=False))
+    assert results["cells"]["done"] == 1
+    assert results["cells"]["planned"] == 3
+    assert [row["verdict"] == "not run" for row in results["rows"]] == [True, False, True]
+
+
 def test_a_plan_is_said_without_running(capsys):
     assert run(["paper", "shalev2020", "table2", "--scale", "small", "--plan", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 12

@@ -43,6 +43,9 @@ def paper(
     ),
     keep_models: Annotated[bool, typer.Option(help="Keep the trained models.")] = True,
     processes: Annotated[int, typer.Option(help="Runs at once, each in a process of its own.")] = 1,
+    run: Annotated[
+        bool, typer.Option(help="--no-run: make the page from the runs that are done.")
+    ] = True,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would run; run nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +76,7 @@ def paper(
         names = [cell.name for cell in share_of(build(chosen, request).cells, cells)]
         print(dumps(names, indent=2) if as_json else "\n".join(names))
         return
-    way = Way(data_dir, device, cells, keep_models, processes)
+    way = Way(data_dir, device, cells, keep_models, processes, run)
     results = perform(chosen, request, out, way)
     folder = out / f"{paper}-{scale}" / name_of(chosen, request)
     print(dumps(results, indent=2)) if as_json else show_paper(results, folder)

@@ -26,13 +26,17 @@ SCHEMA = "fixhead.paper/1"
 
 @dataclass(frozen=True)
 class Way:
-    """How runs are done: on which data and device, which cells, in how many processes."""
+    """How runs are done: on which data and device, which cells, in how many processes.
+
+    ``run=False`` runs nothing: the table is made from the runs that are done.
+    """
 
     data_dir: Path | None = None
     device: str = "auto"
     cells: str | None = None
     keep_models: bool = True
     processes: int = 1
+    run: bool = True
 
     def __post_init__(self) -> None:
         if self.processes < 1:
@@ -51,8 +55,10 @@ def perform(item: Item, request: Request, folder: Path, way: Way | None = None) 
     way = way or Way()
     content = build(item, request)
     store = _store(item, request, folder, way)
-    with _helpers(item, request, folder, way):
-        store.fulfil(share_of(content.cells, way.cells))
+    wanted = share_of(content.cells, way.cells)
+    if way.run:
+        with _helpers(item, request, folder, way):
+            store.fulfil(wanted)
     results = summarise(item, request, content, store)
     target = store.folder / name_of(item, request)
     target.mkdir(parents=True, exist_ok=True)
