@@ -169,24 +169,10 @@ def _stepping(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
 
 def table() -> None:
     """Write the newest results into docs/swap.md, between their marks."""
-    page = Path(__file__).parents[1] / "docs" / "swap.md"
-    text = page.read_text(encoding="utf-8")
-    text = _between(text, "times", _times_table(_newest("swap_cpu_*.json")))
-    text = _between(text, "architectures", _architectures_table(_newest("swap_arch*.json")))
-    page.write_text(text, encoding="utf-8")
-
-
-def _newest(pattern: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(
-        sorted(measure.RESULTS.glob(pattern))[-1].read_text(encoding="utf-8")
-    )
-    return record
-
-
-def _between(text: str, mark: str, lines: list[str]) -> str:
-    before, _, rest = text.partition(f"<!-- {mark} -->\n")
-    _, _, after = rest.partition(f"<!-- /{mark} -->")
-    return f"{before}<!-- {mark} -->\n" + "\n".join(lines) + f"\n<!-- /{mark} -->{after}"
+    times_lines = _times_table(measure.newest("swap_cpu_*.json"))
+    measure.rewrite("swap.md", "times", times_lines)
+    found = measure.newest("swap_arch*.json")
+    measure.rewrite("swap.md", "architectures", _architectures_table(found))
 
 
 def _times_table(record: dict[str, Any]) -> list[str]:

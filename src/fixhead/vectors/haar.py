@@ -33,7 +33,8 @@ def _orthonormal_rows(rows: Tensor) -> Tensor | None:
     pivots = factor.diagonal()
     if bool(failed) or bool(pivots.min() < 1e-6 * pivots.max()):
         return None
-    return torch.linalg.solve_triangular(factor, rows, upper=False)
+    solved: Tensor = torch.linalg.solve_triangular(factor, rows, upper=False)
+    return solved
 
 
 def _by_reflections(gaussian: Tensor) -> Tensor:
