@@ -26,6 +26,8 @@ from ..evaluation import (
     hits,
     never_predicted,
 )
+from ..heads import parse_head
+from ..report import write_evaluation_page
 from ..training import resolve_device
 from . import records
 from .corrupting import Corruptions, corrupted_accuracies
@@ -67,7 +69,7 @@ def evaluate_saved(
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """The content of ``evaluation.json``, which is written into ``out`` (by default beside the
-    models).
+    models), with its page ``evaluation.html``.
 
     Raises:
         RequestError: the file is there and ``overwrite`` is False; models, data or corruptions
@@ -81,6 +83,7 @@ def evaluate_saved(
     found = work.everything()
     target.parent.mkdir(parents=True, exist_ok=True)
     records.write_atomically(target, records.dumps(found, indent=2) + "\n")
+    write_evaluation_page(target.parent)
     return found
 
 
@@ -187,6 +190,7 @@ class _Work:
             ),
         }
         who = {name: saved.facts.get(name) for name in ("head", "seed", "backbone")}
+        who["head_sentence"] = parse_head(saved.head).sentence
         return {"name": saved.name, **who, **told}, detail.right
 
     def _also(self, extra: Extra, rights: dict[str, torch.Tensor]) -> dict[str, Any]:

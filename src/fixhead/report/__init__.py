@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .evaluation import write_evaluation_page
 from .page import write_page
+from .rebuild import write_pages
 
-__all__ = ["write_page"]
+__all__ = ["write_evaluation_page", "write_page", "write_pages"]

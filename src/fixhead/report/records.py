@@ -66,8 +66,8 @@ def read_records(directory: Path) -> Records:
     """
     if not directory.is_dir():
         raise RequestError(f"report needs a comparison's folder, got {directory}, which is none")
-    config = _read_json(directory / "config.json", CONFIG_SCHEMA)
-    results = _read_json(directory / "results.json", RESULTS_SCHEMA)
+    config = read_json(directory / "config.json", CONFIG_SCHEMA)
+    results = read_json(directory / "results.json", RESULTS_SCHEMA)
     runs = _latest(_read_lines(directory / "runs.jsonl"))
     for run in runs:
         if run.get("schema") != RUN_SCHEMA:
@@ -103,13 +103,19 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _read_json(path: Path, schema: str) -> Record:
+def read_json(path: Path, schema: str, *, writer: str = "fixhead compare") -> Record:
+    """The record of ``schema`` in ``path``, which the command ``writer`` wrote.
+
+    Raises:
+        RequestError: it is missing, cannot be read, or is of another schema.
+    """
     try:
         found = _loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        again = ", and carries on where it was stopped" if writer == "fixhead compare" else ""
         raise RequestError(
             f"report needs {path.name} in {path.parent}, and it is missing; "
-            "`fixhead compare` writes it, and carries on where it was stopped"
+            f"`{writer}` writes it{again}"
         ) from None
     except (OSError, ValueError) as error:
         raise RequestError(f"report cannot read {path}: {error}") from None
