@@ -30,6 +30,7 @@ def evaluated_folder(folder: Path, *, also: bool = True) -> Path:
         "title": "Generated test data", "notes": ["Nobody measured these numbers."],
         "part": "test", "classes": runs[0]["classes"], "models": models, "corruptions": None,
         "also": [_also(heads)] if also else [],
+        "outside": [_outside(models)] if also else [],
     }  # fmt: skip
     (folder / "evaluation.json").write_text(json.dumps(found, allow_nan=False))
     return folder
@@ -57,7 +58,42 @@ def _model(run: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         | {name: float(rng.uniform(0, 1)) for name in names},
         "compactness": {name: float(rng.uniform(0, 1)) for name in compact},
         "never_predicted": [], "areas": None, "geometry": run["geometry"],
+        "per_class": {
+            name: [float(v) for v in rng.uniform(0, 1, len(run["classes"]))]
+            for name in ("accuracy", "f1", "cdnv", "own")
+        },
+        "groups": {name: _group(rng) for name in ("many", "few")},
+        "projections": _projections(run, rng),
+        "examples": run.get("examples"),
     }  # fmt: skip
+
+
+def _group(rng: np.random.Generator) -> dict[str, Any]:
+    names = ("accuracy", "f1", "calibration_error", "own", "separability", "trace_ratio", "cdnv",
+             "alignment", "nearest_mean_agreement")  # fmt: skip
+    found: dict[str, Any] = {name: float(rng.uniform(0, 1)) for name in names}
+    return found | {"classes": 5, "spearman": {"rho": 0.25}}
+
+
+def _projections(run: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    labels = rng.integers(0, len(run["classes"]), 60)
+    told = np.where(rng.random(60) < 0.2, 0, labels)
+    views = [
+        {
+            "method": method, "kept": kept, "origin": origin,
+            "points": rng.normal(size=(60, 2)).round(3).tolist(),
+            "vectors": rng.normal(size=(len(run["classes"]), 2)).round(3).tolist(),
+        }
+        for method, kept, origin in (
+            ("class-plane", 0.4, [0.0, 0.0]), ("pca", 0.7, [0.2, 0.1]), ("tsne", None, None)
+        )
+    ]  # fmt: skip
+    return {
+        "of": "directions",
+        "labels": labels.tolist(),
+        "predictions": told.tolist(),
+        "views": views,
+    }
 
 
 def _also(heads: list[str]) -> dict[str, Any]:
@@ -73,12 +109,23 @@ def _also(heads: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _outside(models: list[dict[str, Any]]) -> dict[str, Any]:
+    scores = {name: {"auroc": 0.8, "fpr_at_95": 0.5} for name in ("largest_cosine", "energy")}
+    return {
+        "name": "other", "title": "Another set", "images": 50,
+        "models": [{"name": m["name"], "head": m["head"], **scores} for m in models],
+    }  # fmt: skip
+
+
 def test_every_figure_of_the_record_has_its_place_on_the_page(make_comparison: Make) -> None:
     folder = evaluated_folder(make_comparison(heads=PAIR, seeds=2))
     page = write_evaluation_page(folder)
     text = page.read_text(encoding="utf-8")
     assert page.name == "evaluation.html"
-    wanted = ("accuracy", "collapse", "vectors", "features", "compactness", "calibration", "also")
+    wanted = (
+        "accuracy", "collapse", "vectors", "features", "compactness", "views", "calibration",
+        "also", "outside", "classes", "groups", "confused",
+    )  # fmt: skip
     assert [name for name in wanted if f'<section id="{name}"' not in text] == []
     found = json.loads((folder / "evaluation.json").read_text())
     nc1 = np.mean([m["collapse"]["nc1"] for m in found["models"] if m["head"] == PAIR[0]])

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import fixhead
 
 from .._errors import RequestError
-from ..data import Dataset, Split
+from ..data import Dataset, Split, load
 from ..data.also import Extra, load_also
 from ..evaluation import (
     accuracies,
@@ -26,16 +27,24 @@ from ..evaluation import (
     hits,
     never_predicted,
 )
+from ..evaluation.classwise import describe_classes, describe_groups
+from ..evaluation.projections import DEFAULT as PROJECTIONS
+from ..evaluation.projections import MOST_POINTS, check_methods, describe_projections
 from ..heads import parse_head
 from ..report import write_evaluation_page
 from ..training import resolve_device
 from . import records
 from .corrupting import Corruptions, corrupted_accuracies
-from .saved import Saved, Source, load_for, open_source
+from .examples import save_examples
+from .foreign import Foreign, open_foreign
+from .outside import Outside, detection, load_outside, scores
+from .saved import Saved, Source, checked, load_for, open_source
 from .tail import group_accuracies
 
 SCHEMA = "fixhead.evaluation/1"
 FILE = "evaluation.json"
+EXAMPLES = "examples"
+"""The folder of pictures beside it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,11 @@ class Evaluating:
         path: a run's folder, a model file, or a comparison's folder (all its finished runs).
         data: a data set with classes that the models know; None for the one of training.
         also: further test sets (``fixhead.data.also``).
+        outside: sets of other classes, to be told apart (``experiments.outside``).
         corruptions: which corrupted copies of the test set; None for none.
+        projections: how features are shown in two dimensions (``evaluation.projections``).
+        foreign: for a file of weights: which timm or torchvision network they are of.
+        image_size: the data set's images are resized to it; only with ``foreign``.
         baseline: the head that corruption errors and drops are held against; by default a
             comparison's first.
     """
@@ -59,6 +72,10 @@ class Evaluating:
     baseline: str | None = None
     device: str = "auto"
     batch_size: int = 256
+    projections: tuple[str, ...] = PROJECTIONS
+    outside: tuple[str, ...] = ()
+    foreign: Foreign | None = None
+    image_size: int | None = None
 
 
 def evaluate_saved(
@@ -77,14 +94,35 @@ def evaluate_saved(
     """
     if wanted.batch_size < 1:
         raise RequestError(f"--batch-size must be 1 or more, got {wanted.batch_size}")
+    check_methods(wanted.projections)
     target = _target(wanted.path, out, overwrite)
-    source = open_source(wanted.path)
+    source = _source(wanted)
     work = _prepare(wanted, source, say)
-    found = work.everything()
     target.parent.mkdir(parents=True, exist_ok=True)
+    found = work.everything(target.parent)
     records.write_atomically(target, records.dumps(found, indent=2) + "\n")
     write_evaluation_page(target.parent)
     return found
+
+
+def _source(wanted: Evaluating) -> Source:
+    """The models; a foreign one is built for the classes of the data set."""
+    if wanted.foreign is None:
+        if wanted.path.suffix in (".pt", ".pth", ".bin"):
+            raise RequestError(
+                f"--architecture is needed for weights alone, got {wanted.path} without it; say "
+                "timm:NAME or torchvision:NAME"
+            )
+        return open_source(wanted.path)
+    if wanted.data is None:
+        raise RequestError("--data is needed beside --architecture: weights do not name their data")
+    if not wanted.path.is_file():
+        raise RequestError(
+            f"--architecture goes with a file of weights, got {wanted.path}, which is none"
+        )
+    dataset = load(wanted.data, data_dir=wanted.data_dir, image_size=wanted.image_size)
+    saved = open_foreign(wanted.path, wanted.foreign, dataset, wanted.data)
+    return Source(wanted.path.parent, (checked(saved),))
 
 
 def _target(path: Path, out: Path | None, overwrite: bool) -> Path:
@@ -120,7 +158,8 @@ def _prepare(wanted: Evaluating, source: Source, say: Callable[[str], None]) -> 
     names = tuple(first["classes"])
     like = replace(dataset, classes=names, train=test, test=test)
     extras = [load_also(name, like, data_dir=wanted.data_dir) for name in wanted.also]
-    return _Work(wanted, source, dataset, test, names, extras, heads, device, say)
+    others = [load_outside(name, first, wanted.data_dir) for name in wanted.outside]
+    return _Work(wanted, source, dataset, test, names, extras, others, heads, device, say)
 
 
 @dataclass(frozen=True)
@@ -131,14 +170,16 @@ class _Work:
     test: Split
     names: Sequence[str]
     extras: Sequence[Extra]
+    others: Sequence[Outside]
     heads: Sequence[str]
     device: torch.device
     say: Callable[[str], None]
 
-    def everything(self) -> dict[str, Any]:
+    def everything(self, folder: Path) -> dict[str, Any]:
+        """The record; pictures that belong to it go into ``folder``."""
         models, rights = [], {}
         for saved in self.source.models:
-            told, rights[saved.name] = self._examine(saved)
+            told, rights[saved.name] = self._examine(saved, folder)
             models.append(told)
         found = {
             "schema": SCHEMA,
@@ -151,6 +192,7 @@ class _Work:
             "models": models,
             "corruptions": None,
             "also": [self._also(extra, rights) for extra in self.extras],
+            "outside": self._outside(),
         }
         if self.wanted.corruptions is not None:
             found["corruptions"] = corrupted_accuracies(
@@ -164,7 +206,7 @@ class _Work:
             )
         return found
 
-    def _examine(self, saved: Saved) -> tuple[dict[str, Any], torch.Tensor]:
+    def _examine(self, saved: Saved, folder: Path) -> tuple[dict[str, Any], torch.Tensor]:
         model = saved.model.to(self.device)
         head = model.head
         batches = saved.batches(self.test, self.device, self.wanted.batch_size)
@@ -188,10 +230,45 @@ class _Work:
             "geometry": describe_geometry(
                 detail.evaluation, head.vectors, construction=head.construction, scale=scale
             ),
+            "per_class": describe_classes(detail),
+            "groups": None if groups is None else describe_groups(detail, groups),
+            "projections": self._projections(saved),
+            "examples": save_examples(
+                folder, f"{EXAMPLES}/{saved.name}.webp", self.test, detail.evaluation
+            ),
         }
         who = {name: saved.facts.get(name) for name in ("head", "seed", "backbone")}
         who["head_sentence"] = parse_head(saved.head).sentence
         return {"name": saved.name, **who, **told}, detail.right
+
+    def _projections(self, saved: Saved) -> dict[str, Any] | None:
+        """Of images evenly spaced over the test set."""
+        if not self.wanted.projections or saved.model.head.width < 2:
+            return None
+        chosen = np.arange(0, len(self.test), -(-len(self.test) // MOST_POINTS))
+        model = saved.model.to(self.device)
+        batches = saved.batches(self.test.take(chosen), self.device, self.wanted.batch_size)
+        found = describe_projections(model, batches, self.wanted.projections)
+        model.to("cpu")
+        return found
+
+    def _outside(self) -> list[dict[str, Any]]:
+        """Every model's detection of each set of other classes."""
+        found: list[dict[str, Any]] = [
+            {"name": other.name, "title": other.title, "images": len(other.split), "models": []}
+            for other in self.others
+        ]
+        for saved in self.source.models if self.others else ():
+            model = saved.model.to(self.device)
+            known, *rest = (
+                scores(model, saved.batches(split, self.device, self.wanted.batch_size))
+                for split in (self.test, *(other.split for other in self.others))
+            )
+            for told, other in zip(found, rest, strict=True):
+                who = {"name": saved.name, "head": saved.head}
+                told["models"].append(who | detection(known, other))
+            model.to("cpu")
+        return found
 
     def _also(self, extra: Extra, rights: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Every arm on another set: accuracy, drop against the test set, paired with the first."""

@@ -25,11 +25,13 @@ from ..heads import HeadSpec, parse_head
 from ..training import Classifier, Progress, TrainingResult, save_model, train
 from . import machine
 from .config import RunPlan, TuningPlan
+from .examples import save_examples
 from .records import Record, dumps, write_atomically
 from .setting import Parts, Setting
 from .tail import describe_tail, group_accuracies
 
 SCHEMA = "fixhead.run/1"
+EXAMPLES = "examples.webp"
 
 
 def run(
@@ -122,6 +124,8 @@ def _test(
             bias=model.head.bias is not None,
             names=setting.dataset.classes,
         )
+    sheet = f"runs/{plan.run_id}/{EXAMPLES}"
+    facts["examples"] = save_examples(run_dir.parent.parent, sheet, parts.test.split, best)
     save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
     return facts
 

@@ -19,7 +19,7 @@ from .html import Html, element, join
 from .section import Section
 from .theme import dash, plot_colours, stylesheet, symbol
 
-_SCRIPTS = ("figures.js", "collapse.js", "evaluation.js", "data.js", "page.js")
+_SCRIPTS = ("figures.js", "collapse.js", "plane.js", "evaluation.js", "data.js", "page.js")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import frame, sections
+from .browser import browser
 from .naming import heads_by_name
 from .numbers import listing, plural
 from .records import Records, read_records
@@ -55,6 +56,7 @@ def _sections(records: Records) -> list[Section]:
         sections.collapse(records),
         sections.plane(records),
         sections.classes(records),
+        browser(records),
         sections.failures(records),
         reproduction(records),
     ]

@@ -22,7 +22,8 @@ class Records:
     """What the page is made from.
 
     ``runs`` holds the last record of every run, in the file's order; ``histories`` the epochs of
-    every run that has any, by run_id; ``name`` is the folder's own name.
+    every run that has any, by run_id; ``name`` is the folder's own name, ``folder`` its path, for
+    the pictures that records point to.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Records:
     results: Record
     runs: tuple[Record, ...] = ()
     histories: dict[str, tuple[Record, ...]] = field(default_factory=dict)
+    folder: Path = Path()
 
     @cached_property
     def heads(self) -> list[str]:
@@ -82,6 +84,7 @@ def read_records(directory: Path) -> Records:
         results=results,
         runs=tuple(runs),
         histories={name: epochs for name, epochs in histories.items() if epochs},
+        folder=directory,
     )
 
 

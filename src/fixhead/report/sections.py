@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import collapse_figures, figures, geometry_figures
+from . import collapse_figures, figures, geometry_figures, plane_figures
 from .figure import Figure, render
 from .html import Html, element, escape, join, paragraph
 from .marks import arm_name
@@ -78,7 +78,10 @@ def vectors(records: Records) -> Section | None:
     names = [arm_name(place, head) for place, head in enumerate(_heads(records))]
     tabbed = tabs("Heads", names, [html for html, _ in panels])
     drawn = [figure for _, found in panels for figure in found]
-    return Section("vectors", "Class vectors", join([geometry_table(records), tabbed]), drawn)
+    aside = geometry_figures.cosine_matrices(records)
+    beside = render(aside) if aside else None
+    body = join([geometry_table(records), beside, tabbed])
+    return Section("vectors", "Class vectors", body, [*([aside] if aside else []), *drawn])
 
 
 def features(records: Records) -> Section | None:
@@ -101,12 +104,13 @@ def collapse(records: Records) -> Section | None:
 
 def plane(records: Records) -> Section | None:
     """Only where features have two dimensions."""
-    figure = collapse_figures.plane(records)
-    if figure is None:
+    found = (plane_figures.plane(records), plane_figures.areas(records))
+    shown = [figure for figure in found if figure is not None]
+    if not shown:
         return None
-    said = [element("li", one) for one in collapse_figures.vanished_sentences(records)]
+    said = [element("li", one) for one in plane_figures.vanished_sentences(records)]
     listed = element("ul", *said, class_="also") if said else None
-    return Section("plane", "Two dimensions", join([listed, render(figure)]), [figure])
+    return Section("plane", "Two dimensions", join([listed, *map(render, shown)]), shown)
 
 
 def classes(records: Records) -> Section | None:

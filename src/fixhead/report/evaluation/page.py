@@ -6,9 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import frame, sections
+from ..browser import browser
 from ..numbers import count, listing, plural
 from ..section import Section
-from . import also, measures, summary
+from . import also, classwise, measures, outside, summary, views
 from .record import FILE, Evaluated, read_evaluation
 
 PAGE = "evaluation.html"
@@ -51,9 +52,14 @@ def _sections(evaluated: Evaluated) -> list[Section]:
         sections.vectors(records),
         sections.features(records),
         measures.compactness(evaluated),
+        views.projections(evaluated),
+        sections.plane(records),
         measures.calibration(evaluated),
         also.also(evaluated),
-        sections.classes(records),
+        outside.outside(evaluated),
+        classwise.classes(evaluated),
+        classwise.groups(evaluated),
+        browser(records),
     ]
     return [section for section in found if section is not None]
 

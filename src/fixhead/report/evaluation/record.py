@@ -56,6 +56,7 @@ class Evaluated:
                 "pairs": [],
             },
             runs=tuple(_runs(self.models, self.classes)),
+            folder=self.folder,
         )
 
 
