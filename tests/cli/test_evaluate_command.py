@@ -62,6 +62,74 @@ def test_a_run_is_evaluated_beside_its_model(capsys, tmp_path, comparison):
     assert found["corruptions"] is None
 
 
+def test_every_measure_is_there_by_class_and_by_group(capsys, tmp_path, comparison):
+    run_dir = comparison / "runs" / "simplex-seed0"
+    model = evaluated(capsys, run_dir, "--out", tmp_path)["models"][0]
+    found = model["per_class"]
+    images = np.array(found["images"])
+    confusion = np.array(model["geometry"]["confusion"])
+    assert images.tolist() == confusion.sum(axis=1).tolist()
+    assert all(len(values) == 10 for values in found.values())
+    assert found["accuracy"] == pytest.approx((confusion.diagonal() / images).tolist())
+    for name, whole in (
+        ("own", model["compactness"]["own"]),
+        ("norm", model["compactness"]["norm"]),
+        ("nearest_mean_agreement", model["collapse"]["nearest_mean_agreement"]),
+    ):
+        assert np.average(found[name], weights=images) == pytest.approx(whole, rel=1e-5)
+    for name, whole in (("cdnv", "cdnv"), ("alignment", "alignment")):
+        assert np.mean(found[name]) == pytest.approx(model["collapse"][whole], rel=1e-5)
+    counts = json.loads((run_dir / "model.json").read_text())["description"]["groups"]
+    assert set(model["groups"]) == set(counts)
+    for name, members in counts.items():
+        told = model["groups"][name]
+        assert told["classes"] == len(members)
+        for measure in ("accuracy", "own", "trace_ratio", "calibration_error"):
+            values = [found[measure][place] for place in members]
+            known = [value for value in values if value is not None]
+            assert told[measure] == (pytest.approx(np.mean(known)) if known else None)
+
+
+def test_other_classes_are_told_apart_as_scikit_learn_says(capsys, tmp_path, comparison):
+    from sklearn.metrics import roc_auc_score
+
+    from fixhead.experiments.outside import load_outside, scores
+    from fixhead.experiments.saved import load_for, open_source
+
+    folder = write_pictures(tmp_path / "mine" / "train", ["1", "2"]).parent
+    write_pictures(folder / "test", ["1", "2"])
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = ["--outside", folder, "--outside", "digits", "--out", tmp_path / "out"]
+    mine, same = evaluated(capsys, run_dir, *options)["outside"]
+    assert mine["images"] == 18
+    saved = open_source(run_dir).models[0]
+    _, test = load_for(saved.facts, None, None)
+    other = load_outside(str(folder), saved.facts, None).split
+    both = [scores(saved.model, saved.batches(part, "cpu", 64)) for part in (test, other)]
+    truth = np.repeat([1, 0], [len(test), len(other)])
+    for name in ("largest_cosine", "energy"):
+        values = np.concatenate([part[name].numpy() for part in both])
+        told = mine["models"][0][name]
+        assert told["auroc"] == pytest.approx(roc_auc_score(truth, values))
+        assert 0 <= told["fpr_at_95"] <= 1
+        assert same["models"][0][name]["auroc"] == 0.5  # the test set itself
+
+
+def test_the_page_is_made_again_from_the_records_alone(capsys, tmp_path, comparison):
+    evaluated(capsys, comparison, "--out", tmp_path)
+    page = tmp_path / "evaluation.html"
+    first = page.read_bytes()
+    assert b"data:image/webp" in first
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    shutil.copy(tmp_path / "evaluation.json", moved)
+    shutil.copytree(tmp_path / "examples", moved / "examples")
+    assert run(["report", str(moved)]) == 0
+    again = (moved / "evaluation.html").read_bytes()
+    assert again.replace(b"elsewhere", tmp_path.name.encode()) == first
+    assert b"data:image/webp" in (comparison / "report.html").read_bytes()
+
+
 def test_an_evaluation_is_never_overwritten_unless_asked(capsys, tmp_path, comparison):
     run_dir = comparison / "runs" / "simplex-seed0"
     (tmp_path / "evaluation.json").write_text("precious")
@@ -144,6 +212,9 @@ def test_the_table_is_printed_for_people(capsys, tmp_path, comparison):
         (["--also", "no-such-set"], ["no-such-set"]),
         (["--baseline", "hadamard"], ["hadamard", "simplex"]),
         (["--batch-size", "0"], ["batch"]),
+        (["--projection", "som"], ["--projection", "tsne"]),
+        (["--outside", "no-such-set"], ["no-such-set"]),
+        (["--mean", "0.5"], ["--architecture"]),
         (["--device", "toaster"], ["toaster"]),
     ],
 )

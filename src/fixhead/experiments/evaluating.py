@@ -13,7 +13,7 @@ import torch
 import fixhead
 
 from .._errors import RequestError
-from ..data import Dataset, Split, load
+from ..data import Dataset, Split
 from ..data.also import Extra, load_also
 from ..evaluation import (
     accuracies,
@@ -36,9 +36,9 @@ from ..training import resolve_device
 from . import records
 from .corrupting import Corruptions, corrupted_accuracies
 from .examples import save_examples
-from .foreign import Foreign, open_foreign
-from .outside import Outside, detection, load_outside, scores
-from .saved import Saved, Source, checked, load_for, open_source
+from .foreign import Foreign, foreign_source
+from .outside import Outside, describe_outside, load_outside
+from .saved import Saved, Source, load_for, open_source
 from .tail import group_accuracies
 
 SCHEMA = "fixhead.evaluation/1"
@@ -96,33 +96,19 @@ def evaluate_saved(
         raise RequestError(f"--batch-size must be 1 or more, got {wanted.batch_size}")
     check_methods(wanted.projections)
     target = _target(wanted.path, out, overwrite)
-    source = _source(wanted)
+    source = (
+        open_source(wanted.path)
+        if wanted.foreign is None
+        else foreign_source(
+            wanted.path, wanted.foreign, wanted.data, wanted.data_dir, wanted.image_size
+        )
+    )
     work = _prepare(wanted, source, say)
     target.parent.mkdir(parents=True, exist_ok=True)
     found = work.everything(target.parent)
     records.write_atomically(target, records.dumps(found, indent=2) + "\n")
     write_evaluation_page(target.parent)
     return found
-
-
-def _source(wanted: Evaluating) -> Source:
-    """The models; a foreign one is built for the classes of the data set."""
-    if wanted.foreign is None:
-        if wanted.path.suffix in (".pt", ".pth", ".bin"):
-            raise RequestError(
-                f"--architecture is needed for weights alone, got {wanted.path} without it; say "
-                "timm:NAME or torchvision:NAME"
-            )
-        return open_source(wanted.path)
-    if wanted.data is None:
-        raise RequestError("--data is needed beside --architecture: weights do not name their data")
-    if not wanted.path.is_file():
-        raise RequestError(
-            f"--architecture goes with a file of weights, got {wanted.path}, which is none"
-        )
-    dataset = load(wanted.data, data_dir=wanted.data_dir, image_size=wanted.image_size)
-    saved = open_foreign(wanted.path, wanted.foreign, dataset, wanted.data)
-    return Source(wanted.path.parent, (checked(saved),))
 
 
 def _target(path: Path, out: Path | None, overwrite: bool) -> Path:
@@ -192,7 +178,9 @@ class _Work:
             "models": models,
             "corruptions": None,
             "also": [self._also(extra, rights) for extra in self.extras],
-            "outside": self._outside(),
+            "outside": describe_outside(
+                self.others, self.source.models, self.test, self.device, self.wanted.batch_size
+            ),
         }
         if self.wanted.corruptions is not None:
             found["corruptions"] = corrupted_accuracies(
@@ -250,24 +238,6 @@ class _Work:
         batches = saved.batches(self.test.take(chosen), self.device, self.wanted.batch_size)
         found = describe_projections(model, batches, self.wanted.projections)
         model.to("cpu")
-        return found
-
-    def _outside(self) -> list[dict[str, Any]]:
-        """Every model's detection of each set of other classes."""
-        found: list[dict[str, Any]] = [
-            {"name": other.name, "title": other.title, "images": len(other.split), "models": []}
-            for other in self.others
-        ]
-        for saved in self.source.models if self.others else ():
-            model = saved.model.to(self.device)
-            known, *rest = (
-                scores(model, saved.batches(split, self.device, self.wanted.batch_size))
-                for split in (self.test, *(other.split for other in self.others))
-            )
-            for told, other in zip(found, rest, strict=True):
-                who = {"name": saved.name, "head": saved.head}
-                told["models"].append(who | detection(known, other))
-            model.to("cpu")
         return found
 
     def _also(self, extra: Extra, rights: dict[str, torch.Tensor]) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from .._errors import RequestError
 from ..backbones.external import build_full, probed
-from ..data import Dataset
+from ..data import Dataset, load
 from ..heads import ClassificationHead, parse_head
 from ..heads.swapping.locate import locate
 from ..training import Classifier
-from .saved import Saved
+from .saved import Saved, Source, checked
 
 HEAD = "learned-dot"
 _INSIDE = ("state_dict", "model", "model_state_dict", "state_dict_ema")
@@ -39,6 +39,22 @@ class Foreign:
     architecture: str
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+
+
+def foreign_source(
+    path: Path, wanted: Foreign, data: str | None, data_dir: Path | None, image_size: int | None
+) -> Source:
+    """The weights of ``path``, for the classes of the data set ``data``.
+
+    Raises:
+        RequestError: no file, no data set, or as ``open_foreign``.
+    """
+    if data is None:
+        raise RequestError("--data is needed beside --architecture: weights do not name their data")
+    if not path.is_file():
+        raise RequestError(f"--architecture goes with a file of weights, got {path}, which is none")
+    dataset = load(data, data_dir=data_dir, image_size=image_size)
+    return Source(path.parent, (checked(open_foreign(path, wanted, dataset, data)),))
 
 
 def open_foreign(path: Path, wanted: Foreign, dataset: Dataset, data: str) -> Saved:

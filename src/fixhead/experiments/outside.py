@@ -7,6 +7,7 @@ images do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..data import DATASETS, Batches, Split, load
 from ..evaluation.evaluate import undisturbed
 from ..geometry.detection import auroc, energy, fpr_at, largest_cosine
 from ..training import Classifier
+from .saved import Saved
 
 RECALL = 0.95
 
@@ -47,6 +49,32 @@ def load_outside(name: str, facts: dict[str, Any], data_dir: Path | None) -> Out
             f"model was trained on, got {shape[0]} and {shape[1]}"
         )
     return Outside(name, found.title, found.test)
+
+
+def describe_outside(
+    others: Sequence[Outside],
+    models: Sequence[Saved],
+    test: Split,
+    device: torch.device,
+    batch_size: int,
+) -> list[dict[str, Any]]:
+    """Every model's detection of each set of other classes."""
+    found: list[dict[str, Any]] = [
+        {"name": other.name, "title": other.title, "images": len(other.split), "models": []}
+        for other in others
+    ]
+    for saved in models if others else ():
+        model = saved.model.to(device)
+        known, *rest = (
+            scores(model, saved.batches(split, device, batch_size))
+            for split in (test, *(other.split for other in others))
+        )
+        model.to("cpu")
+        for told, other in zip(found, rest, strict=True):
+            told["models"].append(
+                {"name": saved.name, "head": saved.head, **detection(known, other)}
+            )
+    return found
 
 
 @torch.no_grad()

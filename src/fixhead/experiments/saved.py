@@ -60,6 +60,11 @@ def open_source(path: Path) -> Source:
             f"{path} does not exist; name a run's folder, its model.safetensors, or the folder "
             "that `fixhead compare` wrote"
         )
+    if path.suffix in (".pt", ".pth", ".bin"):
+        raise RequestError(
+            f"--architecture is needed for weights alone, got {path} without it; say timm:NAME or "
+            "torchvision:NAME"
+        )
     if not (path / RUNS).exists():
         folder = path if path.is_dir() else path.parent
         model, facts = load_classifier(path)
