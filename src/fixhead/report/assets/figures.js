@@ -204,7 +204,7 @@ window.fixhead = { kinds: {}, tables: {} };
     return {
       height: Math.ceil(tall) + 8,
       data,
-      layout: layout(view, { width: wide + bar, margin: { l: 0, r: bar, t: 0, b: 8 }, annotations, xaxis, yaxis, ...others }),
+      layout: layout(view, { margin: { l: 0, r: view.width - wide, t: 0, b: 8 }, annotations, xaxis, yaxis, ...others }),
     };
   };
 
