@@ -38,9 +38,16 @@ MEASURES = (
     ("norm", "Feature norm"),
 )
 _GROUPED = (
-    "accuracy", "f1", "calibration_error", "own", "separability", "trace_ratio", "cdnv",
-    "alignment", "nearest_mean_agreement",
-)  # fmt: skip
+    ("accuracy", "Accuracy", None),
+    ("f1", "F1", None),
+    ("calibration_error", "ECE", None),
+    ("own", "Own vector", "cosine"),
+    ("separability", "Means", "cosine"),
+    ("trace_ratio", "NC1", "cheap"),
+    ("cdnv", "CDNV", None),
+    ("alignment", "NC3", "alignment"),
+    ("nearest_mean_agreement", "NC4", "agreement"),
+)
 _FRACTIONS = ("accuracy", "f1", "calibration_error", "nearest_mean_agreement")
 
 
@@ -92,18 +99,17 @@ def groups(evaluated: Evaluated) -> Section | None:
     if not names:
         return None
     heads = heads_by_name(evaluated.records)
-    titles = dict(MEASURES)
     columns = [
         Column("Head", kind="name"),
         Column("Group", "classes", kind="name"),
-        *(Column(titles[name].split(":")[0], _below(titles[name])) for name in _GROUPED),
-        Column("Spearman ρ", "inside the group"),
+        *(Column(title, below) for _, title, below in _GROUPED),
+        Column("Spearman ρ", "inside"),
     ]
     rows = []
     for place, head in enumerate(evaluated.heads):
         for name in names:
             size = dig(evaluated.of(head)[0], "groups", name, "classes")
-            spreads = [evaluated.spread(head, "groups", name, one) for one in _GROUPED]
+            spreads = [evaluated.spread(head, "groups", name, one) for one, _, _ in _GROUPED]
             rho = evaluated.spread(head, "groups", name, "spearman", "rho")
             cells = [
                 Cell(arm_name(place, heads[head]), head),
@@ -116,7 +122,3 @@ def groups(evaluated: Evaluated) -> Section | None:
         "more than 100, few less than 20; by rank where the data set is published so."
     )
     return Section("groups", "Groups of classes", join([table("groups", caption, columns, rows)]))
-
-
-def _below(title: str) -> str | None:
-    return title.split(":", 1)[1].strip() if ":" in title else None

@@ -76,8 +76,7 @@ def _lines(evaluated: Evaluated) -> list[str]:
 
 
 def accuracy(evaluated: Evaluated) -> Section:
-    """Accuracy, its balanced forms, groups, loss and calibration of every arm."""
-    groups = list(evaluated.models[0].get("group_accuracy") or {})
+    """Accuracy, its balanced forms, loss and calibration of every arm."""
     axis = _axis(evaluated)
     columns = [
         Column("Head", kind="name"),
@@ -86,7 +85,6 @@ def accuracy(evaluated: Evaluated) -> Section:
         Column("n", "models", kind="number n"),
         Column("Balanced", "accuracy"),
         Column("Macro-F1"),
-        *(Column(name.capitalize(), "accuracy") for name in groups),
         Column("Loss", "nats"),
         Column("Calibration", "expected error"),
     ]
@@ -101,7 +99,6 @@ def accuracy(evaluated: Evaluated) -> Section:
             Cell(strip(place, values, middle, axis)),
             Cell(str(len(values)), len(values)),
             *(_percent(evaluated, name, field) for field in ("balanced_accuracy", "macro_f1")),
-            *(_percent(evaluated, name, "group_accuracy", group) for group in groups),
             _number(evaluated, name, 4, "loss"),
             _percent(evaluated, name, "calibration", "expected_error"),
         ]
