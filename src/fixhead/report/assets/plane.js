@@ -156,7 +156,7 @@
       ...scattered(right.map((at) => found.points[at]), right.map((at) => run.labels[at]), size, view, 0.55),
       {
         x: run.wrong.map((at) => found.points[at][0]), y: run.wrong.map((at) => found.points[at][1]), mode: "markers", hoverinfo: "text",
-        marker: { color: run.wrong.map((at) => hue(run.labels[at], size, 1)), symbol: "x", size: 8, line: { color: c.ink, width: 1 } },
+        marker: { color: run.wrong.map((at) => hue(run.labels[at], size, 1)), symbol: "x", size: 7, line: { color: c.ink, width: 0.7 } },
         text: run.wrong.map((at) => `${word(view, run.labels[at])}, put wrong`),
       },
     ];

@@ -39,7 +39,6 @@ MEASURES = (
 )
 _GROUPED = (
     ("accuracy", "Accuracy", None),
-    ("f1", "F1", None),
     ("calibration_error", "ECE", None),
     ("own", "Own vector", "cosine"),
     ("separability", "Means", "cosine"),
@@ -114,7 +113,7 @@ def groups(evaluated: Evaluated) -> Section | None:
             cells = [
                 Cell(arm_name(place, heads[head]), head),
                 Cell(element("span", name, element("span", count(size), class_="below")), name),
-                *map(number, [*spreads, rho]),
+                *(number(one, 2) for one in [*spreads, rho]),
             ]
             rows.append(Row(cells))
     caption = (
