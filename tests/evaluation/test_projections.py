@@ -83,6 +83,7 @@ def test_tsne_puts_classes_that_are_apart_apart_and_is_repeatable():
     assert (own[apart.argmin(axis=1)] == own).mean() > 0.9
 
 
+@pytest.mark.filterwarnings("ignore")  # umap-learn's own, at import and for few points
 def test_umap_is_used_where_it_is_installed_and_asked_for_by_name_elsewhere():
     if importlib.util.find_spec("umap") is None:
         with pytest.raises(RequestError, match=r"fixhead\[umap\]"):
