@@ -13,6 +13,7 @@ import torch
 import fixhead
 
 from .._errors import RequestError
+from .._files import replace_text
 from ..data import Dataset, Split
 from ..data.also import Extra, load_also
 from ..evaluation import (
@@ -106,7 +107,7 @@ def evaluate_saved(
     work = _prepare(wanted, source, say)
     target.parent.mkdir(parents=True, exist_ok=True)
     found = work.everything(target.parent)
-    records.write_atomically(target, records.dumps(found, indent=2) + "\n")
+    replace_text(target, records.dumps(found, indent=2) + "\n")
     write_evaluation_page(target.parent)
     return found
 

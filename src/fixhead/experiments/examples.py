@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .._files import replace_file
 from ..data import Split
 from ..evaluation import Evaluation, confused_examples
-from ..training.files import replace_file
 
 MOST_CLASSES = 2_000
 """Above so many classes no pairs are searched."""
@@ -21,10 +21,6 @@ def save_examples(folder: Path, file: str, split: Split, test: Evaluation) -> di
     if found is None:
         return None
     facts, sheet = found
-
-    def fill(draft: Path) -> None:
-        draft.write_bytes(sheet)
-
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / file, fill)
+    replace_file(folder / file, lambda draft: draft.write_bytes(sheet))
     return facts | {"file": file}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +13,7 @@ from string import Template
 from typing import Any
 
 from .._errors import require
+from .._files import replace_text
 from .figure import Figure, payload
 from .html import Html, element, join
 from .section import Section
@@ -73,15 +73,7 @@ def build(frame: Frame) -> str:
 
 def write(path: Path, html: str) -> Path:
     """Put a page in its place; the old one stays until the new one is whole."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_text(path, html)
     return path
 
 
