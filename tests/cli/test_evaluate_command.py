@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import shutil
 
@@ -6,6 +8,8 @@ import pytest
 from PIL import Image
 
 from fixhead.cli import run
+from fixhead.data import load
+from fixhead.data.corruptions import corrupted
 from fixhead.experiments.records import read
 
 HEADS = "learned-dot,simplex,auto,vectors=random,scale=8,loss=balanced-softmax"
@@ -162,6 +166,88 @@ def test_one_model_has_corruptions_without_a_baseline(capsys, tmp_path, comparis
     assert found["baseline"] is None
     assert found["arms"][0]["mean_corruption_error"] is None
     assert 0 < found["arms"][0]["mean_accuracy"] < 1
+
+
+def write_published(folder, kinds, severities=(1, 2, 3, 4, 5)):
+    """The corrupted digits in the layout of CIFAR-10-C: severity by severity, in the test order."""
+    test = load("digits").test
+    folder.mkdir()
+    for kind, file in kinds.items():
+        parts = [np.asarray(corrupted(test, kind, severity).images) for severity in severities]
+        np.save(folder / f"{file}.npy", np.concatenate(parts).transpose(0, 2, 3, 1))
+    np.save(folder / "labels.npy", np.tile(test.labels, len(severities)).astype(np.uint8))
+    return folder
+
+
+PUBLISHED = {"jpeg": "jpeg_compression", "impulse-noise": "impulse_noise"}
+
+
+def test_a_published_set_gives_what_corrupting_the_test_set_alike_gives(
+    capsys, tmp_path, comparison
+):
+    folder = write_published(tmp_path / "DIGITS-C", PUBLISHED)
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = [run_dir, "--corruptions", "jpeg,impulse-noise", "--severities", "2,5"]
+    ours = evaluated(capsys, *options, "--out", tmp_path / "ours")["corruptions"]
+    theirs = evaluated(capsys, *options, "--out", tmp_path / "theirs", "--corruptions-dir", folder)[
+        "corruptions"
+    ]
+    assert (ours["published"], ours["table"], ours["seed"]) == (None, 32, 0)
+    assert (theirs["published"], theirs["table"], theirs["seed"]) == ("DIGITS-C", None, None)
+    assert theirs["arms"] == ours["arms"]
+    assert theirs["examples"] == ours["examples"]
+
+
+def test_the_example_is_one_test_image_in_every_corruption(capsys, tmp_path, comparison):
+    options = ["--corruptions", "jpeg,fog", "--severities", "1,5", "--out", tmp_path]
+    found = evaluated(capsys, comparison, *options)
+    examples, test = found["corruptions"]["examples"], load("digits").test
+    index = examples["index"]
+    assert examples["label"] == test.labels[index]
+    np.testing.assert_array_equal(pixels(examples["image"]), test.images[index][0])
+    shown = {(one["kind"], one["severity"]): one for one in examples["pictures"]}
+    assert shown.keys() == {(kind, severity) for kind in ("jpeg", "fog") for severity in (1, 5)}
+    for (kind, severity), one in shown.items():
+        expected = corrupted(test, kind, severity).images[index][0]
+        np.testing.assert_array_equal(pixels(one["image"]), expected)
+        assert one["recognised"].keys() == {arm["head"] for arm in found["corruptions"]["arms"]}
+        assert set(one["recognised"].values()) <= {0.0, 0.5, 1.0}
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert '<section id="corruptions"' in page
+    assert all(one["image"] in page for one in shown.values())
+
+
+def test_a_published_tree_is_matched_by_class_names(capsys, tmp_path, comparison):
+    test = load("digits").test
+    for label in range(10):
+        place = tmp_path / "DIGITS-C" / "fog" / "3" / str(label)
+        place.mkdir(parents=True)
+        for index in np.flatnonzero(test.labels == label):
+            Image.fromarray(test.images[index][0]).save(place / f"{index:04}.png")
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = ["--corruptions", "fog", "--severities", "3", "--out", tmp_path / "out"]
+    found = evaluated(capsys, run_dir, *options, "--corruptions-dir", tmp_path / "DIGITS-C")
+    arm = found["corruptions"]["arms"][0]  # the tree holds the pictures as they were
+    assert arm["accuracy"]["fog"]["3"] == pytest.approx(found["models"][0]["accuracy"])
+    assert found["corruptions"]["examples"]["image"] is None  # another order than the test set's
+
+
+def pixels(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+
+
+def test_published_files_that_are_missing_or_of_another_set_are_refused(
+    capsys, tmp_path, comparison
+):
+    folder = write_published(tmp_path / "DIGITS-C", {"jpeg": "jpeg_compression"})
+    where = ["--corruptions-dir", folder, "--out", tmp_path / "out"]
+    assert "gaussian_noise.npy" in refused(capsys, comparison, *where)
+    assert "has neither" in refused(capsys, comparison, "--corruptions", "snow", *where)
+    labels = np.load(folder / "labels.npy")
+    np.save(folder / "labels.npy", labels % 5)
+    said = refused(capsys, comparison, "--corruptions", "jpeg", *where)
+    assert "has none of '5'" in said
+    assert not (tmp_path / "out" / "evaluation.json").exists()
 
 
 def write_pictures(folder, names):

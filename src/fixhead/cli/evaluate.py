@@ -47,6 +47,13 @@ def evaluate(
     frost: Annotated[
         Path | None, typer.Option(help="Photographs of frost, for it alone.", show_default=False)
     ] = None,
+    corruptions_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C: its pictures instead of ours.",
+            show_default=False,
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="The head that others are held against.", show_default=False),
@@ -99,13 +106,15 @@ def evaluate(
     from ..experiments.show_evaluation import show_evaluation
 
     chosen = None
+    if corruptions is None and corruptions_dir is not None:
+        corruptions = "all"
     if corruptions is not None:
         try:
             steps = tuple(int(word) for word in split_list(severities))
         except ValueError:
             raise RequestError(f"--severities must be whole numbers, got {severities!r}") from None
-        kinds = parse_kinds(corruptions, frost=frost is not None)
-        chosen = Corruptions(kinds, steps, frost)
+        kinds = parse_kinds(corruptions, frost=frost is not None or corruptions_dir is not None)
+        chosen = Corruptions(kinds, steps, frost, corruptions_dir)
     foreign = None
     if architecture is not None:
         foreign = Foreign(architecture, _numbers("--mean", mean), _numbers("--std", std))

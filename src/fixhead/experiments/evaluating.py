@@ -35,7 +35,7 @@ from ..heads import parse_head
 from ..report import write_evaluation_page
 from ..training import resolve_device
 from . import records
-from .corrupting import Corruptions, corrupted_accuracies
+from .corrupting import Copies, Corruptions, copies, corrupted_accuracies
 from .examples import save_examples
 from .foreign import Foreign, foreign_source
 from .outside import Outside, describe_outside, load_outside
@@ -146,7 +146,10 @@ def _prepare(wanted: Evaluating, source: Source, say: Callable[[str], None]) -> 
     like = replace(dataset, classes=names, train=test, test=test)
     extras = [load_also(name, like, data_dir=wanted.data_dir) for name in wanted.also]
     others = [load_outside(name, first, wanted.data_dir) for name in wanted.outside]
-    return _Work(wanted, source, dataset, test, names, extras, others, heads, device, say)
+    made = None
+    if wanted.corruptions is not None:
+        made = copies(wanted.corruptions, dataset, test, names, device)
+    return _Work(wanted, source, dataset, test, names, extras, others, made, heads, device, say)
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ class _Work:
     names: Sequence[str]
     extras: Sequence[Extra]
     others: Sequence[Outside]
+    copies: Copies | None
     heads: Sequence[str]
     device: torch.device
     say: Callable[[str], None]
@@ -183,12 +187,14 @@ class _Work:
                 self.others, self.source.models, self.test, self.device, self.wanted.batch_size
             ),
         }
-        if self.wanted.corruptions is not None:
+        if self.wanted.corruptions is not None and self.copies is not None:
             found["corruptions"] = corrupted_accuracies(
                 self.wanted.corruptions,
+                self.copies,
                 self.test,
                 self.source.models,
                 self.heads,
+                clean=torch.stack(list(rights.values())).all(dim=0),
                 device=self.device,
                 batch_size=self.wanted.batch_size,
                 say=self.say,

@@ -9,7 +9,7 @@ from .. import frame, sections
 from ..browser import browser
 from ..numbers import count, listing, plural
 from ..section import Section
-from . import also, classwise, measures, outside, summary, views
+from . import also, classwise, corruptions, measures, outside, summary, views
 from .record import FILE, Evaluated, read_evaluation
 
 PAGE = "evaluation.html"
@@ -57,6 +57,7 @@ def _sections(evaluated: Evaluated) -> list[Section]:
         measures.calibration(evaluated),
         also.also(evaluated),
         outside.outside(evaluated),
+        corruptions.corruptions(evaluated),
         classwise.classes(evaluated),
         classwise.groups(evaluated),
         browser(records),
