@@ -11,7 +11,7 @@ from .numbers import fixed, listing
 from .records import Record, Records, dig
 from .section import Section, tabs
 from .sentences import Sentence, headline, most_accurate
-from .tables import arms_table, geometry_table, pairs_table
+from .tables import arms_table, geometry_table, groups_table, pairs_table
 from .telling import metric_name
 
 
@@ -46,7 +46,8 @@ def _sentence(said: Sentence) -> Html:
 
 
 def accuracy(records: Records) -> Section:
-    return Section("accuracy", metric_name(records).capitalize(), arms_table(records))
+    body = join([arms_table(records), groups_table(records)])
+    return Section("accuracy", metric_name(records).capitalize(), body)
 
 
 def differences(records: Records) -> Section | None:
