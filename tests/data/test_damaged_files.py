@@ -32,7 +32,7 @@ DAMAGES = st.tuples(
     st.integers(0, 255),
 )
 FEW = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -202,7 +202,7 @@ def picture(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "TGA"])
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(damages=st.lists(DAMAGES, min_size=1, max_size=3))
 def test_a_damaged_picture_is_decoded_or_refused(kind: str, damages: list[Damage]) -> None:
     content = damaged(picture(kind), damages)

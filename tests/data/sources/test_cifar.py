@@ -143,6 +143,13 @@ def test_arrays_of_other_types_are_refused(value: np.ndarray) -> None:
         read_pickle(pickle.dumps({"data": value}, protocol=2), "batch")
 
 
+def test_a_few_bytes_cannot_take_the_memory() -> None:
+    content = b"\x80\x02}r\xff\xff\xff\x7f."  # {}, remembered under the number 2³¹ − 1
+    assert read_pickle(content, "batch") == {}
+    with pytest.raises(RequestError, match="not a whole pickle"):
+        read_pickle(b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b".", "batch")
+
+
 def test_a_cut_off_pickle_or_another_object_is_refused() -> None:
     content = python2_pickle({b"data": noise(2, 3072), b"labels": [0, 1]})
     for end in (0, 1, 10, 100, len(content) - 1):

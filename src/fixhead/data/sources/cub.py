@@ -66,7 +66,11 @@ def _column(path: Path) -> dict[str, str]:
 
 def _inside(root: Path, name: str) -> Path:
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+    try:
+        inside = path.resolve().is_relative_to(root.resolve()) and path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        inside = False
+    if not inside:
         raise RequestError(f"images.txt needs names of files inside {root}, got {name!r}")
     return path
 

@@ -115,7 +115,7 @@ def _shard(path: Path, number: int) -> tuple[dict[str, Member], dict[str, int]]:
                 elif suffix in (".cls", ".json"):
                     labels[key] = _label(archive, member, path)
             _whole(path, images)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError, OverflowError) as error:
         raise RequestError(f"{path} is not a whole, uncompressed tar file ({error})") from error
     return images, labels
 
