@@ -110,13 +110,14 @@ def _example(evaluated: Evaluated) -> Html | None:
         rows.append(element("tr", element("th", _words(kind), scope="row"), *cells))
     grid = element(
         "table",
-        element("caption", _caption(evaluated, examples)),
         element("thead", element("tr", *head)),
         element("tbody", *rows),
         class_="example-grid",
     )
     box = element("div", grid, class_="sideways", tabindex=0, role="group", aria_label="Example")
-    return element("div", element("h3", "Example"), _before(evaluated, examples), box)
+    said = paragraph(_caption(evaluated, examples), class_="small")
+    before = _before(evaluated, examples)
+    return element("div", element("h3", "Example"), said, before, box, class_="example-box")
 
 
 def _caption(evaluated: Evaluated, examples: Record) -> str:
