@@ -94,7 +94,7 @@ def svhn(folder: Path, *, packed: bool) -> list[Path]:
 
 
 def stl10(folder: Path, *, packed: bool) -> list[Path]:
-    names = "\n".join(f"class {n}" for n in range(10)).encode()
+    names = "\n".join(f"class{n}" for n in range(10)).encode()
     members = {"class_names.txt": names}
     for part in ("train", "test"):
         members |= {f"{part}_X.bin": noise(2, 27648).tobytes(), f"{part}_y.bin": bytes([1, 2])}

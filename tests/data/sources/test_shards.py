@@ -101,6 +101,8 @@ def test_shards_need_an_image_size(root: Path) -> None:
         ({"1.png": encoded(noise(8, 8)), "1.cls": b"cat"}, "needs a whole number"),
         ({"1.png": encoded(noise(8, 8)), "1.cls": b"1.5"}, "needs a whole number, got 1.5"),
         ({"1.png": encoded(noise(8, 8)), "1.cls": b"true"}, "needs a whole number, got True"),
+        ({"1.png": encoded(noise(8, 8)), "1.cls": b"9" * 15}, "labels need to be below"),
+        ({"1.png": encoded(noise(8, 8)), "1.cls": b"9" * 30}, "needs a label of a class"),
         ({"1.png": encoded(noise(8, 8)), "1.json": b"[" * 100_000}, "needs a whole number"),
         ({"1.png": encoded(noise(8, 8)), "1.json": b'{"label": [0, 1]}'}, "multi-label"),
         ({"1.png": encoded(noise(8, 8)), "1.json": b'{"text": "x"}'}, "needs a whole number"),

@@ -171,6 +171,12 @@ def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, label: obj
         load(str(tmp_path))
 
 
+def test_a_huge_label_without_class_names_does_not_take_the_memory(tmp_path: Path) -> None:
+    put(tmp_path / "train-0.parquet", cells(images(2)), [0, 1 << 55], names=None)
+    with pytest.raises(RequestError, match=f"labels need to be below .* got {1 << 55}"):
+        load(str(tmp_path))
+
+
 def test_multi_label_targets_are_refused_by_name(tmp_path: Path) -> None:
     put(tmp_path / "train.parquet", cells(images(2)), [[0, 1], [2]], names=None)
     with pytest.raises(RequestError, match="multi-label targets are not supported"):

@@ -17,6 +17,7 @@ from ..cache import Entry
 from ..dataset import Split, moments
 from ..encoded import NO_TEST
 from ..splits import holdout_split
+from .lists import numbered
 from .request import Request
 
 FULL = ("train_features", "train_labels", "test_features", "test_labels")
@@ -70,4 +71,4 @@ def _classes(arrays: dict[str, NDArray[Any]], train: Split, test: Split) -> tupl
     if "classes" in arrays:
         return tuple(map(str, arrays["classes"].reshape(-1)))
     highest = max((int(split.labels.max()) for split in (train, test) if len(split)), default=-1)
-    return tuple(map(str, range(highest + 1)))
+    return numbered(highest)

@@ -1,10 +1,27 @@
-"""Text files that list names or numbers, a line each."""
+"""Lists of names: from text files, a line each, or the numbers of classes without names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..._errors import RequestError
+
+MOST_NUMBERED = 1 << 24
+"""More classes than this by their numbers alone are a broken label: their names would not fit."""
+
+
+def numbered(highest: int) -> tuple[str, ...]:
+    """The names ``"0"`` … ``"highest"`` of classes that have no other.
+
+    Raises:
+        RequestError: a label so large that it can be none.
+    """
+    if highest >= MOST_NUMBERED:
+        raise RequestError(
+            f"labels need to be below {MOST_NUMBERED} where the data names no classes, got "
+            f"{highest}"
+        )
+    return tuple(map(str, range(highest + 1)))
 
 
 def read_lines(path: Path) -> list[str]:

@@ -20,7 +20,7 @@ from ..._errors import RequestError
 from ..cache import Entry
 from ..encoded import Encoded, Part, Source
 from ..images import SUFFIXES
-from .lists import read_lines
+from .lists import numbered, read_lines
 from .request import Request
 
 TEST_NAMES = ("test", "validation", "valid", "val")
@@ -149,6 +149,8 @@ def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int
         )
     if not isinstance(value, int) or isinstance(value, bool):
         raise RequestError(f"{member.name} in {path.name} needs a whole number, got {value!r}")
+    if not -(1 << 63) <= value < 1 << 63:
+        raise RequestError(f"{member.name} in {path.name} needs a label of a class, got {value}")
     return value
 
 
@@ -157,4 +159,4 @@ def _names(root: Path, parts: list[Part]) -> tuple[str, ...]:
     if path.is_file():
         return tuple(read_lines(path))
     highest = max((int(part.labels.max()) for part in parts if len(part.labels)), default=-1)
-    return tuple(map(str, range(highest + 1)))
+    return numbered(highest)

@@ -22,6 +22,7 @@ from ..._errors import RequestError, require
 from ..cache import Entry
 from ..dataset import Labels
 from ..encoded import Encoded, Part, Source
+from .lists import numbered
 from .request import Request
 
 TEST_NAMES = ("test", "validation", "valid", "val", "dev")
@@ -235,7 +236,7 @@ def _names_of(values: dict[str, list[Any]]) -> tuple[str, ...]:
     if all(isinstance(value, str) for value in found):
         return tuple(sorted(found))
     numbers = [value for value in found if type(value) is int]
-    return tuple(map(str, range(max(numbers, default=-1) + 1)))
+    return numbered(max(numbers, default=-1))
 
 
 def _labels(values: list[Any], names: tuple[str, ...], part: str) -> Labels:
