@@ -86,10 +86,10 @@ def _in_words(verdicts: list[tuple[str, str, str]]) -> str:
     """Where “frozen above learned” held here and where it did not."""
     said = []
     for verdict in WORDS:
-        places = [f"{logits} on {data}" for logits, data, found in verdicts if found == verdict]
+        places = [f"{logits} ({data})" for logits, data, found in verdicts if found == verdict]
         if places:
-            said.append(f"{WORDS[verdict]} for {'; '.join(places)}")
-    return f"The paper's claim that frozen is above learned: {'. '.join(said)}."
+            said.append(f"{WORDS[verdict]} for {', '.join(places)}")
+    return f"The paper's claim that frozen is above learned: {'; '.join(said)}."
 
 
 def table() -> str:
