@@ -77,8 +77,8 @@ def starts_in_words() -> str:
         )
 
     return (
-        "de la Calle et al.'s thinned MNIST in two dimensions, with the small network: random starts "
-        f"reach {told('random')}; guided starts {told('guided')}."
+        "de la Calle et al.'s thinned MNIST in two dimensions, with the small network: random "
+        f"starts reach {told('random')}; guided starts {told('guided')}."
     )
 
 

@@ -54,8 +54,8 @@ def learning_rates(request: Request) -> Content:
         "accuracies are biased upwards."
     )
     short = (
-        "At the small scale's few epochs a rate of 0.001 is far from the end of its training, so it "
-        "costs the non-fixed arm more than it would over the paper's 80 epochs."
+        "In the small scale's few epochs a rate of 0.001 does not come far, so it costs the "
+        "non-fixed arm more than it would over the paper's 80 epochs."
     )
     notes = (*NOTES, warning, *([short] if request.scale == "small" else []))
     return Content(entries, claims, recipes=recipes, notes=notes)
