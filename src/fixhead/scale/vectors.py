@@ -214,6 +214,12 @@ class Codes(Tiled):
     def source_width(self) -> int:
         return self.order
 
+    @property
+    def bits(self) -> Tensor:
+        """The diagonals, packed: (n, ⌈B/8⌉) uint8."""
+        assert self.source.packed is not None
+        return self.source.packed
+
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.code.rows(labels.cpu(), dtype).to(labels.device)
 
@@ -268,9 +274,8 @@ class Codes(Tiled):
         if self.coded < self.classes:
             total = total + square[:, : self.classes - self.coded].sum(dim=1)
         if left:
-            assert self.source.packed is not None
             byte, bit = divmod(whole, PACK)
-            signs = 1 - 2 * ((self.source.packed[:, byte] >> bit) & 1).to(points.dtype)
+            signs = 1 - 2 * ((self.bits[:, byte] >> bit) & 1).to(points.dtype)
             cut = transform(self.place(points) * signs)[:, :left]
             total = total + cut.square().sum(dim=1)
         return total
@@ -287,8 +292,7 @@ class Codes(Tiled):
         """The same codes with their bits on another device."""
         moved = object.__new__(Codes)
         moved.__dict__.update(self.__dict__)
-        assert self.source.packed is not None
-        moved.source = replace(self.source, packed=self.source.packed.to(device))
+        moved.source = replace(self.source, packed=self.bits.to(device))
         return moved
 
     def _tail(self, points: Tensor, bias: Tensor | None) -> Tensor:
