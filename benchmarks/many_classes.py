@@ -1,7 +1,7 @@
 """Which head learns when there are many more classes than features: accuracy at equal steps.
 
 Two tasks. 1,000 characters (``characters.py``), 24 images of each, three epochs, d = 32 and 128;
-four arms also for twelve epochs. Tiny ImageNet's 200 classes, 100 images of each at 32 × 32, four
+three arms also for twelve epochs. Tiny ImageNet's 200 classes, 100 images of each at 32 × 32, four
 epochs, d = 16, 32 and 64. One network of three strided convolutions and a linear layer to d
 features; Adam (rate 3e-3, warm-up and cosine), batches of 64. For one seed every arm has the same
 images, order and first weights; every arm has the same rate, and the scale S is varied for all.
@@ -96,44 +96,42 @@ def _arm(name: str, sentence: str, scale: int, neck: str) -> Arm:
 
 def plan() -> Iterator[Run]:
     """All runs, those first that say most."""
-    first, rest = (0,), (1, 2)
-    for seeds in (first, rest):
-        for scale in (20, 40, 10):
+    yield from _scales()
+    for seed in (0, 1, 2):
+        if seed:
             for features in (32, 128):
-                arms = [learned(scale), fixed("random", scale), fixed("codes", scale)]
-                arms += [fixed("codes", scale, width) for width in (256, 512)]
-                yield from _runs(CHARACTERS, features, arms, seeds)
-            if seeds == first and scale == 20:
-                yield from _side_questions()
-        for scale in (20, 10):
-            for features in (16, 32, 64):
-                arms = [learned(scale), fixed("random", scale), fixed("codes", scale)]
-                arms.append(fixed("codes", scale, 128))
-                yield from _runs(TINY, features, arms, seeds)
+                yield from _runs(CHARACTERS, features, _compared(20, 512, 1024), seed)
+        for features in (16, 32, 64):
+            yield from _runs(TINY, features, _compared(20, 128, 256), seed)
+    yield from _runs(LONGER, 32, [learned(20), fixed("codes", 40, 512), fixed("codes", 20, 1024)])
+    for features in (16, 32, 64):
+        yield from _runs(TINY, features, [learned(10), fixed("codes", 10, 256)])
 
 
-def _side_questions() -> Iterator[Run]:
-    """One seed each: sampling, BatchNorm, random vectors behind the map, S = 80, other widths up
-    to D > K, and four times the epochs.
-    """
+def _compared(scale: int, *widths: int) -> list[Arm]:
+    plain = [learned(scale), fixed("random", scale), fixed("codes", scale)]
+    return plain + [fixed("codes", scale, width) for width in widths]
+
+
+def _scales() -> Iterator[Run]:
+    """One seed each: S, D, sampling, BatchNorm, and random vectors behind the map."""
     for features in (32, 128):
+        yield from _runs(CHARACTERS, features, _compared(20, 256, 512))
         arms = [learned(20, sampled=True), fixed("random", 20, 256)]
         arms += [learned(20, neck="batchnorm"), fixed("codes", 20, neck="batchnorm")]
         arms += [fixed("codes", 20, 256, neck="batchnorm"), fixed("codes", 80, 512)]
         if features == 32:
             arms += [fixed("codes", 20, 64), fixed("codes", 20, 128)]
-        yield from _runs(CHARACTERS, features, arms, (0,))
-    for features in (32, 128):
-        wide = [fixed("codes", scale, 1024) for scale in (20, 40)]
-        yield from _runs(CHARACTERS, features, wide, (0,))
-    arms = [learned(20), fixed("codes", 20), fixed("codes", 40, 512), fixed("codes", 40, 1024)]
-    yield from _runs(LONGER, 32, arms, (0,))
+        yield from _runs(CHARACTERS, features, arms)
+        yield from _runs(CHARACTERS, features, _compared(40, 256, 512))
+        arms = [fixed("codes", scale, 1024) for scale in (20, 40, 10)]
+        arms += [learned(10), fixed("codes", 10), fixed("codes", 10, 512)]
+        yield from _runs(CHARACTERS, features, arms)
 
 
-def _runs(task: Task, features: int, arms: list[Arm], seeds: tuple[int, ...]) -> Iterator[Run]:
-    for seed in seeds:
-        for arm in arms:
-            yield Run(task, features, arm, seed)
+def _runs(task: Task, features: int, arms: list[Arm], seed: int = 0) -> Iterator[Run]:
+    for arm in arms:
+        yield Run(task, features, arm, seed)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fixhead import ClassificationHead
-from fixhead.heads.lift import initial_lift
+from fixhead.heads.choice import chosen
+from fixhead.heads.lift import WIDEST, automatic_width, initial_lift
 
 KINDS = [
     {"logits": "cosine", "scale": 9.0},
@@ -26,7 +27,7 @@ def test_the_map_starts_as_a_frame_of_equal_stretch(width, features):
 
 def test_effective_vectors_have_length_one_on_average():
     head = ClassificationHead(32, 4000, vectors="random", code_width=256, logits="dot", scale=1.0)
-    effective = head.vectors @ head.lift
+    effective = head.vectors @ head.lift.detach()
     assert float(effective.square().sum(dim=1).mean()) == pytest.approx(1.0, rel=0.02)
 
 
@@ -36,7 +37,9 @@ def test_the_first_dot_logits_are_spread_as_a_learned_heads():
     learned = ClassificationHead(
         32, 2000, vectors="random", logits="dot", scale=1.0, learn_vectors=True
     )
-    assert float(wide(x).std()) == pytest.approx(float(learned(x).std()), rel=0.05)
+    assert float(wide(x).detach().std()) == pytest.approx(
+        float(learned(x).detach().std()), rel=0.05
+    )
 
 
 @pytest.mark.parametrize("switches", KINDS, ids=str)
@@ -77,3 +80,41 @@ def test_it_goes_to_float64_and_exports():
     exported = torch.export.export(head, (draw(4, 32),))
     torch.testing.assert_close(exported.module()(draw(4, 32)), head(draw(4, 32)))
     assert head.double()(draw(2, 32).double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("preset", ["code", "auto"])
+def test_presets_put_a_code_behind_a_map_above_two_d_classes(preset):
+    few = ClassificationHead.from_preset(preset, 32, 64)
+    assert few.code_width is None
+    many = ClassificationHead.from_preset(preset, 32, 1000)
+    assert (many.code_width, many.construction, many.width) == (1024, "implicit", 1024)
+    own = ClassificationHead(1024, 1000, vectors="implicit").scale
+    assert float(many.scale) == pytest.approx(3 * float(own))
+    logits = ClassificationHead.from_preset("vectors=codes,code_width=auto,loss=focal", 32, 1000)
+    assert (logits.code_width, logits.construction) == (1024, "codes")
+
+
+def test_auto_says_that_learned_vectors_learned_more_where_they_fit_in_memory():
+    reason = ClassificationHead.from_preset("auto", 32, 1000).reason
+    assert "behind a learned map" in reason
+    assert "take learned-cosine@10" in reason
+    huge = chosen("auto", "auto", 10**7, 512, learned=False, without_logits=True)
+    assert (huge.vectors, huge.width) == ("implicit", WIDEST)
+    assert "learned-cosine" not in huge.reason
+
+
+@pytest.mark.parametrize(
+    ("classes", "features", "stored", "width"),
+    [(10, 64, True, None), (129, 64, True, 256), (1000, 32, True, 1024), (1024, 32, True, 1024),
+     (1025, 32, True, 2048), (50_000, 32, True, 1024), (50_000, 32, False, 4096),
+     (10**7, 512, True, None), (10**7, 512, False, 4096), (10**7, 4096, False, None),
+     (100, 2, False, None)],
+)  # fmt: skip
+def test_the_automatic_width_is_as_far_up_to_k_as_memory_allows(classes, features, stored, width):
+    assert automatic_width(classes, features, stored=stored) == width
+
+
+def test_a_given_tensor_says_how_wide_it_is():
+    W = draw(100, 48)
+    assert ClassificationHead(32, 100, vectors=W, code_width="auto").lift.shape == (48, 32)
+    assert ClassificationHead(48, 100, vectors=W, code_width="auto").lift is None

@@ -8,7 +8,7 @@ scale     a number · auto · learned · learned:START       default auto, and 1
 bias      yes · no                                                        default no
 learn     yes · no: whether the class vectors are trained                 default no
 neck      none · batchnorm · linear[:WIDTH] · mlp[:WIDTH]                 default none
-code_width  none · WIDTH: class vectors so wide behind a learned map      default none
+code_width  none · WIDTH · auto: class vectors so wide behind a learned map       default none
 loss      a loss of ``fixhead.losses``, with :NUMBER for its option       default cross-entropy
 reweight  never · EPOCH: class weights from that epoch on (LDAM's DRW)    default never
 """

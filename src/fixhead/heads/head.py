@@ -14,12 +14,13 @@ from .. import logits as formulae
 from .. import scale as large
 from .._errors import RequestError
 from .._seeds import default_generator_or
+from .choice import chosen
 from .code import Code
 from .fold import fold
 from .grammar import HeadSpec, check_scale
 from .grow import more_rows
 from .identity import HeadIdentity
-from .lift import CodeWidth, chosen_width, initial_lift
+from .lift import CodeWidth, initial_lift
 from .necks import build_neck, parse_neck
 from .objective import (
     WITHOUT_LOGITS,
@@ -28,6 +29,7 @@ from .objective import (
     compute,
     compute_without_logits,
     deferred_weights,
+    goes_without_logits,
     parse_loss,
 )
 from .presets import parse_head
@@ -60,7 +62,8 @@ class ClassificationHead(Saved):
             a code that is never stored (``heads.code``); or a tensor (K, D).
         logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``.
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
-            reaches probability 0.99 on these very vectors (cosine only); ``"learned"`` or
+            reaches probability 0.99 on these very vectors, and three times that behind a learned
+            map (cosine only); ``"learned"`` or
             ``"learned:START"``, one trained scalar, which starts as in Hoffer et al.'s code.
         bias: whether a bias b (K,) is learned.
         learn_vectors: whether W is a parameter; otherwise it is a buffer in the state_dict, and
@@ -69,7 +72,8 @@ class ClassificationHead(Saved):
         loss: what ``head.loss`` computes: a name of ``fixhead.losses.LOSSES``, with its option
             after a colon, e.g. ``"cosface:0.35"``.
         code_width: D of fixed class vectors behind a learned map A (D, d) without bias
-            (``heads.lift``), for many more classes than dimensions; None for no such map.
+            (``heads.lift``), for many more classes than dimensions; ``"auto"`` for the width
+            that ``heads.choice`` takes; None for no such map.
         reweight: the epoch (from 1) from which classes are weighted by their effective number of
             images (LDAM's deferred re-weighting); None for never. See ``begin_epoch``.
         class_counts: training images of each class (K,), where vectors or the loss need them.
@@ -125,12 +129,20 @@ class ClassificationHead(Saved):
         if reweight is not None and counts is None:
             raise RequestError("reweight needs class_counts (K,), got none")
         neck_name, seen = parse_neck(neck, features)
-        self.code_width = chosen_width(code_width, seen, learned=learn_vectors)
+        choice = chosen(
+            vectors,
+            code_width,
+            classes,
+            seen,
+            learned=learn_vectors,
+            without_logits=goes_without_logits(self.loss_name),
+        )
+        self.code_width = choice.width
         width = self.code_width or seen
         as_they_come = neck_name == "none" and self.code_width is None
         generator = default_generator_or(generator)
         rows = initial_rows(
-            vectors,
+            choice.vectors,
             classes,
             width,
             generator=generator,
@@ -154,7 +166,7 @@ class ClassificationHead(Saved):
         self.logits: Logits = logits
         self.learn_vectors = learn_vectors
         self.construction = rows.construction
-        self.reason = rows.reason
+        self.reason = choice.reason or rows.reason
         self.reweight = reweight
         self.neck_name = neck
         self._longest: tuple[object, float] | None = None
@@ -164,7 +176,7 @@ class ClassificationHead(Saved):
         else:
             check_implicit(self.loss_name)
             values.to(device)
-        start, learned = initial_scale(scale, rows, logits)
+        start, learned = initial_scale(scale, rows, logits, mapped=self.code_width is not None)
         number = None if start is None else torch.tensor(start, device=device, dtype=dtype)
         _place(self, "scale", number, learned)
         first = initial_bias(rows, generator, dtype).to(device) if bias else None

@@ -15,6 +15,12 @@ from torch import Tensor
 from .._errors import RequestError
 from ..vectors.haar import haar_frame
 
+WIDEST = 4_096
+"""The largest D that is chosen by itself."""
+
+STORED = 1 << 26
+"""Numbers in the class vectors (K, D) that are stored by themselves: 256 MiB of float32."""
+
 CodeWidth = int | str | None
 """D as a number; "auto"; or None, for class vectors as wide as the features."""
 
@@ -32,27 +38,18 @@ def check_code_width(width: CodeWidth) -> None:
         )
 
 
-def chosen_width(width: CodeWidth, features: int, *, learned: bool) -> int | None:
-    """D for features of that size, or None for no map.
+def automatic_width(classes: int, features: int, *, stored: bool = True) -> int | None:
+    """The smallest power of two at or above K, as far as ``WIDEST`` and, where the (K, D) vectors
+    are stored, ``STORED`` numbers allow; None where no map is needed or none would be wider.
 
-    Raises:
-        RequestError: D < d, or learned class vectors.
+    Up to 2d classes, and in the plane, there are good vectors in d dimensions.
     """
-    check_code_width(width)
-    if width is None:
+    if classes <= 2 * features or features <= 2:
         return None
-    if learned:
-        raise RequestError(
-            "code_width needs fixed class vectors (learn_vectors=False): learned ones move to the "
-            "features by themselves; leave it out"
-        )
-    assert isinstance(width, int)
-    if width < features:
-        raise RequestError(
-            f"code_width must be at least the size of the features, {features}, got {width}; "
-            "for fewer dimensions use neck='linear:WIDTH'"
-        )
-    return width
+    width = min(1 << (classes - 1).bit_length(), WIDEST)
+    while stored and classes * width > STORED:
+        width //= 2
+    return width if width > features else None
 
 
 def initial_lift(

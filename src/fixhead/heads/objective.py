@@ -92,9 +92,14 @@ def check_fit(loss: LossName, logits: str, bias: bool, counts: Tensor | None) ->
         losses.check_counts(counts)
 
 
+def goes_without_logits(loss: LossName) -> bool:
+    """Whether it has a path that holds no logits (N, K)."""
+    return loss.name in WITHOUT_LOGITS or losses.LOSSES[loss.name].takes == "features"
+
+
 def check_implicit(loss: LossName) -> None:
     """Refuse a loss that needs the logits (N, K), for vectors that are not stored."""
-    if loss.name not in WITHOUT_LOGITS and losses.LOSSES[loss.name].takes != "features":
+    if not goes_without_logits(loss):
         known = [name for name, facts in losses.LOSSES.items() if facts.takes == "features"]
         raise RequestError(
             f"implicit vectors need a loss without logits ({', '.join([*WITHOUT_LOGITS, *known])}),"
