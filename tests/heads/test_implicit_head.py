@@ -53,10 +53,10 @@ def test_a_million_classes_take_a_second_and_their_state_a_few_hundred_bytes():
     x = draw(2, 512).requires_grad_()
     loss = head.loss(x, torch.tensor([3, 999_999]))
     loss.backward()
-    own = head.code.vectors.rows(torch.tensor([3, 999_999]))
+    own = head.implicit.vectors.rows(torch.tensor([3, 999_999]))
     cosines = (x.detach() * own).sum(dim=1) / x.detach().norm(dim=1)
     rest = scale.log_sum_exp(
-        x.detach(), head.code.vectors, logits="cosine", scale=float(head.scale)
+        x.detach(), head.implicit.vectors, logits="cosine", scale=float(head.scale)
     )
     torch.testing.assert_close(loss.detach(), (rest - head.scale * cosines).mean())
 
@@ -64,7 +64,7 @@ def test_a_million_classes_take_a_second_and_their_state_a_few_hundred_bytes():
 @pytest.mark.parametrize("word", ["implicit", "implicit:random"])
 def test_the_code_of_a_checkpoint_replaces_the_own_one(word):
     head, other = made(1, vectors=word), made(2, vectors=word)
-    assert not torch.equal(head.code.vectors.rows(torch.arange(9)), other.vectors[:9])
+    assert not torch.equal(head.implicit.vectors.rows(torch.arange(9)), other.vectors[:9])
     other.load_state_dict(load(save(head.state_dict())))
     assert_same(head, other)
     file = io.BytesIO()
@@ -123,21 +123,21 @@ def test_copies_and_pickles_give_the_same_answers():
     assert_same(head, copy.deepcopy(head))
     assert_same(head, pickle.loads(pickle.dumps(head)))
     twin = copy.deepcopy(head)
-    assert twin.code.vectors.bits.data_ptr() == twin.code.bits.data_ptr()
-    assert twin.code.bits.data_ptr() != head.code.bits.data_ptr()
+    assert twin.implicit.vectors.bits.data_ptr() == twin.implicit.bits.data_ptr()
+    assert twin.implicit.bits.data_ptr() != head.implicit.bits.data_ptr()
 
 
 def test_the_bits_follow_the_head_to_other_types_and_devices():
     head = made(1)
     before = answers(head)
     head.to(torch.bfloat16)
-    assert head.code.bits.dtype == torch.uint8
+    assert head.implicit.bits.dtype == torch.uint8
     assert head.vectors.dtype == torch.bfloat16
     torch.testing.assert_close(head.float().loss(draw(5, D), torch.arange(5)), made(1).loss(
         draw(5, D), torch.arange(5)), rtol=1e-2, atol=1e-2)  # fmt: skip
     head.scale.copy_(made(1).scale)
     assert torch.equal(answers(head)[0], before[0])
-    assert made().to("meta").code.vectors.bits.device.type == "meta"
+    assert made().to("meta").implicit.vectors.bits.device.type == "meta"
 
 
 @pytest.mark.parametrize("word", ["implicit", "implicit:random", "implicit:kerdock"])
@@ -174,7 +174,9 @@ def test_a_grown_code_is_the_longer_one_or_is_refused(classes, more, features, w
         assert torch.equal(head.vectors, old)
     else:
         assert torch.equal(head.vectors[:classes], old)
-        assert len(torch.unique(head.vectors, dim=0)) == classes + more
+        assert head.vectors.shape == (classes + more, features)
+        if word == "implicit":  # drawn signs of few columns may repeat themselves
+            assert len(torch.unique(head.vectors, dim=0)) == classes + more
 
 
 def test_kerdocks_one_hot_tail_does_not_grow_into_another_family():
@@ -213,8 +215,13 @@ def test_the_automatic_scale_is_that_of_the_stored_vectors():
         head = ClassificationHead(features, classes, vectors="implicit")
         same = geometry.scale_auto(head.vectors)
         assert float(head.scale) == pytest.approx(same, rel=1e-4)
-    few = scale.implicit(20_000, 64)
-    assert scale.scale_auto(few) == pytest.approx(geometry.scale_auto(few), rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("classes", "features"), [(20_000, 64), (50_000, 200)])
+def test_the_automatic_scale_of_many_classes_is_that_of_the_stored_vectors(classes, features):
+    code = scale.implicit(classes, features)
+    assert scale.scale_auto(code) == pytest.approx(geometry.scale_auto(code), rel=1e-3)
 
 
 @pytest.mark.parametrize("probability", [0, 1, True, "0.9", float("nan")])
@@ -224,10 +231,21 @@ def test_the_automatic_scale_refuses_what_is_no_probability(probability):
 
 
 def test_the_certificate_is_that_of_the_code():
-    found = made().certificate()
-    stored = ClassificationHead(D, K, vectors="codes").certificate()
+    found, stored = (
+        ClassificationHead(32, 300, vectors=word, scale=9.0).certificate()
+        for word in ("implicit", "codes")
+    )
     assert found.abs_cosine_max == pytest.approx(stored.abs_cosine_max, abs=1e-6)
-    assert (found.classes, found.features, found.distinct) == (K, D, K)
+    assert (found.classes, found.features, found.distinct) == (300, 32, 300)
+
+
+def test_logits_go_through_the_compiler_and_the_exporter():
+    head = made(1, code_width=128)
+    x = draw(4, D)
+    exported = torch.export.export(head, (x,))
+    torch.testing.assert_close(exported.module()(x), head(x))
+    targets = [str(node.target) for node in exported.graph.nodes]
+    assert "fixhead.class_logits.default" in targets
 
 
 @pytest.mark.slow
@@ -236,6 +254,8 @@ def test_the_compiled_loss_is_the_loss():
     head = made(1, code_width=128)
     x, labels = draw(4, D).requires_grad_(), torch.arange(4)
     torch.compiler.reset()
+    logits = torch.compile(head, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(logits(x), head(x))
     compiled = torch.compile(head.loss, backend="aot_eager", fullgraph=True)
     found = torch.autograd.grad(compiled(x, labels), [x, head.lift])
     true = torch.autograd.grad(head.loss(x, labels), [x, head.lift])

@@ -125,6 +125,15 @@ class HeadAgreement(ABC):
             points = head.project(x).double()
             z = plain_logits(points, self.matrix(head).double(), kind, 5.0, wide(head.bias))
             assert relative(head(x), z) < 1e-6
+        x.requires_grad_()
+        weights = torch.randn(6, 500, generator=torch.Generator().manual_seed(5))
+        (found,) = torch.autograd.grad((weights * head(x)).sum(), x)
+        wider = x.detach().double().requires_grad_()
+        points = wider if head.lift is None else wider @ head.lift.detach().double().T
+        logits = plain_logits(points, self.matrix(head).double(), kind, 5.0, wide(head.bias))
+        (true,) = torch.autograd.grad((weights * logits).sum(), wider)
+        assert relative(found, true) < 2e-6
+        x = x.detach()
         for answer, true in ((head.topk(x, 3), z), (head.predict_proba(x, 3), z.softmax(dim=1))):
             assert relative(answer.values, true.topk(3, dim=1).values) < 2e-6
             assert torch.equal(answer.classes, true.topk(3, dim=1).indices)

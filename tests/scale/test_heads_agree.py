@@ -25,7 +25,7 @@ class TestImplicitHead(TestStoredHead):
     vectors = "implicit"
 
     def matrix(self, head):
-        return head.code.vectors.dense()
+        return head.implicit.vectors.dense()
 
 
 class TestImplicitHeadOfRandomSigns(TestImplicitHead):

@@ -39,14 +39,14 @@ def fold(head: ClassificationHead, keep: Keep = "logits") -> nn.Linear:
     if keep not in ("logits", "ranking"):
         raise RequestError(f"keep must be 'logits' or 'ranking', got {keep!r}")
     _check_logits(head, keep)
-    if head.code is not None:
+    if head.implicit is not None:
         warnings.warn(
             f"to_linear() stores all {head.classes:,} x {head.width} class vectors of a head that "
             f"stores none: {4 * head.classes * head.features / 2**20:,.1f} MiB",
             PerformanceWarning,
             stacklevel=3,
         )
-    own = head.vectors if head.code is None else head.code.vectors.dense()
+    own = head.vectors if head.implicit is None else head.implicit.vectors.dense()
     rows = own.double()
     if head.logits == "cosine" and head.learn_vectors:
         rows = unit(rows)  # frozen ones are stored as unit rows, and used as they are

@@ -153,7 +153,7 @@ class ClassificationHead(Saved):
         if nonnegative_features and as_they_come and not learn_vectors:
             warn_if_out_of_reach(rows.values, rows.construction)
         values = rows.values
-        self.code = values if isinstance(values, Code) else None
+        self.implicit = values if isinstance(values, Code) else None
         if (
             isinstance(values, Tensor)
             and logits == "cosine"
@@ -283,8 +283,8 @@ class ClassificationHead(Saved):
                 "grow() needs a head without class_counts, got one whose loss or vectors follow "
                 "the counts; build a new head with the new counts"
             )
-        if self.code is not None:
-            self.code.adopt(large.grown(self.code.vectors, classes))
+        if self.implicit is not None:
+            self.implicit.adopt(large.grown(self.implicit.vectors, classes))
             self._add_bias(classes - self.classes)
             self.classes = classes
             return
@@ -316,14 +316,16 @@ class ClassificationHead(Saved):
 
     def certificate(self) -> Certificate:
         """How good the class vectors are as they stand now (``fixhead.certify``)."""
-        if self.code is not None:
-            return self.code.vectors.certificate()
+        if self.implicit is not None:
+            return self.implicit.vectors.certificate()
         return geometry.certify(self.vectors.detach(), construction=self.construction)
 
     @property
     def width(self) -> int:
         """D, the size of a class vector: that of the features behind the neck."""
-        return self.code.vectors.features if self.code is not None else self.vectors.shape[1]
+        return (
+            self.implicit.vectors.features if self.implicit is not None else self.vectors.shape[1]
+        )
 
     @property
     def identity(self) -> HeadIdentity:
@@ -348,15 +350,15 @@ class ClassificationHead(Saved):
 
     def _is_large(self, rows: Tensor, share: int = 1) -> bool:
         """Whether a ``share`` of the logits of so many rows is better not held."""
-        if self.code is not None:
+        if self.implicit is not None:
             return True
         usual = self.vectors.dtype in (torch.float32, torch.float64)
         return usual and large.worth_it(len(rows), self.classes // share, rows.device)
 
     def _held(self) -> large.ClassVectors:
         """The class vectors for ``fixhead.scale``, with their greatest length where it is known."""
-        if self.code is not None:
-            return self.code.vectors
+        if self.implicit is not None:
+            return self.implicit.vectors
         rows = self.vectors
         if self.logits == "cosine":
             rows = rows if self._unit_vectors else formulae.unit(rows)
@@ -380,7 +382,7 @@ class ClassificationHead(Saved):
         return compute(
             self.loss_name,
             points,
-            self._held() if self.code is not None else self.vectors,
+            self._held() if self.implicit is not None else self.vectors,
             logits,
             labels,
             scale=1.0 if self.scale is None else self.scale,
@@ -395,14 +397,14 @@ class ClassificationHead(Saved):
 
     def __getattr__(self, name: str) -> Any:
         # Only asked for what is not there: of an implicit head, its matrix.
-        if name == "vectors" and self.code is not None:
-            return self.code.dense()
+        if name == "vectors" and self.implicit is not None:
+            return self.implicit.dense()
         return super().__getattr__(name)
 
     def _logits(self, points: Tensor, scale: float | Tensor) -> Tensor:
-        if self.code is not None:
-            rows = large.to_points(points, self.code.vectors, self.logits, scale)
-            found = self.code.logits(rows)
+        if self.implicit is not None:
+            rows = large.to_points(points, self.implicit.vectors, self.logits, scale)
+            found = self.implicit.logits(rows)
             return found if self.bias is None else found + self.bias
         if self.logits == "cosine":
             return formulae.cosine(

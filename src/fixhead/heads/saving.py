@@ -14,14 +14,14 @@ from .identity import HeadIdentity, check, digest, encode, stored_code
 
 
 class Saved(nn.Module, ABC):
-    """A module with class vectors, stored (``vectors``) or not (``code``).
+    """A module with class vectors, stored (``vectors``) or not (``implicit``).
 
     Its ``_extra_state`` says what the head is, with the digest of fixed vectors; for a code also
     the words that make it, in place of the vectors.
     """
 
     vectors: Tensor
-    code: Code | None
+    implicit: Code | None
     learn_vectors: bool
     _digest: tuple[object, str] | None = None
 
@@ -31,15 +31,15 @@ class Saved(nn.Module, ABC):
         """What must agree between a checkpoint and the head that loads it."""
 
     def get_extra_state(self) -> Tensor:
-        if self.code is not None:
-            held = self.code.vectors
+        if self.implicit is not None:
+            held = self.implicit.vectors
             return encode(self.identity, large.digest(held), large.words_of(held))
         return encode(self.identity, None if self.learn_vectors else self._frozen_digest())
 
     def set_extra_state(self, state: Tensor) -> None:
         check(state, self.identity, None)
-        if self.code is not None:
-            self.code.adopt(stored_code(state))
+        if self.implicit is not None:
+            self.implicit.adopt(stored_code(state))
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -48,7 +48,7 @@ class Saved(nn.Module, ABC):
         stored = state_dict.get(prefix + "_extra_state")
         if stored is not None:
             check(stored, self.identity, state_dict.get(prefix + "vectors"))
-            if self.code is not None:
+            if self.implicit is not None:
                 stored_code(stored)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[no-untyped-call]
 

@@ -28,7 +28,9 @@ class Head:
             return self.name
         if self.learned:
             return "learned vectors"
-        mapped = f" behind a learned map to {self.code_width}" if self.code_width.isdecimal() else ""
+        mapped = (
+            f" behind a learned map to {self.code_width}" if self.code_width.isdecimal() else ""
+        )
         return f"frozen {_VECTORS.get(self.vectors, self.vectors)} vectors{mapped}"
 
     @property

@@ -47,7 +47,7 @@ class Source:
     norm: float = 0.0
 
     def tiles(self) -> Tiles:
-        return _tiles(self.vectors, self.packed, self.classes, self.handle)
+        return tiles_of(self.vectors, self.packed, self.classes, self.handle)
 
 
 _makers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -110,7 +110,7 @@ class _Rest(torch.autograd.Function):
         pull, labels, *saved = ctx.saved_tensors
         to_points = to_vectors = to_bias = None
         if upstream is not None and ctx.needs_input_grad[0]:
-            to_points = _once(upstream.unsqueeze(1).to(pull.dtype) * pull)
+            to_points = once(upstream.unsqueeze(1).to(pull.dtype) * pull)
         if saved:
             points, vectors, bias, value = saved
             given = torch.zeros_like(value) if upstream is None else upstream
@@ -126,12 +126,12 @@ class _Rest(torch.autograd.Function):
                 ctx.source.handle,
                 ctx.needs_input_grad[1],
             )
-            to_bias = _once(slope.to(bias.dtype)) if ctx.needs_input_grad[2] else None
+            to_bias = once(slope.to(bias.dtype)) if ctx.needs_input_grad[2] else None
             if ctx.needs_input_grad[1]:
                 if to_own is not None:
                     told = (labels >= 0).unsqueeze(1)
                     rows.index_add_(0, labels.clamp(min=0), (to_own * told).to(rows.dtype))
-                to_vectors = _once(rows.to(vectors.dtype))
+                to_vectors = once(rows.to(vectors.dtype))
         return to_points, to_vectors, to_bias, None, None
 
 
@@ -150,7 +150,8 @@ class _Once(torch.autograd.Function):
         )
 
 
-def _once(gradient: Tensor) -> Tensor:
+def once(gradient: Tensor) -> Tensor:
+    """A gradient that refuses to be differentiated."""
     if not torch.is_grad_enabled():
         return gradient
     # Backward runs with gradients enabled only under create_graph=True.
@@ -169,7 +170,7 @@ def _rest(
     norm: float,
     gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tiles = _tiles(vectors, packed, classes, handle)
+    tiles = tiles_of(vectors, packed, classes, handle)
     length = norm if norm > 0 or vectors is None else longest(vectors)
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
@@ -207,7 +208,7 @@ def _class_gradients(
     handle: int,
     rows: bool,
 ) -> tuple[Tensor, Tensor]:
-    tiles = _tiles(vectors, packed, classes, handle)
+    tiles = tiles_of(vectors, packed, classes, handle)
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
         slope, matrix = passes.class_gradients(
@@ -231,7 +232,7 @@ def _class_gradients_fake(
     return points.new_empty(classes), points.new_empty((classes, points.shape[1]) if rows else (0,))
 
 
-def _tiles(vectors: Tensor | None, packed: Tensor | None, classes: int, handle: int) -> Tiles:
+def tiles_of(vectors: Tensor | None, packed: Tensor | None, classes: int, handle: int) -> Tiles:
     if vectors is not None:
         return dense_tiles(vectors)
     if packed is not None:

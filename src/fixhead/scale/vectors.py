@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from .._errors import RequestError
 from ..geometry import Certificate
 from ..vectors.implicit import CodeVectors
 from ..vectors.rows import ImplicitVectors
-from . import operators, passes
+from . import operators, passes, product
 from .kronecker import PACK, pack, transform
 from .operators import Source
 from .tiles import Tiles
@@ -119,8 +118,7 @@ class Tiled(ClassVectors):
         return largest.values, largest.classes
 
     def matmul(self, features: Tensor) -> Tensor:
-        product: Tensor = _Product.apply(features, self._tiles)  # type: ignore[no-untyped-call]
-        return product
+        return product.logits(self.source, features)
 
     def combine(self, weights: Tensor | None = None) -> Tensor:
         kind = torch.float32 if weights is None else weights.dtype
@@ -299,20 +297,6 @@ class Codes(Tiled):
         """The logits of the one-hot vectors."""
         tail = points[:, : self.classes - self.coded]
         return tail if bias is None else tail + bias[self.coded :]
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, make: Any) -> Tensor:
-        ctx.make = make
-        ctx.like = points.new_empty(0).expand(len(points), 0), points.shape
-        return passes.logits(make(), points)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        _, shape = ctx.like
-        return passes.pull_back(ctx.make(), upstream.new_zeros(shape), upstream), None
 
 
 def with_bias(own: Tensor, labels: Tensor, bias: Tensor | None) -> Tensor:
