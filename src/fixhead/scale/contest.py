@@ -29,6 +29,9 @@ from .entropy import cross_entropy, worth_it
 from .sampled import sampled_cross_entropy
 from .vectors import Stored
 
+SAMPLE_S = 0.05
+"""Seconds that a sample takes at least; a step that is shorter is repeated and averaged."""
+
 Step = Callable[[], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -74,15 +77,23 @@ def contest(sizes: Sizes, against: Sequence[str], *, rounds: int = 7) -> list[Ti
     shared = _Shared(sizes)
     steps = {name: PATHS[name](shared) for name in names}
     samples: dict[str, list[float]] = {name: [] for name in names}
-    for step in steps.values():
-        step()
+    calls = {name: _calls(step) for name, step in steps.items()}
     for _ in range(rounds):
         for name, step in steps.items():
             start = time.perf_counter()
-            step()
-            samples[name].append(time.perf_counter() - start)
+            for _ in range(calls[name]):
+                step()
+            samples[name].append((time.perf_counter() - start) / calls[name])
     plain = statistics.median(samples["plain"]) if "plain" in samples else None
     return [_timing(name, sizes, samples[name], alone[name], plain) for name in names]
+
+
+def _calls(step: Step) -> int:
+    """How many steps make a sample that a clock can tell; the first step is nobody's."""
+    step()
+    start = time.perf_counter()
+    step()
+    return max(1, round(SAMPLE_S / max(time.perf_counter() - start, 1e-7)))
 
 
 def paths(against: Sequence[str]) -> list[str]:
