@@ -19,6 +19,7 @@ from .code import Code
 from .fold import fold
 from .grammar import HeadSpec, check_scale
 from .grow import more_rows
+from .held import Longest, held, is_large
 from .identity import HeadIdentity
 from .lift import CodeWidth, initial_lift
 from .necks import build_neck, parse_neck
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from ..geometry import Certificate
 
 Logits = Literal["dot", "cosine", "unit-features"]
-
-LEARNED_SHARE = 64
-"""Learned vectors need a second walk over the classes: so many more logits are held for them."""
 
 
 class ClassificationHead(Saved):
@@ -154,13 +152,6 @@ class ClassificationHead(Saved):
             warn_if_out_of_reach(rows.values, rows.construction)
         values = rows.values
         self.implicit = values if isinstance(values, Code) else None
-        if (
-            isinstance(values, Tensor)
-            and logits == "cosine"
-            and not learn_vectors
-            and not rows.unit
-        ):
-            values = formulae.unit(values).to(dtype)  # constructions are unit to the last digit
         self.features = features
         self.classes = classes
         self.logits: Logits = logits
@@ -169,13 +160,15 @@ class ClassificationHead(Saved):
         self.reason = choice.reason or rows.reason
         self.reweight = reweight
         self.neck_name = neck
-        self._longest: tuple[object, float] | None = None
+        self._longest = Longest()
 
-        if isinstance(values, Tensor):
-            _place(self, "vectors", values.to(device), learn_vectors)
-        else:
+        if isinstance(values, Code):
             check_implicit(self.loss_name)
             values.to(device)
+        else:
+            if logits == "cosine" and not learn_vectors and not rows.unit:
+                values = formulae.unit(values).to(dtype)  # constructions are unit to the last digit
+            _place(self, "vectors", values.to(device), learn_vectors)
         start, learned = initial_scale(scale, rows, logits, mapped=self.code_width is not None)
         number = None if start is None else torch.tensor(start, device=device, dtype=dtype)
         _place(self, "scale", number, learned)
@@ -219,8 +212,7 @@ class ClassificationHead(Saved):
         if takes == "features":
             return self._compute(self.project(features), None, labels)
         known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
-        share = LEARNED_SHARE if self.learn_vectors else 1
-        if not (known and self._is_large(labels, share)):
+        if not (known and is_large(self, labels, training=True)):
             return self.loss_and_logits(features, labels)[0]
         return compute_without_logits(
             self.loss_name,
@@ -237,14 +229,14 @@ class ClassificationHead(Saved):
     @torch.no_grad()
     def topk(self, features: Tensor, k: int = 1) -> large.Top:
         """The k largest logits of features (N, d) and their classes, (N, k) each."""
-        if not self._is_large(features):
+        if not is_large(self, features):
             return large.Top(*self(features).topk(k, dim=1))
         return large.topk(self.project(features), self._held(), k, **self._switches())
 
     @torch.no_grad()
     def predict_proba(self, features: Tensor, k: int = 1) -> large.Top:
         """The k largest probabilities among all K classes, and their classes, (N, k) each."""
-        if not self._is_large(features):
+        if not is_large(self, features):
             return large.Top(*self(features).softmax(dim=1).topk(k, dim=1))
         return large.predict_proba(self.project(features), self._held(), k, **self._switches())
 
@@ -323,9 +315,8 @@ class ClassificationHead(Saved):
     @property
     def width(self) -> int:
         """D, the size of a class vector: that of the features behind the neck."""
-        return (
-            self.implicit.vectors.features if self.implicit is not None else self.vectors.shape[1]
-        )
+        shape = self.vectors.shape if self.implicit is None else self.implicit.vectors.shape
+        return shape[1]
 
     @property
     def identity(self) -> HeadIdentity:
@@ -348,27 +339,8 @@ class ClassificationHead(Saved):
             f"loss {self.loss_name}"
         )
 
-    def _is_large(self, rows: Tensor, share: int = 1) -> bool:
-        """Whether a ``share`` of the logits of so many rows is better not held."""
-        if self.implicit is not None:
-            return True
-        usual = self.vectors.dtype in (torch.float32, torch.float64)
-        return usual and large.worth_it(len(rows), self.classes // share, rows.device)
-
     def _held(self) -> large.ClassVectors:
-        """The class vectors for ``fixhead.scale``, with their greatest length where it is known."""
-        if self.implicit is not None:
-            return self.implicit.vectors
-        rows = self.vectors
-        if self.logits == "cosine":
-            rows = rows if self._unit_vectors else formulae.unit(rows)
-            return large.Stored(rows, norm=1.0)
-        if self.learn_vectors:
-            return large.Stored(rows)
-        key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
-        if self._longest is None or self._longest[0] != key:
-            self._longest = (key, large.longest(rows))
-        return large.Stored(rows, norm=self._longest[1])
+        return held(self, self._longest)
 
     def _switches(self) -> dict[str, Any]:
         factor = 1.0 if self.scale is None else self.scale
