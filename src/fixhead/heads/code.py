@@ -74,7 +74,7 @@ class Code(nn.Module):
         self.bits = self.vectors.bits
 
     def _apply(self, fn: Any, recurse: bool = True) -> Code:
-        moved: Code = super()._apply(fn, recurse)
+        moved: Code = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         moved.vectors = moved.vectors.to(moved.bits.device)
         return moved
 

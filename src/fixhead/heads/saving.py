@@ -50,7 +50,7 @@ class Saved(nn.Module, ABC):
             check(stored, self.identity, state_dict.get(prefix + "vectors"))
             if self.implicit is not None:
                 stored_code(stored)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _frozen_digest(self) -> str:
         rows = self.vectors

@@ -119,7 +119,7 @@ def _goes_on(old: Codes, new: Codes) -> bool:
         return False
     order = old.order
     firsts = torch.arange(0, old.coded, order)
-    for labels in firsts.split(256):  # a block is its diagonal, and row 0 of it is that
+    for labels in torch.split(firsts, 256):  # a block is its diagonal, and row 0 of it is that
         if not torch.equal(old.code.rows(labels), new.code.rows(labels)):
             return False
     return True

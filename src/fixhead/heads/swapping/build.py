@@ -86,7 +86,7 @@ def device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:
     if isinstance(module, ConvolutionalHead):
         module = module.head
     if isinstance(module, ClassificationHead):
-        weight = module.vectors if module.implicit is None else module.implicit.like
+        weight: object = module.vectors if module.implicit is None else module.implicit.like
     else:
         weight = module.weight
     assert isinstance(weight, Tensor)
