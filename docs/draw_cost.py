@@ -8,13 +8,13 @@ Run from the repository's root: python docs/draw_cost.py
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+import scale_goals
+
 ROOT = Path(__file__).parents[1]
-RECORDS = ROOT / "benchmarks" / "results"
 PICTURE = ROOT / "docs" / "pictures" / "cost_of_classes.svg"
 
 LINES = {
@@ -35,13 +35,6 @@ STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #3a3f47 }
   @media (prefers-color-scheme: dark) { text { fill: #c9ced6 } }
 """
-
-
-def newest() -> dict[str, Any]:
-    """The newest record of ``benchmarks/scale_head.py``."""
-    path = sorted(RECORDS.glob("scale_head_*.json"))[-1]
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
 
 
 def points(record: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
@@ -105,8 +98,13 @@ def _time(ms: float) -> str:
     return f"{ms / 1000:g} s" if ms >= 1000 else f"{ms:g} ms"
 
 
+def drawn() -> str:
+    """The picture of the newest record."""
+    return picture(points(scale_goals.newest()))
+
+
 def main() -> None:
-    PICTURE.write_text(picture(points(newest())), encoding="utf-8")
+    PICTURE.write_text(drawn(), encoding="utf-8")
     print(PICTURE)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import scale_goals
+
 ROOT = Path(__file__).parents[1]
 ROWS = ROOT / "results" / "many-classes" / "runs.jsonl"
 PAGE = ROOT / "docs" / "many_classes.md"
@@ -173,6 +175,13 @@ are taken at the best S of each head, chosen on these same figures.
 """
 
 
+STEPS = """Forward and the gradient to the features, N = 256 rows of d = 512 unless said, pure
+PyTorch. "plain" holds the matrix and the logits; "stored" holds the matrix and walks over the
+classes; "code" holds neither. Greater is faster.
+
+![A training step against the number of classes](pictures/cost_of_classes.svg)"""
+
+
 def protocol() -> str:
     """The study's own words on how it was done."""
     text = (ROOT / "benchmarks" / "many_classes.py").read_text(encoding="utf-8")
@@ -194,6 +203,9 @@ def page() -> str:
             )
         )
     )
+    parts.append("\n### What a step costs\n")
+    parts.append(STEPS + "\n")
+    parts += scale_goals.lines()
     return "\n".join(parts) + "\n"
 
 
