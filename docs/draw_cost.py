@@ -1,13 +1,14 @@
 """Draw a head's training step against the number of classes: docs/pictures/cost_of_classes.svg.
 
-Every point is a row of the newest benchmarks/results/scale_head_….json (N = 256, d = 512). A path
-that a later record has becomes a line as soon as it is named in ``LINES``.
+Every point is a row of the newest record of benchmarks/scale_head.py (N = 256, d = 512), or, for a
+path that is not in it, of one of ``FURTHER``.
 
 Run from the repository's root: python docs/draw_cost.py
 """
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ LINES = {
     "partial-fc": ("stored, 10 % sampled", "#7a6a9e"),
     "stored": ("stored matrix, by classes", "#3f8f6b"),
     "code": ("implicit code", "#2563a8"),
-    "code-native": ("implicit code, compiled", "#12355e"),
+    "native": ("implicit code, compiled", "#7db4f0"),
 }
 """Of each path its name in the picture and its colour, from dear to cheap."""
+
+FURTHER = ("scale_native_*.json",)
+"""Records of further paths."""
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 190, 20, 48
@@ -37,13 +41,21 @@ STYLE = """
 """
 
 
-def points(record: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
+def points() -> dict[str, list[tuple[int, float]]]:
     """Of every path its (K, median milliseconds), by K."""
+    found = _of(scale_goals.newest())
+    for pattern in FURTHER:
+        for path in sorted(scale_goals.RECORDS.glob(pattern))[-1:]:
+            found = _of(json.loads(path.read_text(encoding="utf-8"))) | found
+    return {path: sorted(found[path]) for path in LINES if path in found}
+
+
+def _of(record: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
     for row in record["rows"]:
-        if row["what"] == "step" and (row["features"], row["rows"]) == (512, 256):
+        if row.get("what") == "step" and (row["features"], row["rows"]) == (512, 256):
             found.setdefault(row["path"], []).append((row["classes"], row["median_ms"]))
-    return {path: sorted(found[path]) for path in LINES if path in found}
+    return found
 
 
 def picture(lines: dict[str, list[tuple[int, float]]]) -> str:
@@ -70,18 +82,20 @@ def picture(lines: dict[str, list[tuple[int, float]]]) -> str:
         shapes.append(_text(x, y + 18, f"{10**power:,}", "middle"))
     middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
     shapes.append(_text(middle, HEIGHT - 8, "classes K", "middle"))
-    taken: list[float] = []
-    for path, line in lines.items():
+    routes = {path: [place(*point) for point in line] for path, line in lines.items()}
+    edge = max(places[-1][0] for places in routes.values())
+    lowest = float("-inf")
+    for path, places in sorted(routes.items(), key=lambda item: item[1][-1][1]):
         name, colour = LINES[path]
-        places = [place(*point) for point in line]
         route = " L ".join(f"{x} {y}" for x, y in places)
         shapes.append(f'<path stroke="{colour}" d="M {route}"/>')
         shapes += [f'<circle fill="{colour}" cx="{x}" cy="{y}" r="3"/>' for x, y in places]
         x, y = places[-1]
-        while any(abs(y - other) < 14 for other in taken):
-            y += 2
-        taken.append(y)
-        shapes.append(_text(x + 8, round(y + 4, 1), name, "start"))
+        if x < edge:
+            shapes.append(_text(x - 8, y, name, "end", colour))
+            continue
+        lowest = max(y, lowest + 15)
+        shapes.append(_text(x + 8, round(lowest + 4, 1), name, "start", colour))
     body = "\n".join(shapes)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -90,8 +104,9 @@ def picture(lines: dict[str, list[tuple[int, float]]]) -> str:
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>'
+def _text(x: float, y: float, text: str, anchor: str, colour: str | None = None) -> str:
+    style = "" if colour is None else f' style="fill: {colour}"'
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}"{style}>{text}</text>'
 
 
 def _time(ms: float) -> str:
@@ -100,7 +115,7 @@ def _time(ms: float) -> str:
 
 def drawn() -> str:
     """The picture of the newest record."""
-    return picture(points(scale_goals.newest()))
+    return picture(points())
 
 
 def main() -> None:
