@@ -29,7 +29,7 @@ from .entropy import cross_entropy, worth_it
 from .sampled import sampled_cross_entropy
 from .vectors import Stored
 
-SAMPLE_S = 0.05
+SAMPLE_S = 0.02
 """Seconds that a sample takes at least; a step that is shorter is repeated and averaged."""
 
 Step = Callable[[], None]
