@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .. import geometry
 from .._errors import RequestError
@@ -219,7 +220,16 @@ class Codes(Tiled):
         return self.source.packed
 
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.code.rows(labels.cpu(), dtype).to(labels.device)
+        """As the code's own, from the packed diagonals: none is made again."""
+        signs = self._tiles().rows(torch.where(labels < self.coded, labels, 0))
+        columns = self.code.columns
+        signs = signs if columns is None else signs[:, columns.to(labels.device)]
+        out = signs.mul_(self.code.signs.to(labels.device)).to(dtype)
+        out = out.mul_(1 / math.sqrt(self.features))
+        if self.coded < self.classes:
+            tail = labels >= self.coded
+            out[tail] = F.one_hot(labels[tail] - self.coded, self.features).to(dtype)
+        return out
 
     def rest(self, points: Tensor, labels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         coded = torch.where(labels < self.coded, labels, -1)
