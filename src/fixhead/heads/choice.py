@@ -71,8 +71,8 @@ def chosen(
 
 def _reason(classes: int, features: int, width: int) -> str:
     reason = (
-        f"K > 2d: a code in {width} dimensions behind a learned map, which learned more than a "
-        "code in d dimensions in every comparison (docs/many_classes.md)"
+        f"K > 2d: a code in {width} dimensions behind a learned map, which learned far more than a "
+        "code in d dimensions where it was tried (docs/many_classes.md)"
     )
     size = 16 * classes * features
     if size <= LEARNED_BYTES:
