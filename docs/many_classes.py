@@ -173,15 +173,17 @@ C A: D·d trained numbers in place of K·d.
 {protocol}
 
 What this plan holds and the tables below do not was not run yet: most of Tiny ImageNet, the longer
-runs, and seeds 1 and 2 at d = 128. Test accuracy in per cent; mean ± standard deviation (seeds) where there are several. Differences
+runs, and seeds 1 and 2 at d = 128.
+
+Test accuracy in per cent; mean ± standard deviation (seeds) where there are several. Differences
 are taken at the best S of each head, chosen on these same figures.
 """
 
 
 TAKEN = """### What the presets take from it
 
-- Above 2d classes `code` and `auto` put the code behind a map (`code_width=auto`): on the characters
-  a code in d dimensions learned far less.
+- Above 2d classes `code` and `auto` put the code behind a map (`code_width=auto`): on the
+  characters a code in d dimensions learned far less.
 - D is the smallest power of two at or above K, at most 4,096: the wider map was the better one at
   every step. At D ≥ K the map has as many trained numbers as learned vectors, and saves none; it
   saves where K is far above 4,096, which was not tried here.
