@@ -40,7 +40,7 @@ def test_fake_implementations_tell_the_truth(bias):
         tests = ("test_schema", "test_faketensor")
         torch.library.opcheck(torch.ops.fixhead.rest.default, given, test_utils=tests)
         value = torch.ops.fixhead.rest(*given)[0]
-        again = (*given[:5], value, torch.rand(5), 100, 0, given[1] is not None)
+        again = (*given[:5], value, torch.rand(5), 100, 0, given[7], given[1] is not None)
         torch.library.opcheck(torch.ops.fixhead.class_gradients.default, again, test_utils=tests)
 
 

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from .._errors import RequestError
 from .._seeds import forked, stream
+from . import native
 from .codes import implicit
 from .entropy import cross_entropy, worth_it
 from .sampled import sampled_cross_entropy
@@ -66,7 +67,8 @@ class Timing:
 
 
 def contest(sizes: Sizes, against: Sequence[str], *, rounds: int = 7) -> list[Timing]:
-    """Time ``code``, ``stored`` (where a matrix is stored anyway) and the rivals, in turn.
+    """Time ``code``, ``native`` (the same, compiled), ``stored`` (where a matrix is stored anyway)
+    and the rivals, in turn.
 
     Raises:
         RequestError: an unknown path, a package that is missing, or not enough memory.
@@ -103,7 +105,8 @@ def paths(against: Sequence[str]) -> list[str]:
             raise RequestError(f"--against must name {', '.join(PATHS)}, got {name!r}")
         if name in _RIVALS:
             _rival(_RIVALS[name])
-    own = ["code", "stored"] if against else ["code"]
+    own = ["code", "native"] if native.available() else ["code"]
+    own += ["stored"] if against else []
     return own + [name for name in dict.fromkeys(against) if name not in own]
 
 
@@ -112,7 +115,7 @@ def check_memory(sizes: Sizes, names: Sequence[str]) -> None:
     matrix = 4 * sizes.classes * sizes.features
     logits = 4 * sizes.classes * sizes.rows
     need = 0
-    if any(name != "code" for name in names):
+    if any(name not in _CODES for name in names):
         need = matrix + (3 * logits if "plain" in names else 0)
         need += matrix if "adaptive-softmax" in names else 0
     free = _free_bytes()
@@ -170,8 +173,17 @@ class _Shared:
         return run
 
 
-def _code(shared: _Shared) -> Step:
-    return shared.step(lambda x, y: cross_entropy(x, shared.code, y))
+def _by(path: str) -> Callable[[_Shared], Step]:
+    """The code's loss by a path of ``fixhead.scale.native``."""
+
+    def made(shared: _Shared) -> Step:
+        def loss(x: Tensor, y: Tensor) -> Tensor:
+            with native.forced(path):
+                return cross_entropy(x, shared.code, y)
+
+        return shared.step(loss)
+
+    return made
 
 
 def _stored(shared: _Shared) -> Step:
@@ -240,8 +252,11 @@ def _cce(shared: _Shared) -> Step:
     return shared.step(lambda x, y: module.linear_cross_entropy(x, W, y))
 
 
+_CODES = ("code", "native", "native-avx512", "native-avx2", "native-portable")
+
 PATHS: dict[str, Callable[[_Shared], Step]] = {
-    "code": _code,
+    "code": _by("torch"),
+    **{name: _by(name) for name in _CODES[1:]},
     "stored": _stored,
     "plain": _plain,
     "linear_cross_entropy": _linear_cross_entropy,
@@ -250,12 +265,13 @@ PATHS: dict[str, Callable[[_Shared], Step]] = {
     "liger": _liger,
     "cce": _cce,
 }
-"""What ``--against`` may name. All but ``code`` store a (K, d) matrix; partial-fc samples 10 %."""
+"""What ``--against`` may name. ``code`` is the PyTorch path, ``native`` the compiled one; those
+after them store a (K, d) matrix; partial-fc samples 10 %."""
 
 
 def _alone(name: str, sizes: Sizes, threads: int, answer: Connection) -> None:
     torch.set_num_threads(threads)
-    _code(_Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
+    _by("torch")(_Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
     gc.collect()
     _trim()
     before = _resident("VmRSS")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from . import passes
+from . import native, passes
 from .kronecker import KroneckerTiles
 from .tiles import ChunkTiles, Tiles, dense_tiles
 
@@ -26,7 +26,8 @@ LIBRARY.define(
 )
 LIBRARY.define(
     "class_gradients(Tensor points, Tensor? vectors, Tensor? packed, Tensor labels, Tensor? bias, "
-    "Tensor rest, Tensor upstream, int classes, int handle, bool rows) -> (Tensor, Tensor)"
+    "Tensor rest, Tensor upstream, int classes, int handle, float norm, bool rows) "
+    "-> (Tensor, Tensor)"
 )
 
 Maker = Callable[[Tensor], Tensor]
@@ -124,6 +125,7 @@ class _Rest(torch.autograd.Function):
                 given.to(points.dtype),
                 ctx.source.classes,
                 ctx.source.handle,
+                ctx.source.norm,
                 ctx.needs_input_grad[1],
             )
             to_bias = once(slope.to(bias.dtype)) if ctx.needs_input_grad[2] else None
@@ -170,10 +172,18 @@ def _rest(
     norm: float,
     gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tiles = tiles_of(vectors, packed, classes, handle)
     length = norm if norm > 0 or vectors is None else longest(vectors)
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
+        compiled = native.library_for(points, packed)
+        if compiled is not None:
+            assert packed is not None
+            value, pull = native.rest(
+                compiled, packed, classes, points, labels, offset, norm=length, gradient=gradient
+            )
+            own = native.rows(compiled, packed, labels)
+            return value, own, points.new_empty(0) if pull is None else pull
+        tiles = tiles_of(vectors, packed, classes, handle)
         safe = passes.is_safe(points, length, offset, classes)
         value, pull = passes.rest(tiles, points, labels, offset, safe=safe, gradient=gradient)
         own = tiles.rows(labels.clamp(min=0)).to(points.dtype).contiguous()
@@ -206,11 +216,19 @@ def _class_gradients(
     upstream: Tensor,
     classes: int,
     handle: int,
+    norm: float,
     rows: bool,
 ) -> tuple[Tensor, Tensor]:
-    tiles = tiles_of(vectors, packed, classes, handle)
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
+        compiled = native.library_for(points, packed)
+        if compiled is not None and not rows:
+            assert packed is not None
+            slope = native.slope(
+                compiled, packed, classes, points, labels, offset, rest, upstream, norm=norm
+            )
+            return slope, points.new_empty(0)
+        tiles = tiles_of(vectors, packed, classes, handle)
         slope, matrix = passes.class_gradients(
             tiles, points, labels, offset, rest, upstream, vectors=rows
         )
@@ -227,6 +245,7 @@ def _class_gradients_fake(
     upstream: Tensor,
     classes: int,
     handle: int,
+    norm: float,
     rows: bool,
 ) -> tuple[Tensor, Tensor]:
     return points.new_empty(classes), points.new_empty((classes, points.shape[1]) if rows else (0,))
