@@ -42,7 +42,7 @@ lock: $(READY)
 # Zig's C compiler, which pip brings, builds for old Linux and for other processors too.
 wheels: $(READY)  ## wheels with the compiled path for Linux on x86-64 and aarch64
 	$(BIN)/python -m pip install --quiet ziglang build auditwheel
-	$(BIN)/python benchmarks/../wheels.py dist
+	$(BIN)/python wheels.py dist
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

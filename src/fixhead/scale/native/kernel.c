@@ -101,6 +101,7 @@ static void keep(const Job *job, Found *found, float value, int64_t name) {
 
 #if defined(__x86_64__) && !defined(FIXHEAD_PORTABLE_ONLY)
 #define X86 1
+#include <cpuid.h>
 #include <immintrin.h>
 #include "avx512.h"
 #include "avx2.h"
@@ -113,16 +114,19 @@ int32_t fixhead_version(void) { return VERSION; }
 
 int32_t fixhead_most(void) { return MOST; }
 
-/* The forms that this processor can run. */
+/* The forms that this processor and its system can run. Asked of the processor itself: not every
+   compiler's runtime library answers __builtin_cpu_supports. */
 int32_t fixhead_forms(void) {
     int forms = PORTABLE;
 #ifdef X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        forms |= AVX2;
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-            forms |= AVX512;
-    }
+    unsigned a, b, c, d;
+    const unsigned basic = 1u << 12 | 1u << 27 | 1u << 28; /* FMA, OSXSAVE, AVX */
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & basic) != basic) return forms;
+    uint32_t saved, high; /* the registers that the system keeps over a switch */
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (saved & 0x6) != 0x6) return forms;
+    if (b >> 5 & 1) forms |= AVX2;
+    if (forms & AVX2 && (saved & 0xe6) == 0xe6 && b >> 16 & 1 && b >> 17 & 1) forms |= AVX512;
 #endif
     return forms;
 }
