@@ -34,7 +34,7 @@ def head_command(
     against: Annotated[
         str,
         typer.Option(
-            help="plain, linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce, "
+            help="plain, learned, linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce, "
             "native-avx2, native-portable; '' for the code alone."
         ),
     ] = "plain",

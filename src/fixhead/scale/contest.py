@@ -118,6 +118,7 @@ def check_memory(sizes: Sizes, names: Sequence[str]) -> None:
     if any(name not in _CODES for name in names):
         need = matrix + (3 * logits if "plain" in names else 0)
         need += matrix if "adaptive-softmax" in names else 0
+        need += 3 * matrix if "learned" in names else 0
     free = _free_bytes()
     if free is not None and need > free:
         raise RequestError(
@@ -199,6 +200,20 @@ def _plain(shared: _Shared) -> Step:
     return shared.step(lambda x, y: F.cross_entropy(F.linear(x, W), y))
 
 
+def _learned(shared: _Shared) -> Step:
+    """Learned vectors with their gradient and a step of SGD with momentum."""
+    W = torch.nn.Parameter(shared.matrix.clone())
+    optimizer = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
+    step = shared.step(lambda x, y: F.cross_entropy(F.linear(x, W), y))
+
+    def run() -> None:
+        optimizer.zero_grad()
+        step()
+        optimizer.step()
+
+    return run
+
+
 def _linear_cross_entropy(shared: _Shared) -> Step:
     found = getattr(F, "linear_cross_entropy", None)
     options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
@@ -259,6 +274,7 @@ PATHS: dict[str, Callable[[_Shared], Step]] = {
     **{name: _by(name) for name in _CODES[1:]},
     "stored": _stored,
     "plain": _plain,
+    "learned": _learned,
     "linear_cross_entropy": _linear_cross_entropy,
     "partial-fc": _partial_fc,
     "adaptive-softmax": _adaptive_softmax,

@@ -1,0 +1,170 @@
+"""The compiled path for implicit codes: its step and its largest logit, cell by cell.
+
+``native`` is the best form that the processor runs, ``native-avx2`` the form for older ones,
+``code`` the PyTorch path; ``plain`` is F.linear + F.cross_entropy with the same frozen matrix
+stored, ``learned`` the same with the matrix's gradient and a step of SGD with momentum. All are
+timed in turn in one process. ``kernel`` rows are the C function alone, without Python's share.
+
+Run: python benchmarks/scale_native.py        (about 12 minutes on 2 cores, 15 GB)
+     … --cells NAME,NAME                      only these; the day's record keeps the others
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+import measure
+from fixhead import scale
+from fixhead.scale import native
+from fixhead.scale.contest import Sizes, contest
+
+Row = dict[str, Any]
+
+ALL = ("plain", "native-avx2", "learned")
+STEPS = {
+    "K=100k": (Sizes(100_000, 512, 256), ALL),
+    "K=100k d=1024": (Sizes(100_000, 1024, 256), ALL),
+    "K=1M": (Sizes(1_000_000, 512, 256), ("plain", "native-avx2")),
+    "K=1M learned": (Sizes(1_000_000, 512, 256), ("learned",)),
+    "K=10M N=64": (Sizes(10_000_000, 512, 64), ()),
+}
+FORMS = ("native-avx512", "native-avx2", "native-portable")
+
+
+def step(sizes: Sizes, against: tuple[str, ...], rounds: int) -> Iterator[Row]:
+    for timing in contest(sizes, against, rounds=rounds):
+        yield {"what": "step", **asdict(timing)}
+
+
+def largest(rounds: int) -> Iterator[Row]:
+    """The largest logit of one row and of 256, K = 1,000,000, d = 512."""
+    vectors = scale.implicit(1_000_000, 512)
+    W = vectors.dense()
+
+    def by(path: str, x: torch.Tensor) -> scale.Top:
+        with native.forced(path):
+            return scale.topk(x, vectors, 1)
+
+    for count in (1, 256):
+        x = torch.randn(count, 512, generator=torch.Generator().manual_seed(0))
+        contestants = {
+            "plain": lambda x=x: F.linear(x, W).max(dim=1),
+            "code": lambda x=x: by("torch", x),
+            "native": lambda x=x: by("native", x),
+            "native-avx2": lambda x=x: by("native-avx2", x),
+        }
+        samples = measure.interleaved(contestants, rounds=rounds)
+        for path, times in samples.items():
+            ratio = statistics.median(samples["plain"]) / statistics.median(times)
+            row = {"what": "top-1", "path": path, "classes": len(W), "features": 512}
+            yield row | {
+                "rows": count,
+                **measure.summary(times),
+                "ratio_to_plain": round(ratio, 4),
+            }
+
+
+def kernel(rounds: int) -> Iterator[Row]:
+    """Nanoseconds per logit of the C function by form, threads and d; K = 100,000, N = 64."""
+    threads = torch.get_num_threads()
+    for features in (256, 512, 1024):
+        vectors = scale.implicit(100_000, features, family="random")
+        x = vectors.place(torch.randn(64, features, generator=torch.Generator().manual_seed(0)))
+        y = torch.arange(64)
+        source = vectors.source
+
+        def run(name: str, count: int) -> None:
+            torch.set_num_threads(count)
+            with native.forced(name):
+                native.rest(
+                    native.chosen(),
+                    source.packed,
+                    source.classes,
+                    x,
+                    y,
+                    None,
+                    norm=source.norm,
+                    gradient=True,
+                )
+
+        able = [name for name, there, _ in native.paths() if there and name in FORMS]
+        contestants = {
+            (name, count): lambda name=name, count=count: run(name, count)
+            for name in able
+            for count in sorted({1, threads})
+        }
+        samples = measure.interleaved(contestants, rounds=rounds)
+        torch.set_num_threads(threads)
+        for (name, count), times in samples.items():
+            row = {"what": "kernel", "path": name, "threads": count, "features": features}
+            row |= {"classes": 100_000, "rows": 64, **measure.summary(times)}
+            yield row | {"ns_per_logit": round(1e9 * statistics.median(times) / (64 * 100_000), 4)}
+
+
+def exactness(_: int) -> Iterator[Row]:
+    """Relative errors of the gradient against float64 at K = 1,000,000, N = 16."""
+    vectors = scale.implicit(1_000_000, 512)
+    W = vectors.dense()
+    x = torch.randn(16, 512, generator=torch.Generator().manual_seed(0))
+    y = torch.randint(len(W), (16,), generator=torch.Generator().manual_seed(1))
+    pieces = W.split(1 << 16)
+    z = torch.cat([x.double() @ piece.double().T for piece in pieces], dim=1)
+    weights = torch.softmax(z, dim=1)
+    weights[torch.arange(16), y] -= 1
+    parts = zip(weights.split(1 << 16, dim=1), pieces, strict=True)
+    true = torch.stack([w @ piece.double() for w, piece in parts]).sum(dim=0) / 16
+
+    def error(path: str) -> float:
+        leaf = x.clone().requires_grad_()
+        if path == "plain":
+            loss = F.cross_entropy(F.linear(leaf, W), y)
+        else:
+            with native.forced(path):
+                loss = scale.cross_entropy(leaf, vectors, y)
+        (pull,) = torch.autograd.grad(loss, leaf)
+        return float((pull.double() - true).norm() / true.norm())
+
+    for path in ("plain", "torch", "native", "native-avx2", "native-portable"):
+        name = "code" if path == "torch" else path
+        row = {"what": "against float64", "path": name, "classes": len(W), "features": 512}
+        yield row | {"rows": 16, "gradient_error": error(path)}
+
+
+def cells() -> dict[str, Any]:
+    found: dict[str, Any] = {"kernel": kernel, "top-1 K=1M": largest, "float64": exactness}
+    for name, (sizes, against) in STEPS.items():
+        found[name] = lambda rounds, s=sizes, a=against: step(s, a, rounds)
+    return found
+
+
+def today() -> list[Row]:
+    path = measure.RESULTS / f"scale_native_cpu_{datetime.now(UTC):%Y-%m-%d}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cells", default=",".join(cells()))
+    options = parser.parse_args()
+    for name in options.cells.split(","):
+        new = []
+        for row in cells()[name](options.rounds):
+            new.append({"cell": name, **row})
+            print(json.dumps(new[-1]), flush=True)
+        rows = [row for row in today() if row["cell"] != name] + new
+        threads, path = torch.get_num_threads(), native.chosen()
+        measure.write("scale_native", rows, threads=threads, path=path.name, why=path.why)
+
+
+if __name__ == "__main__":
+    main()
