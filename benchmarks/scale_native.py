@@ -17,9 +17,11 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 import measure
@@ -37,7 +39,6 @@ STEPS = {
     "K=1M learned": (Sizes(1_000_000, 512, 256), ("learned",)),
     "K=10M N=64": (Sizes(10_000_000, 512, 64), ()),
 }
-FORMS = ("native-avx512", "native-avx2", "native-portable")
 
 
 def step(sizes: Sizes, against: tuple[str, ...], rounds: int) -> Iterator[Row]:
@@ -50,7 +51,7 @@ def largest(rounds: int) -> Iterator[Row]:
     vectors = scale.implicit(1_000_000, 512)
     W = vectors.dense()
 
-    def by(path: str, x: torch.Tensor) -> scale.Top:
+    def by(path: str, x: Tensor) -> scale.Top:
         with native.forced(path):
             return scale.topk(x, vectors, 1)
 
@@ -73,41 +74,36 @@ def largest(rounds: int) -> Iterator[Row]:
             }
 
 
+def alone(name: str, threads: int, vectors: scale.Codes, x: Tensor) -> None:
+    """The C function in one form, on ``threads`` threads."""
+    torch.set_num_threads(threads)
+    source, labels = vectors.source, torch.arange(len(x))
+    assert source.packed is not None
+    given = (source.packed, source.classes, x, labels, None)
+    with native.forced(name):
+        native.rest(native.chosen(), *given, norm=source.norm, gradient=True)
+
+
 def kernel(rounds: int) -> Iterator[Row]:
     """Nanoseconds per logit of the C function by form, threads and d; K = 100,000, N = 64."""
     threads = torch.get_num_threads()
+    able = [name for name, there, _ in native.paths() if there and name != "torch"]
     for features in (256, 512, 1024):
         vectors = scale.implicit(100_000, features, family="random")
-        x = vectors.place(torch.randn(64, features, generator=torch.Generator().manual_seed(0)))
-        y = torch.arange(64)
-        source = vectors.source
-
-        def run(name: str, count: int) -> None:
-            torch.set_num_threads(count)
-            with native.forced(name):
-                native.rest(
-                    native.chosen(),
-                    source.packed,
-                    source.classes,
-                    x,
-                    y,
-                    None,
-                    norm=source.norm,
-                    gradient=True,
-                )
-
-        able = [name for name, there, _ in native.paths() if there and name in FORMS]
+        assert isinstance(vectors, scale.Codes)
+        x = torch.randn(64, features, generator=torch.Generator().manual_seed(0))
         contestants = {
-            (name, count): lambda name=name, count=count: run(name, count)
+            f"{name} {count}": partial(alone, name, count, vectors, vectors.place(x))
             for name in able
             for count in sorted({1, threads})
         }
         samples = measure.interleaved(contestants, rounds=rounds)
         torch.set_num_threads(threads)
-        for (name, count), times in samples.items():
-            row = {"what": "kernel", "path": name, "threads": count, "features": features}
+        for key, times in samples.items():
+            name, count = key.split()
+            row = {"what": "kernel", "path": name, "threads": int(count), "features": features}
             row |= {"classes": 100_000, "rows": 64, **measure.summary(times)}
-            yield row | {"ns_per_logit": round(1e9 * statistics.median(times) / (64 * 100_000), 4)}
+            yield row | {"ns_per_logit": round(1e9 * statistics.median(times) / 6_400_000, 4)}
 
 
 def exactness(_: int) -> Iterator[Row]:

@@ -151,7 +151,7 @@ TARGET static float FORM(logits)(const Plan *plan, float *tile, const float *bia
 /* e^{z - peak} in place, or 2^z where the logits are to base 2 already; returns their sum. */
 TARGET static double FORM(weigh)(const Plan *plan, float *tile, float peak, float factor) {
     const vec f = FORM(fill)(factor), p = FORM(fill)(peak);
-    double total = 0;
+    vec all = FORM(fill)(0.0f);
     for (int q = 0; q < plan->vectors; q += 16) {
         vec sum = FORM(fill)(0.0f);
         for (int i = q; i < q + 16 && i < plan->vectors; i++) {
@@ -160,19 +160,23 @@ TARGET static double FORM(weigh)(const Plan *plan, float *tile, float peak, floa
             FORM(store)(tile + (int64_t)i * LANES, e);
             sum = FORM(add)(sum, e);
         }
-        float parts[LANES] __attribute__((aligned(64)));
-        FORM(store)(parts, sum);
-        for (int i = 0; i < LANES; i++) total += parts[i];
+        all = FORM(add)(all, sum);
     }
+    float parts[LANES] __attribute__((aligned(64)));
+    double total = 0;
+    FORM(store)(parts, all);
+    for (int i = 0; i < LANES; i++) total += parts[i];
     return total;
 }
 
 /* The sums of all lanes to the row's gradient in double; they begin anew at 0. */
-static void FORM(flush)(const Plan *plan, float *sum, double *pull) {
-    for (int q = 0; q < plan->vectors; q++)
-        for (int p = 0; p < 4; p++)
-            for (int b = 0; b < BLOCKS; b++) pull[4 * q + p] += sum[q * LANES + 4 * b + p];
-    memset(sum, 0, sizeof(float) * LANES * (size_t)plan->vectors);
+TARGET static void FORM(flush)(const Plan *plan, float *sum, double *pull) {
+    for (int q = 0; q < plan->vectors; q++, sum += LANES, pull += 4) {
+        float4 all = *(float4 *)sum;
+        for (int b = 1; b < BLOCKS; b++) all += *(float4 *)(sum + 4 * b);
+        for (int p = 0; p < 4; p++) pull[p] += all[p];
+        FORM(store)(sum, FORM(fill)(0.0f));
+    }
 }
 
 /* Where class ``row`` of the tile's block b lies. */
@@ -181,8 +185,8 @@ static inline int64_t FORM(place)(int b, int64_t row) {
 }
 
 /* -infinity for the own class and for what lies past the last; the bias, in units of ``base``, for
-   what lies before it in the last tile. Returns the largest logit. */
-TARGET static float FORM(patch)(
+   what lies before it in the last tile. */
+TARGET static void FORM(patch)(
     const Job *job, float *tile, int64_t block, int64_t own, float base) {
     const int64_t order = job->plan.order, from = block * order;
     if (own >= from && own < from + BLOCKS * order)
@@ -196,8 +200,11 @@ TARGET static float FORM(patch)(
             tile[FORM(place)(b, row)] += base * job->bias[name + row];
         for (int64_t row = left; row < order; row++) tile[FORM(place)(b, row)] = -INFINITY;
     }
+}
+
+TARGET static float FORM(highest_of)(const Plan *plan, const float *tile) {
     vec high = FORM(fill)(-INFINITY);
-    for (int q = 0; q < job->plan.vectors; q++)
+    for (int q = 0; q < plan->vectors; q++)
         high = FORM(max)(high, FORM(load)(tile + (int64_t)q * LANES));
     return FORM(highest)(high);
 }
@@ -257,7 +264,10 @@ TARGET static void FORM(rest)(
         } else {
             const float *bias = whole && job->bias ? job->bias + from : NULL;
             float high = FORM(logits)(plan, work->tile, bias, base);
-            if (!whole || !others) high = FORM(patch)(job, work->tile, block, own, base);
+            if (!whole || !others) {
+                FORM(patch)(job, work->tile, block, own, base);
+                if (!safe) high = FORM(highest_of)(plan, work->tile);
+            }
             if (!safe) FORM(raise)(job, work, high, found);
             double total = FORM(weigh)(plan, work->tile, found->peak, safe ? 1.0f : LOG2E);
             if (found->pull) {
@@ -323,7 +333,10 @@ TARGET static void FORM(top)(
         FORM(begin)(job, work, signs_at(job, block));
         const float *bias = whole && job->bias ? job->bias + from : NULL;
         float high = FORM(logits)(plan, work->tile, bias, 1.0f);
-        if (!whole) high = FORM(patch)(job, work->tile, block, -1, 1.0f);
+        if (!whole) {
+            FORM(patch)(job, work->tile, block, -1, 1.0f);
+            high = FORM(highest_of)(plan, work->tile);
+        }
         if (high > found->values[job->k - 1]) FORM(look)(job, work->tile, block, found);
     }
 }

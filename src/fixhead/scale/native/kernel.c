@@ -114,9 +114,9 @@ int32_t fixhead_version(void) { return VERSION; }
 
 int32_t fixhead_most(void) { return MOST; }
 
-/* The forms that this processor and its system can run. Asked of the processor itself: not every
-   compiler's runtime library answers __builtin_cpu_supports. */
-int32_t fixhead_forms(void) {
+/* Asked of the processor itself: not every compiler's runtime library answers
+   __builtin_cpu_supports. */
+static int ask(void) {
     int forms = PORTABLE;
 #ifdef X86
     unsigned a, b, c, d;
@@ -128,6 +128,15 @@ int32_t fixhead_forms(void) {
     if (b >> 5 & 1) forms |= AVX2;
     if (forms & AVX2 && (saved & 0xe6) == 0xe6 && b >> 16 & 1 && b >> 17 & 1) forms |= AVX512;
 #endif
+    return forms;
+}
+
+/* The forms that this processor and its system can run. Asked once: in a virtual machine an answer
+   takes longer than a small loss. */
+int32_t fixhead_forms(void) {
+    static int known;
+    int forms = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (!forms) __atomic_store_n(&known, forms = ask(), __ATOMIC_RELAXED);
     return forms;
 }
 
@@ -253,7 +262,8 @@ static void finish(const Job *job, int64_t row, const Found *found) {
     job->value[row] = found->peak + log(found->total);
     if (job->pull == NULL) return;
     float *to = job->pull + row * job->plan.order;
-    for (int64_t i = 0; i < job->plan.order; i++) to[i] = (float)(found->pull[i] / found->total);
+    const double share = 1 / found->total;
+    for (int64_t i = 0; i < job->plan.order; i++) to[i] = (float)(found->pull[i] * share);
 }
 
 typedef struct {
