@@ -12,12 +12,17 @@ Run: python benchmarks/scale_native.py        (about 12 minutes on 2 cores, 15 G
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import math
 import statistics
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +38,10 @@ Row = dict[str, Any]
 
 ALL = ("plain", "native-avx2", "learned")
 STEPS = {
-    "K=100k": (Sizes(100_000, 512, 256), ALL),
+    "K=100": (Sizes(100, 512, 256), ("plain",)),
+    "K=1k": (Sizes(1_000, 512, 256), ("plain",)),
+    "K=10k": (Sizes(10_000, 512, 256), (*ALL, "linear_cross_entropy")),
+    "K=100k": (Sizes(100_000, 512, 256), (*ALL, "linear_cross_entropy")),
     "K=100k d=1024": (Sizes(100_000, 1024, 256), ALL),
     "K=1M": (Sizes(1_000_000, 512, 256), ("plain", "native-avx2")),
     "K=1M learned": (Sizes(1_000_000, 512, 256), ("learned",)),
@@ -84,8 +92,50 @@ def alone(name: str, threads: int, vectors: scale.Codes, x: Tensor) -> None:
         native.rest(native.chosen(), *given, norm=source.norm, gradient=True)
 
 
+CLOCK = """
+#include <time.h>
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + 1e-9 * t.tv_nsec;
+}
+double cycle_ns(void) {
+    double best = 1;
+    for (int round = 0; round < 500; round++) {
+        long sum = 1;
+        double start = now();
+        for (long i = 0; i < 20000; i++) __asm__ volatile("add $1, %0" : "+r"(sum));
+        double one = (now() - start) / 20000;
+        if (one < best) best = one;
+    }
+    return 1e9 * best;
+}
+"""
+
+
+def cycle_ns() -> float:
+    """Nanoseconds of one addition that waits for the one before: a cycle (x86-64, with gcc)."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder) / "clock.c", Path(folder) / "clock.so"
+        source.write_text(CLOCK, encoding="ascii")
+        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
+        found = ctypes.CDLL(str(library)).cycle_ns
+        found.restype = ctypes.c_double
+        return float(found())
+
+
+def floor_cycles(features: int) -> float:
+    """Cycles for 16 logits of the AVX-512 form if only arithmetic took time, two operations each.
+
+    Look-up of the first two levels 2; the other levels there and back 2 (log2 d − 2); e^z 7, of
+    which two count double; the last two levels back 4; signs and sum 3.
+    """
+    return (2 + 2 * (math.log2(features) - 2) + 9 + 4 + 3) / 2
+
+
 def kernel(rounds: int) -> Iterator[Row]:
     """Nanoseconds per logit of the C function by form, threads and d; K = 100,000, N = 64."""
+    cycle = cycle_ns()
     threads = torch.get_num_threads()
     able = [name for name, there, _ in native.paths() if there and name != "torch"]
     for features in (256, 512, 1024):
@@ -103,7 +153,11 @@ def kernel(rounds: int) -> Iterator[Row]:
             name, count = key.split()
             row = {"what": "kernel", "path": name, "threads": int(count), "features": features}
             row |= {"classes": 100_000, "rows": 64, **measure.summary(times)}
-            yield row | {"ns_per_logit": round(1e9 * statistics.median(times) / 6_400_000, 4)}
+            each = 1e9 * statistics.median(times) / 6_400_000
+            row |= {"ns_per_logit": round(each, 4), "cycle_ns": round(cycle, 4)}
+            if name == "native-avx512":
+                row["floor_ns"] = round(floor_cycles(features) * cycle / 16 / int(count), 4)
+            yield row
 
 
 def exactness(_: int) -> Iterator[Row]:
