@@ -1,5 +1,6 @@
 """Heads over very many classes against the plain formulae, by one inherited suite."""
 
+import pytest
 import torch
 from head_agreement import HeadAgreement
 
@@ -26,6 +27,12 @@ class TestImplicitHead(TestStoredHead):
 
     def matrix(self, head):
         return head.implicit.vectors.dense()
+
+
+class TestImplicitHeadOnTheTorchPath(TestImplicitHead):
+    @pytest.fixture(autouse=True)
+    def _path(self, monkeypatch):
+        monkeypatch.setenv("FIXHEAD_SCALE_PATH", "torch")
 
 
 class TestImplicitHeadOfRandomSigns(TestImplicitHead):

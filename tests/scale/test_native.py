@@ -318,7 +318,7 @@ def test_the_library_is_clean_under_the_sanitizers(tmp_path):
     command = ["gcc", "-std=gnu11", "-O1", "-g", *checks, str(source), "-o", str(driver)]
     subprocess.run([*command, "-lm", "-pthread"], check=True)
     for seed in ("1", "2", "3"):
-        done = subprocess.run([str(driver), seed, "150"], capture_output=True, text=True)
+        done = subprocess.run([str(driver), seed, "40"], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -29,6 +29,9 @@ LIBRARY.define(
     "Tensor rest, Tensor upstream, int classes, int handle, float norm, bool rows) "
     "-> (Tensor, Tensor)"
 )
+LIBRARY.define(
+    "largest(Tensor points, Tensor packed, Tensor? bias, int classes, int k) -> (Tensor, Tensor)"
+)
 
 Maker = Callable[[Tensor], Tensor]
 
@@ -267,7 +270,27 @@ def longest(vectors: Tensor) -> float:
     return float(torch.stack(norms).amax())
 
 
+def _largest(
+    points: Tensor, packed: Tensor, bias: Tensor | None, classes: int, k: int
+) -> tuple[Tensor, Tensor]:
+    """The k largest logits of code vectors (N, k) and their classes."""
+    compiled = native.library_for(points, packed)
+    if compiled is not None and k <= native.most(compiled):
+        return native.top(compiled, packed, classes, points, bias, k)
+    found = passes.scan(KroneckerTiles(packed, classes), points, bias, k)
+    return found.values, found.classes
+
+
+def _largest_fake(
+    points: Tensor, packed: Tensor, bias: Tensor | None, classes: int, k: int
+) -> tuple[Tensor, Tensor]:
+    values = points.new_empty(points.shape[0], k)
+    return values, torch.empty_like(values, dtype=torch.int64)
+
+
 LIBRARY.impl("rest", _rest, "CompositeExplicitAutograd")
 LIBRARY.impl("class_gradients", _class_gradients, "CompositeExplicitAutograd")
+LIBRARY.impl("largest", _largest, "CompositeExplicitAutograd")
+torch.library.register_fake("fixhead::largest", _largest_fake, lib=LIBRARY)
 torch.library.register_fake("fixhead::rest", _rest_fake, lib=LIBRARY)
 torch.library.register_fake("fixhead::class_gradients", _class_gradients_fake, lib=LIBRARY)

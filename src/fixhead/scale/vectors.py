@@ -20,7 +20,7 @@ from .._errors import RequestError
 from ..geometry import Certificate
 from ..vectors.implicit import CodeVectors
 from ..vectors.rows import ImplicitVectors
-from . import native, operators, passes, product
+from . import operators, passes, product
 from .kronecker import PACK, pack, transform
 from .operators import Source
 from .tiles import Tiles
@@ -250,7 +250,9 @@ class Codes(Tiled):
     @torch.no_grad()
     def scan(self, points: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
         front = None if bias is None else bias[: self.coded]
-        values, classes = self._scan(self.place(points), front, k)
+        values, classes = torch.ops.fixhead.largest(
+            self.place(points), self.bits, front, self.coded, k
+        )
         if self.coded < self.classes:
             tail = self._tail(points, bias)
             behind = torch.arange(self.coded, self.classes, device=points.device)
@@ -259,15 +261,6 @@ class Codes(Tiled):
             values, order = values.topk(k, dim=1)
             classes = classes.gather(1, order)
         return values, classes
-
-    def _scan(self, placed: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
-        packed = self.source.packed
-        compiled = native.library_for(placed, packed)
-        if compiled is not None and k <= native.most(compiled):
-            assert packed is not None
-            return native.top(compiled, packed, self.coded, placed, bias, k)
-        largest = passes.scan(self._tiles(), placed, bias, k)
-        return largest.values, largest.classes
 
     def matmul(self, features: Tensor) -> Tensor:
         front = super().matmul(self.place(features))
