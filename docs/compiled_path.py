@@ -61,14 +61,16 @@ def page(record: dict[str, Any]) -> str:
     name = machine.get("name", machine) if isinstance(machine, dict) else machine
     parts = [HEAD, f"Measured on {name}, {record['threads']} threads, {record['date'][:10]}.\n"]
     for cell in dict.fromkeys(row["cell"] for row in rows if row["what"] == "step"):
-        parts.append(_steps([row for row in rows if row["cell"] == cell]))
+        here = [row for row in rows if row["cell"] == cell]
+        memory = [row for row in here if row["what"] == "memory"]
+        parts.append(_steps([row for row in here if row["what"] == "step"], memory))
     parts.append(_largest([row for row in rows if row["what"] == "top-1"]))
     parts.append(_exactness([row for row in rows if row["what"] == "against float64"]))
     parts.append(_kernel([row for row in rows if row["what"] == "kernel"]))
     return "\n".join(part for part in parts if part)
 
 
-def _steps(rows: list[Row]) -> str:
+def _steps(rows: list[Row], memory: list[Row]) -> str:
     first = rows[0]
     best = {row["path"]: row["median_ms"] for row in rows}
     lines = [
@@ -83,6 +85,15 @@ def _steps(rows: list[Row]) -> str:
             f"{row['min_ms']:.2f} … {row['max_ms']:.2f} | {row['first_ms']:.1f} | "
             f"{'?' if peak is None else f'{peak / 2**20:.1f}'} | "
             f"{row['median_ms'] / best['native']:.1f} |"
+        )
+    for row in memory:
+        shares = [
+            other["peak_bytes"] / row["peak_bytes"] for other in rows if other["path"] == "plain"
+        ]
+        lines.append(
+            f"\nIn {len(row['all_peak_bytes'])} processes of its own the compiled path took at least "
+            f"{row['peak_bytes'] / 2**20:.1f} MiB, head, features and gradient included"
+            + "".join(f": a {share:,.0f}th of the stored matrix's." for share in shares)
         )
     return "\n".join(lines) + "\n"
 

@@ -51,3 +51,11 @@ def test_the_path_in_use_is_told_with_its_reason(monkeypatch):
     shown = CliRunner().invoke(bench_app, ["paths"], catch_exceptions=False).stdout
     assert shown.startswith("in use: torch")
     assert "native-portable" in shown
+
+
+@pytest.mark.slow
+def test_learned_vectors_and_every_form_can_be_raced():
+    forms = [name for name, there, _ in native.paths() if there and name != "torch"]
+    found = contest(Sizes(2_000, 32, 4), ["plain", "learned", *forms], rounds=2)
+    assert {timing.path for timing in found} >= {"code", "plain", "learned", *forms}
+    assert all(timing.median_ms > 0 for timing in found)

@@ -165,7 +165,7 @@ class _Shared:
 
     def step(self, loss: Loss) -> Step:
         """Forward, and the gradient to the features."""
-        x = self.features.clone().requires_grad_()
+        x = self.features.detach().requires_grad_()
 
         def run() -> None:
             x.grad = None

@@ -320,7 +320,7 @@ def with_bias(own: Tensor, labels: Tensor, bias: Tensor | None) -> Tensor:
 
 def _packed(code: CodeVectors, blocks: int) -> Tensor:
     """Bits of all diagonals, made and packed a few at a time."""
-    step = max((1 << 18) // code.family.features // 8, 1) * 8
+    step = max((1 << 14) // code.family.features // 8, 1) * 8
     pieces = []
     for start in range(0, blocks, step):
         numbers = torch.arange(start, min(start + step, blocks))
