@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from .library import Chosen, chosen
 
 _ORDERS = range(16, (1 << 26) + 1)
-_arranged: Any = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
+_arranged: Any = WeakIdKeyDictionary()
 
 
 def library_for(points: Tensor, packed: Tensor | None) -> Chosen | None:
