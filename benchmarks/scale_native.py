@@ -51,7 +51,8 @@ STEPS = {
 
 def step(sizes: Sizes, against: tuple[str, ...], rounds: int) -> Iterator[Row]:
     for timing in contest(sizes, against, rounds=rounds):
-        yield {"what": "step", **asdict(timing)}
+        what = "step, learned" if against == ("learned",) else "step"
+        yield {"what": what, **asdict(timing)}
     # The system maps and drops pages of libraries by itself: several processes, and their least.
     peaks = [measure_alone("native", sizes)[0] for _ in range(5 if "plain" in against else 0)]
     known = sorted(peak for peak in peaks if peak is not None)

@@ -60,10 +60,10 @@ def page(record: dict[str, Any]) -> str:
     machine = record["machine"]
     name = machine.get("name", machine) if isinstance(machine, dict) else machine
     parts = [HEAD, f"Measured on {name}, {record['threads']} threads, {record['date'][:10]}.\n"]
-    for cell in dict.fromkeys(row["cell"] for row in rows if row["what"] == "step"):
+    for cell in dict.fromkeys(row["cell"] for row in rows if row["what"].startswith("step")):
         here = [row for row in rows if row["cell"] == cell]
         memory = [row for row in here if row["what"] == "memory"]
-        parts.append(_steps([row for row in here if row["what"] == "step"], memory))
+        parts.append(_steps([row for row in here if row["what"].startswith("step")], memory))
     parts.append(_largest([row for row in rows if row["what"] == "top-1"]))
     parts.append(_exactness([row for row in rows if row["what"] == "against float64"]))
     parts.append(_kernel([row for row in rows if row["what"] == "kernel"]))
@@ -91,8 +91,8 @@ def _steps(rows: list[Row], memory: list[Row]) -> str:
             other["peak_bytes"] / row["peak_bytes"] for other in rows if other["path"] == "plain"
         ]
         lines.append(
-            f"\nIn {len(row['all_peak_bytes'])} processes of its own the compiled path took at least "
-            f"{row['peak_bytes'] / 2**20:.1f} MiB, head, features and gradient included"
+            f"\nIn {len(row['all_peak_bytes'])} processes of its own the compiled path took at "
+            f"least {row['peak_bytes'] / 2**20:.1f} MiB, head, features and gradient included"
             + "".join(f": a {share:,.0f}th of the stored matrix's." for share in shares)
         )
     return "\n".join(lines) + "\n"
