@@ -45,10 +45,16 @@ INNER void FORM(pair)(vec *a, vec *b, vec one) {
     (void)one;
 }
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, ...) __builtin_shufflevector(a, a, __VA_ARGS__)
+#else
+#define SHUFFLE(a, ...) __builtin_shuffle(a, (int4){__VA_ARGS__})
+#endif
+
 /* H_4 within the four positions. */
 INNER vec FORM(lanes)(vec a) {
-    a = a * (vec){1, -1, 1, -1} + __builtin_shufflevector(a, a, 1, 0, 3, 2);
-    return a * (vec){1, 1, -1, -1} + __builtin_shufflevector(a, a, 2, 3, 0, 1);
+    a = a * (vec){1, -1, 1, -1} + SHUFFLE(a, 1, 0, 3, 2);
+    return a * (vec){1, 1, -1, -1} + SHUFFLE(a, 2, 3, 0, 1);
 }
 
 INNER words FORM(widen)(const uint32_t *from) { return *from; }
@@ -98,3 +104,5 @@ INNER vec FORM(exp2_careful)(vec a) {
 }
 
 #include "form.h"
+
+#undef SHUFFLE
