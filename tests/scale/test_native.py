@@ -208,7 +208,10 @@ def test_a_bias_of_minus_infinity_takes_a_class_out(form):
 
 @pytest.mark.slow
 def test_more_than_two_to_the_31_logits_are_counted(form):
-    """K·N > 2³¹ with K small enough to be quick: class numbers and places are 64-bit."""
+    """K·N > 2³¹ with K small enough to be quick: class numbers and places are 64-bit.
+
+    One class of them all is 1.9e-6; e^0 is right to 1e-7.
+    """
     if form == "native-portable":
         pytest.skip("the same C code as the other forms, slower")
     blocks, order = (1 << 31) // 16 // 4096 + 1, 16
@@ -218,8 +221,8 @@ def test_more_than_two_to_the_31_logits_are_counted(form):
     labels[0] = blocks * order - 1
     source = Source(blocks * order, packed=packed, norm=4.0)
     value, _ = call(source, points, labels, gradient=False)
-    assert float(value[1]) == pytest.approx(math.log(blocks * order), rel=1e-12)
-    assert float(value[0]) == pytest.approx(math.log(blocks * order - 1), rel=1e-12)
+    assert float(value[1]) == pytest.approx(math.log(blocks * order), abs=2e-7)
+    assert float(value[0]) == pytest.approx(math.log(blocks * order - 1), abs=2e-7)
 
 
 def _child(answer):
