@@ -36,22 +36,23 @@ from fixhead.scale.contest import Sizes, contest, measure_alone
 
 Row = dict[str, Any]
 
-ALL = ("plain", "native-avx2", "learned")
+OWN = ("code", "native", "native-avx2")
+ALL = (*OWN, "plain", "learned")
 STEPS = {
-    "K=100": (Sizes(100, 512, 256), ("plain",)),
-    "K=1k": (Sizes(1_000, 512, 256), ("plain",)),
+    "K=100": (Sizes(100, 512, 256), (*OWN, "plain")),
+    "K=1k": (Sizes(1_000, 512, 256), (*OWN, "plain")),
     "K=10k": (Sizes(10_000, 512, 256), (*ALL, "linear_cross_entropy")),
     "K=100k": (Sizes(100_000, 512, 256), ALL),
     "K=100k d=1024": (Sizes(100_000, 1024, 256), ALL),
-    "K=1M": (Sizes(1_000_000, 512, 256), ("plain", "native-avx2")),
-    "K=1M learned": (Sizes(1_000_000, 512, 256), ("learned",)),
-    "K=10M N=64": (Sizes(10_000_000, 512, 64), ()),
+    "K=1M": (Sizes(1_000_000, 512, 256), (*OWN, "plain")),
+    "K=1M learned": (Sizes(1_000_000, 512, 256), ("native", "learned")),
+    "K=10M N=64": (Sizes(10_000_000, 512, 64), OWN),
 }
 
 
 def step(sizes: Sizes, against: tuple[str, ...], rounds: int) -> Iterator[Row]:
-    for timing in contest(sizes, against, rounds=rounds):
-        what = "step, learned" if against == ("learned",) else "step"
+    for timing in contest(sizes, against, rounds=rounds, only=True):
+        what = "step, learned" if against == ("native", "learned") else "step"
         yield {"what": what, **asdict(timing)}
     # The system maps and drops pages of libraries by itself: several processes, and their least.
     peaks = [measure_alone("native", sizes)[0] for _ in range(5 if "plain" in against else 0)]

@@ -66,14 +66,16 @@ class Timing:
     ratio_to_plain: float | None
 
 
-def contest(sizes: Sizes, against: Sequence[str], *, rounds: int = 7) -> list[Timing]:
+def contest(
+    sizes: Sizes, against: Sequence[str], *, rounds: int = 7, only: bool = False
+) -> list[Timing]:
     """Time ``code``, ``native`` (the same, compiled), ``stored`` (where a matrix is stored anyway)
-    and the rivals, in turn.
+    and the rivals, in turn; with ``only``, nothing but ``against``.
 
     Raises:
         RequestError: an unknown path, a package that is missing, or not enough memory.
     """
-    names = paths(against)
+    names = list(against) if only else paths(against)
     check_memory(sizes, names)
     alone = {name: measure_alone(name, sizes) for name in names}
     shared = _Shared(sizes)
