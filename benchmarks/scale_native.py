@@ -55,7 +55,8 @@ def step(sizes: Sizes, against: tuple[str, ...], rounds: int) -> Iterator[Row]:
         what = "step, learned" if against == ("native", "learned") else "step"
         yield {"what": what, **asdict(timing)}
     # The system maps and drops pages of libraries by itself: several processes, and their least.
-    peaks = [measure_alone("native", sizes)[0] for _ in range(5 if "plain" in against else 0)]
+    again = 5 if sizes.classes >= 1_000_000 and "plain" in against else 0
+    peaks = [measure_alone("native", sizes)[0] for _ in range(again)]
     known = sorted(peak for peak in peaks if peak is not None)
     if known:
         row = {"what": "memory", "path": "native", "classes": sizes.classes}
