@@ -7,7 +7,9 @@
    of the size of W or of the logits. The sums over classes are in double.
 
    One translation unit, plain C; the forms for AVX-512, AVX2 and everything else are chosen when
-   called. Threads live as long as one call, so a fork before or after is harmless. */
+   called. The threads are those of the OpenMP runtime that the process has already, where it hands
+   over its ``GOMP_parallel``; otherwise, and in a forked process, where that one would wait for
+   threads that are gone, they live as long as one call. */
 
 #include <float.h>
 #include <math.h>
@@ -15,6 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VERSION 1
 #define GROUP 4         /* blocks whose signs lie together */
@@ -311,6 +314,20 @@ static void *labour(void *given) {
     return NULL;
 }
 
+typedef void Pool(void (*work)(void *), void *given, unsigned threads, unsigned flags);
+
+static Pool *pool;
+static pid_t home;
+
+/* Work from now on with the threads of a pool that is called as libgomp's ``GOMP_parallel``. A pool
+   of our own beside it would share the processors with its threads while they wait for work. */
+void fixhead_share(Pool *theirs) {
+    pool = theirs;
+    home = getpid();
+}
+
+static void labour_there(void *given) { labour(given); }
+
 /* 0, or 1 where memory is lacking. */
 static int share(Job *job, int threads) {
     const int64_t units = job->rows < 8 * (int64_t)threads ? threads : 1;
@@ -331,13 +348,15 @@ static int share(Job *job, int threads) {
         for (size_t i = 0; pulls && task.parts && i < all; i++)
             task.parts[i].pull = pulls + i * order;
     }
-    if (threads > 1) others = malloc((size_t)threads * sizeof *others);
+    const int theirs = threads > 1 && pool && home == getpid();
+    if (threads > 1 && !theirs) others = malloc((size_t)threads * sizeof *others);
     int started = 0;
+    if (theirs && !job->failed) pool(labour_there, &task, (unsigned)threads, 0);
     /* Where no further thread can be had, those that are there do the work. */
     while (others && !job->failed && started < threads - 1 &&
            !pthread_create(others + started, NULL, labour, &task))
         started++;
-    if (!job->failed) labour(&task);
+    if (!theirs && !job->failed) labour(&task);
     for (int i = 0; i < started; i++) pthread_join(others[i], NULL);
     for (int64_t row = 0; task.parts && !job->failed && row < job->rows; row++) {
         Found *found = task.parts + row * job->parts;

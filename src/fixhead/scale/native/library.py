@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from ..._errors import PerformanceWarning, RequestError
 
 VARIABLE = "FIXHEAD_SCALE_PATH"
@@ -30,6 +32,7 @@ FORMS = {"native-avx512": 4, "native-avx2": 2, "native-portable": 1}
 
 CHOICES = ("auto", "torch", "native", *FORMS)
 FILE = Path(__file__).with_name("_kernel.so")
+_HOME = os.getpid()
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,25 @@ def _open(file: Path) -> tuple[ctypes.CDLL | None, str]:
     if found != VERSION:
         return None, f"{file.name} has version {found} and {VERSION} is needed (install again)"
     _declare(library)
+    _share(library)
     return library, ""
+
+
+def _share(library: ctypes.CDLL) -> None:
+    """Let the library use the threads that torch has, where they are an OpenMP runtime's.
+
+    Not in a forked process: that runtime would wait there for threads that are gone.
+    """
+    if os.getpid() != _HOME:
+        return
+    pool = (
+        getattr(ctypes.CDLL(None), "GOMP_parallel", None)
+        if torch.backends.openmp.is_available()
+        else None
+    )
+    if pool is not None:
+        library.fixhead_share.restype, library.fixhead_share.argtypes = None, [ctypes.c_void_p]
+        library.fixhead_share(ctypes.cast(pool, ctypes.c_void_p))
 
 
 def _declare(library: ctypes.CDLL) -> None:
