@@ -219,7 +219,7 @@ def main() -> None:
     for name in options.cells.split(","):
         new = []
         for row in cells()[name](options.rounds):
-            new.append({"cell": name, **row})
+            new.append({"cell": name, **row, "commit": measure.machine.commit()})
             print(json.dumps(new[-1]), flush=True)
         rows = [row for row in today() if row["cell"] != name] + new
         threads, path = torch.get_num_threads(), native.chosen()
