@@ -20,6 +20,7 @@ NAMES = {
     "stored": "stored matrix, by classes",
     "code": "code, PyTorch",
     "native-avx2": "code, compiled, AVX2",
+    "native-portable": "code, compiled, portable",
     "native": "code, compiled",
 }
 

@@ -141,11 +141,8 @@ def _share(library: ctypes.CDLL) -> None:
     """
     if os.getpid() != _HOME:
         return
-    pool = (
-        getattr(ctypes.CDLL(None), "GOMP_parallel", None)
-        if torch.backends.openmp.is_available()
-        else None
-    )
+    there: bool = torch.backends.openmp.is_available()  # type: ignore[no-untyped-call]
+    pool = getattr(ctypes.CDLL(None), "GOMP_parallel", None) if there else None
     if pool is not None:
         library.fixhead_share.restype, library.fixhead_share.argtypes = None, [ctypes.c_void_p]
         library.fixhead_share(ctypes.cast(pool, ctypes.c_void_p))
