@@ -1,4 +1,4 @@
-"""Write docs/compiled_path.md from the newest benchmarks/results/scale_native_….json.
+"""Write docs/compiled_path.md from benchmarks/results/scale_native_….json, newest cells first.
 
 Run from the repository's root: python docs/compiled_path.py
 """
@@ -45,33 +45,45 @@ Only float32 on the CPU takes it (half precision is computed in float32); float6
 more than 64 largest logits take the PyTorch path, as everything does where the library is missing
 or of another version, with one `PerformanceWarning`. Forcing a path that is not there is refused.
 
-`python docs/compiled_path.py` writes this page from the newest record of
-`benchmarks/scale_native.py`.
+`python docs/compiled_path.py` writes this page from the records of `benchmarks/scale_native.py`.
+A step is forward and the gradient to the features.
 """
 
 
-def newest() -> dict[str, Any]:
-    path = sorted(RECORDS.glob("scale_native_*.json"))[-1]
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+def cells() -> dict[str, tuple[dict[str, Any], list[Row]]]:
+    """Of every cell its newest record and its rows there."""
+    found: dict[str, tuple[dict[str, Any], list[Row]]] = {}
+    for path in sorted(RECORDS.glob("scale_native_*.json"), reverse=True):
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for cell in dict.fromkeys(row["cell"] for row in record["rows"]):
+            found.setdefault(cell, (record, [r for r in record["rows"] if r["cell"] == cell]))
+    return found
 
 
-def page(record: dict[str, Any]) -> str:
-    rows: list[Row] = record["rows"]
-    machine = record["machine"]
-    name = machine.get("name", machine) if isinstance(machine, dict) else machine
-    parts = [HEAD, f"Measured on {name}, {record['threads']} threads, {record['date'][:10]}.\n"]
-    for cell in dict.fromkeys(row["cell"] for row in rows if row["what"].startswith("step")):
-        here = [row for row in rows if row["cell"] == cell]
-        memory = [row for row in here if row["what"] == "memory"]
-        parts.append(_steps([row for row in here if row["what"].startswith("step")], memory))
-    parts.append(_largest([row for row in rows if row["what"] == "top-1"]))
-    parts.append(_exactness([row for row in rows if row["what"] == "against float64"]))
-    parts.append(_kernel([row for row in rows if row["what"] == "kernel"]))
+def page() -> str:
+    parts = [HEAD]
+    shown = sorted(cells().values(), key=lambda cell: _place(cell[1]))
+    for record, rows in shown:
+        memory = [row for row in rows if row["what"] == "memory"]
+        parts.append(_steps([row for row in rows if row["what"].startswith("step")], memory))
+        parts.append(_largest([row for row in rows if row["what"] == "top-1"]))
+        parts.append(_exactness([row for row in rows if row["what"] == "against float64"]))
+        parts.append(_kernel([row for row in rows if row["what"] == "kernel"]))
+        parts.append(
+            f"{record['machine'].replace('cpu (', '').rstrip(')')}, {record['date'][:10]}, commit "
+            f"{rows[0].get('commit', record['commit'])[:7]}.\n"
+        )
     return "\n".join(part for part in parts if part)
 
 
+def _place(rows: list[Row]) -> tuple[bool, int, int]:
+    """Steps first, by K and d."""
+    return not rows[0]["what"].startswith("step"), rows[0]["classes"], rows[0]["features"]
+
+
 def _steps(rows: list[Row], memory: list[Row]) -> str:
+    if not rows:
+        return ""
     first = rows[0]
     best = {row["path"]: row["median_ms"] for row in rows}
     lines = [
@@ -153,7 +165,7 @@ def _kernel(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    PAGE.write_text(page(newest()), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
     print(PAGE)
 
 
