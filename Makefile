@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 
-.PHONY: demo test test-all lint types check lock clean
+.PHONY: demo test test-all lint types check lock wheels clean
 
 demo: $(READY)  ## compare six heads on real handwritten digits and write a page
 	$(BIN)/fixhead compare --out $(DEMO)
@@ -24,8 +24,10 @@ types: $(READY)
 
 check: lint types test
 
-# The environment is made anew when what it must hold has changed.
-$(READY): pyproject.toml requirements/lock.txt
+NATIVE := $(wildcard src/fixhead/scale/native/*.[ch])
+
+# The environment is made anew when what it must hold has changed, and so is the compiled path.
+$(READY): pyproject.toml requirements/lock.txt setup.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint requirements/lock.txt --editable ".[dev]"
 	touch $(READY)
@@ -36,6 +38,11 @@ lock: $(READY)
 	echo "torch==2.13.0" > $(VENV)/torch.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --constraint $(VENV)/torch.txt \
 	  --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements/lock.txt
+
+# Zig's C compiler, which pip brings, builds for old Linux and for other processors too.
+wheels: $(READY)  ## wheels with the compiled path for Linux on x86-64 and aarch64
+	$(BIN)/python -m pip install --quiet ziglang build auditwheel
+	$(BIN)/python wheels.py dist
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

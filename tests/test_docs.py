@@ -1,5 +1,6 @@
 """What the documentation says is run as it stands."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -31,6 +32,14 @@ def test_python_in_the_docs_runs(code, tmp_path, monkeypatch):
 def test_every_preset_has_a_line_in_the_docs():
     said = " ".join(LINES)
     assert all(re.search(rf"[ ,]{re.escape(preset)}\b", said) for preset in PRESETS)
+
+
+@pytest.mark.parametrize(("script", "made"), [("many_classes", "page"), ("draw_cost", "drawn")])
+def test_what_a_script_wrote_is_what_the_records_give(script, made, monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    module = importlib.import_module(script)
+    target = module.PAGE if made == "page" else module.PICTURE
+    assert getattr(module, made)() == target.read_text(encoding="utf-8")
 
 
 @pytest.mark.filterwarnings("ignore::fixhead.heads.ReachabilityWarning")  # Hoffer's, as released

@@ -2,6 +2,7 @@
 
 RequestError(ValueError)                the request cannot be met as asked
 └── MissingExtraError(ImportError)      ... because an optional package is not installed
+PerformanceWarning(UserWarning)         it is done, at a cost that another way would not have
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ class RequestError(ValueError):
 
 class MissingExtraError(RequestError, ImportError):
     """An optional package is missing; the message says which extra installs it."""
+
+
+class PerformanceWarning(UserWarning):
+    """What was asked for costs much more time or memory than another way to the same end."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from fixhead import RequestError
 from fixhead.cli.bench import bench_app
+from fixhead.scale import native
 from fixhead.scale.contest import Sizes, check_memory, contest, paths
 
 
@@ -15,7 +16,8 @@ def test_the_command_prints_a_record_for_every_path():
         catch_exceptions=False,
     )
     records = json.loads(told.stdout)
-    assert [row["path"] for row in records] == ["code", "stored", "plain"]
+    compiled = ["native"] if native.available() else []
+    assert [row["path"] for row in records] == ["code", *compiled, "stored", "plain"]
     for row in records:
         assert (row["classes"], row["features"], row["rows"]) == (300, 32, 4)
         assert 0 < row["min_ms"] <= row["median_ms"] <= row["max_ms"]
@@ -25,8 +27,9 @@ def test_the_command_prints_a_record_for_every_path():
 
 
 def test_unknown_paths_and_sizes_are_refused():
-    assert paths([]) == ["code"]
-    with pytest.raises(RequestError, match="--against must name code, stored, plain"):
+    assert paths([])[0] == "code"
+    assert "stored" not in paths([])
+    with pytest.raises(RequestError, match="--against must name code, native"):
         contest(Sizes(100, 32, 4), ["plane"])
     for text in ("1.5", "many", "inf", "1", ""):
         with pytest.raises(RequestError, match="--classes needs"):
@@ -34,6 +37,25 @@ def test_unknown_paths_and_sizes_are_refused():
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_it_starts():
-    check_memory(Sizes(10**12, 512, 256), ["code"])
+    check_memory(Sizes(10**12, 512, 256), ["code", "native"])
     with pytest.raises(RequestError, match="GiB free"):
         check_memory(Sizes(10**12, 512, 256), ["code", "stored", "plain"])
+
+
+def test_the_path_in_use_is_told_with_its_reason(monkeypatch):
+    monkeypatch.setenv(native.VARIABLE, "torch")
+    told = CliRunner().invoke(bench_app, ["paths", "--json"], catch_exceptions=False)
+    record = json.loads(told.stdout)
+    assert (record["in_use"], record["why"]) == ("torch", "FIXHEAD_SCALE_PATH=torch")
+    assert [row["path"] for row in record["paths"] if row["in_use"]] == ["torch"]
+    shown = CliRunner().invoke(bench_app, ["paths"], catch_exceptions=False).stdout
+    assert shown.startswith("in use: torch")
+    assert "native-portable" in shown
+
+
+@pytest.mark.slow
+def test_learned_vectors_and_every_form_can_be_raced():
+    forms = [name for name, there, _ in native.paths() if there and name != "torch"]
+    found = contest(Sizes(2_000, 32, 4), ["plain", "learned", *forms], rounds=2)
+    assert {timing.path for timing in found} >= {"code", "plain", "learned", *forms}
+    assert all(timing.median_ms > 0 for timing in found)

@@ -40,8 +40,11 @@ def test_fake_implementations_tell_the_truth(bias):
         tests = ("test_schema", "test_faketensor")
         torch.library.opcheck(torch.ops.fixhead.rest.default, given, test_utils=tests)
         value = torch.ops.fixhead.rest(*given)[0]
-        again = (*given[:5], value, torch.rand(5), 100, 0, given[1] is not None)
+        again = (*given[:5], value, torch.rand(5), 100, 0, given[7], given[1] is not None)
         torch.library.opcheck(torch.ops.fixhead.class_gradients.default, again, test_utils=tests)
+    x, _, packed, _, b, classes, *_ = given
+    largest = (x, packed, b, classes, 3)
+    torch.library.opcheck(torch.ops.fixhead.largest.default, largest, test_utils=tests)
 
 
 @pytest.mark.slow
@@ -66,6 +69,19 @@ def test_a_compiled_step_gives_the_same_loss_and_gradients(kind):
         torch.autograd.grad(compiled, leaves), torch.autograd.grad(eager, leaves), strict=True
     ):
         assert relative(found, true) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_largest_are_found_in_a_compiled_function():
+    made = scale.implicit(300, 32)
+    x = torch.randn(5, 32, generator=torch.Generator().manual_seed(4))
+
+    def find(x):
+        return scale.topk(x, made, 3)
+
+    compiled = torch.compile(find, fullgraph=True, backend="aot_eager")(x)
+    assert torch.equal(compiled.classes, find(x).classes)
 
 
 def test_labels_past_two_to_the_31_logits_are_found(monkeypatch):

@@ -1,9 +1,11 @@
 """Every kind of class vectors against the plain formulae, by one inherited suite."""
 
+import pytest
 import torch
 from agreement import Agreement
 
 from fixhead import scale
+from fixhead.scale import native
 from fixhead.vectors.coding import find_code
 
 
@@ -31,6 +33,11 @@ class TestLearnedMatrix(TestFixedMatrixOfUnequalRows):
 
 class Implicit(Agreement):
     family = "auto"
+    path = "torch"
+
+    @pytest.fixture(autouse=True)
+    def _path(self, monkeypatch):
+        monkeypatch.setenv(native.VARIABLE, self.path)
 
     def make(self, classes, features):
         generator = torch.Generator().manual_seed(1)
@@ -40,12 +47,16 @@ class Implicit(Agreement):
         return made.dense()
 
 
-class TestChosenCodes(Implicit):
+class Chosen(Implicit):
     def test_the_one_hot_block_of_kerdock_agrees(self):
         self.agree(141, 16, 40)  # 128 coded and 13 of the 16 one-hot vectors
         self.agree(2109, 64, 40, logits="cosine", scale=20.0, arcface=0.3)
         bias = torch.randn(2109, generator=torch.Generator().manual_seed(3)).requires_grad_()
         self.agree(2109, 64, 40, bias=bias, length=100.0, label_smoothing=0.1)
+
+
+class TestChosenCodes(Chosen):
+    pass
 
 
 class TestRandomSigns(Implicit):

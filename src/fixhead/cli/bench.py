@@ -34,8 +34,8 @@ def head_command(
     against: Annotated[
         str,
         typer.Option(
-            help="plain, linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce; '' for "
-            "the code alone."
+            help="plain, learned, linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce, "
+            "native-avx2, native-portable; '' for the code alone."
         ),
     ] = "plain",
     rounds: Annotated[int, typer.Option(help="Timed steps of every path, in turn.")] = 7,
@@ -63,6 +63,29 @@ def head_command(
         typer.echo(json.dumps([asdict(timing) for timing in found], indent=2, allow_nan=False))
     else:
         _show(found)
+
+
+@bench_app.command("paths")
+def paths_command(as_json: AsJson = False) -> None:
+    """Which path code vectors take on this processor, and why; FIXHEAD_SCALE_PATH forces one."""
+    from ..scale import native
+
+    chosen = native.chosen()
+    rows = [
+        {"path": name, "available": there, "in_use": name == chosen.name, "note": note}
+        for name, there, note in native.paths()
+    ]
+    if as_json:
+        told = {"in_use": chosen.name, "why": chosen.why, "variable": native.VARIABLE}
+        typer.echo(json.dumps({**told, "paths": rows}, indent=2))
+        return
+    typer.echo(f"in use: {chosen.name}: {chosen.why}")
+    for row in rows:
+        typer.echo(
+            f"{'*' if row['in_use'] else ' '} {row['path']:16} "
+            f"{'yes' if row['available'] else 'no ':4} {row['note']}".rstrip()
+        )
+    typer.echo(f"{native.VARIABLE} may be {', '.join(native.CHOICES)}")
 
 
 def _whole(name: str, text: str, least: int) -> int:

@@ -1,12 +1,14 @@
 """Heads said in words: presets, and sentences such as ``vectors=codes,scale=auto,neck=mlp``.
 
 vectors   a construction of ``fixhead.vectors`` (``simplex:canonical`` and the like for its
-          variants), ``linear``, ``auto``, ``hoffer-projection`` or ``hoffer-hadamard``
+          variants), ``linear``, ``auto``, ``hoffer-projection`` or ``hoffer-hadamard``;
+          ``implicit[:FAMILY]`` for codes that are never stored
 logits    cosine · dot · unit-features                                    default cosine
 scale     a number · auto · learned · learned:START       default auto, and 1 for dot logits
 bias      yes · no                                                        default no
 learn     yes · no: whether the class vectors are trained                 default no
 neck      none · batchnorm · linear[:WIDTH] · mlp[:WIDTH]                 default none
+code_width  none · WIDTH · auto: class vectors so wide behind a learned map       default none
 loss      a loss of ``fixhead.losses``, with :NUMBER for its option       default cross-entropy
 reweight  never · EPOCH: class weights from that epoch on (LDAM's DRW)    default never
 """
@@ -20,6 +22,8 @@ from typing import Any
 
 from .. import vectors as constructions
 from .._errors import RequestError
+from .code import IMPLICIT
+from .lift import CodeWidth, check_code_width
 from .necks import parse_neck
 from .objective import parse_loss
 from .published import PUBLISHED
@@ -30,10 +34,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "guided:circular": {"order": "circular"},
     "guided:valley": {"order": "valley"},
     "codes:random": {"family": "random"},
+    **{name: options for name, options in IMPLICIT.items() if options},
 }
 """Options of constructions that a sentence can name."""
 
-SPECIAL = ("linear", "auto", *PUBLISHED)
+SPECIAL = ("linear", "auto", "implicit", *PUBLISHED)
 """Vectors that are no construction of ``fixhead.vectors``."""
 
 LOGITS = ("cosine", "dot", "unit-features")
@@ -51,6 +56,7 @@ class HeadSpec:
     neck: str = "none"
     loss: str = "cross-entropy"
     reweight: int | None = None
+    code_width: CodeWidth = None
 
     def __post_init__(self) -> None:
         check_vectors(self.vectors)
@@ -58,12 +64,19 @@ class HeadSpec:
             raise RequestError(f"logits must be one of {', '.join(LOGITS)}, got {self.logits!r}")
         check_scale(self.scale, self.logits)
         parse_neck(self.neck, 1)
+        check_code_width(self.code_width)
+        if self.learn and self.vectors in IMPLICIT:
+            raise RequestError(
+                f"vectors={self.vectors} are never stored, and so cannot be learned; use "
+                "learn=no, or vectors=codes,learn=yes"
+            )
         parse_loss(self.loss)
 
     @property
     def sentence(self) -> str:
         """The head said part by part, as the records keep it."""
-        return ",".join(f"{item.name}={_word(getattr(self, item.name))}" for item in fields(self))
+        named = {item.name: getattr(self, item.name) for item in fields(self)}
+        return ",".join(f"{name}={_word(name, value)}" for name, value in named.items())
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of ClassificationHead that this sentence means."""
@@ -81,7 +94,7 @@ def parse_sentence(text: str) -> HeadSpec:
     said: dict[str, Any] = {}
     readers: dict[str, Callable[[str], Any]] = {
         "vectors": str, "logits": str, "scale": _scale, "bias": _yes, "learn": _yes,
-        "neck": str, "loss": str, "reweight": _epoch,
+        "neck": str, "loss": str, "reweight": _epoch, "code_width": _width,
     }  # fmt: skip
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
@@ -171,9 +184,15 @@ def _epoch(text: str) -> int | None:
     return int(text)
 
 
-def _word(value: object) -> str:
+def _width(text: str) -> CodeWidth:
+    if text == "none":
+        return None
+    return int(text) if text.isdecimal() else text
+
+
+def _word(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
-        return "never"
+        return "never" if name == "reweight" else "none"
     return f"{value:g}" if isinstance(value, float | int) else str(value)

@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from .. import geometry, losses
 from .. import logits as formulae
 from .. import scale as large
 from .._errors import RequestError
 from .._seeds import default_generator_or
+from .choice import chosen
+from .code import Code
 from .fold import fold
 from .grammar import HeadSpec, check_scale
 from .grow import more_rows
-from .identity import HeadIdentity, check, digest, encode
+from .held import Longest, held, is_large
+from .identity import HeadIdentity
+from .lift import CodeWidth, initial_lift
 from .necks import build_neck, parse_neck
 from .objective import (
     WITHOUT_LOGITS,
     check_fit,
+    check_implicit,
     compute,
     compute_without_logits,
     deferred_weights,
+    goes_without_logits,
     parse_loss,
 )
 from .presets import parse_head
 from .reach import warn_if_out_of_reach
-from .start import initial_bias, initial_rows, initial_scale
+from .saving import Saved
+from .start import check_sizes, checked_counts, initial_bias, initial_rows, initial_scale
 
 if TYPE_CHECKING:
     from ..geometry import Certificate
 
 Logits = Literal["dot", "cosine", "unit-features"]
 
-LEARNED_SHARE = 64
-"""Learned vectors need a second walk over the classes: so many more logits are held for them."""
 
-
-class ClassificationHead(nn.Module):
+class ClassificationHead(Saved):
     """Features x (N, d) → logits (N, K) over class vectors W (K, D), each part a switch of its own.
 
-    cosine:        z = S · ⟨w, p⟩ / (‖w‖ ‖p‖) + b,   p = neck(x), (N, D)
+    cosine:        z = S · ⟨w, p⟩ / (‖w‖ ‖p‖) + b,   p = neck(x) or A neck(x), (N, D)
     dot:           z = S · W p + b
     unit-features: z = S · ⟨w, p⟩ / ‖p‖ + b           (Hoffer et al. 2018, as published)
 
@@ -51,16 +56,22 @@ class ClassificationHead(nn.Module):
         classes: K, the number of classes.
         vectors: the name of a construction in ``fixhead.vectors`` (or a variant of one,
             ``heads.grammar.VARIANTS``); ``"auto"``, what ``fixhead.vectors.best`` recommends;
-            ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; or a tensor (K, D).
+            ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; ``"implicit"`` for
+            a code that is never stored (``heads.code``); or a tensor (K, D).
         logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``.
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
-            reaches probability 0.99 on these very vectors (cosine only); ``"learned"`` or
+            reaches probability 0.99 on these very vectors, and three times that behind a learned
+            map (cosine only); ``"learned"`` or
             ``"learned:START"``, one trained scalar, which starts as in Hoffer et al.'s code.
         bias: whether a bias b (K,) is learned.
-        learn_vectors: whether W is a parameter; otherwise it is a buffer in the state_dict.
+        learn_vectors: whether W is a parameter; otherwise it is a buffer in the state_dict, and
+            of an implicit code the state_dict holds only the description.
         neck: ``"none"``, ``"batchnorm"``, ``"linear[:D]"`` or ``"mlp[:D]"``.
         loss: what ``head.loss`` computes: a name of ``fixhead.losses.LOSSES``, with its option
             after a colon, e.g. ``"cosface:0.35"``.
+        code_width: D of fixed class vectors behind a learned map A (D, d) without bias
+            (``heads.lift``), for many more classes than dimensions; ``"auto"`` for the width
+            that ``heads.choice`` takes; None for no such map.
         reweight: the epoch (from 1) from which classes are weighted by their effective number of
             images (LDAM's deferred re-weighting); None for never. See ``begin_epoch``.
         class_counts: training images of each class (K,), where vectors or the loss need them.
@@ -68,7 +79,8 @@ class ClassificationHead(nn.Module):
             class that they cannot reach is warned of, and ``"auto"`` takes it into account.
         generator: where random constructions and necks draw from; seed 0 where none is given.
 
-    Frozen vectors of a cosine head are stored as unit rows and never normalised again.
+    Frozen vectors of a cosine head are stored as unit rows and never normalised again. Reading
+    ``vectors`` of an implicit code makes them all, and says so (``PerformanceWarning``).
 
     Sources: Shalev et al. 2020, eqs. 1 and 3; Hoffer et al. 2018, section 3; Yang et al. 2022.
 
@@ -80,6 +92,7 @@ class ClassificationHead(nn.Module):
     vectors: Tensor
     scale: Tensor | None
     bias: Tensor | None
+    lift: Tensor | None
     class_counts: Tensor | None
     class_weights: Tensor | None
 
@@ -96,6 +109,7 @@ class ClassificationHead(nn.Module):
         neck: str = "none",
         loss: str = "cross-entropy",
         reweight: int | None = None,
+        code_width: CodeWidth = None,
         class_counts: Sequence[int] | Tensor | None = None,
         nonnegative_features: bool = False,
         generator: torch.Generator | None = None,
@@ -103,49 +117,68 @@ class ClassificationHead(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        _check_sizes(features, classes)
+        check_sizes(features, classes)
         word = vectors if isinstance(vectors, str) else "linear"
-        HeadSpec(word, logits, scale, bias, learn_vectors, neck, loss, reweight)
+        HeadSpec(word, logits, scale, bias, learn_vectors, neck, loss, reweight, code_width)
         check_scale(scale, logits)
-        counts = _checked_counts(class_counts, classes)
+        counts = checked_counts(class_counts, classes)
         self.loss_name = parse_loss(loss)
         check_fit(self.loss_name, logits, bias, counts)
         if reweight is not None and counts is None:
             raise RequestError("reweight needs class_counts (K,), got none")
-        neck_name, width = parse_neck(neck, features)
+        neck_name, seen = parse_neck(neck, features)
+        choice = chosen(
+            vectors,
+            code_width,
+            classes,
+            seen,
+            learned=learn_vectors,
+            without_logits=goes_without_logits(self.loss_name),
+        )
+        self.code_width = choice.width
+        width = self.code_width or seen
+        as_they_come = neck_name == "none" and self.code_width is None
         generator = default_generator_or(generator)
         rows = initial_rows(
-            vectors,
+            choice.vectors,
             classes,
             width,
             generator=generator,
             dtype=dtype,
             counts=counts,
-            nonnegative=nonnegative_features and neck_name == "none",
+            nonnegative=nonnegative_features and as_they_come,
         )
-        if nonnegative_features and neck_name == "none" and not learn_vectors:
+        if nonnegative_features and as_they_come and not learn_vectors:
             warn_if_out_of_reach(rows.values, rows.construction)
         values = rows.values
-        if logits == "cosine" and not learn_vectors and not rows.unit:
-            values = formulae.unit(values).to(dtype)  # constructions are unit to the last digit
+        self.implicit = values if isinstance(values, Code) else None
         self.features = features
         self.classes = classes
         self.logits: Logits = logits
         self.learn_vectors = learn_vectors
         self.construction = rows.construction
-        self.reason = rows.reason
+        self.reason = choice.reason or rows.reason
         self.reweight = reweight
         self.neck_name = neck
-        self._digest: tuple[object, str] | None = None
-        self._longest: tuple[object, float] | None = None
+        self._longest = Longest()
 
-        _place(self, "vectors", values.to(device), learn_vectors)
-        start, learned = initial_scale(scale, rows, logits)
+        if isinstance(values, Code):
+            check_implicit(self.loss_name)
+            values.to(device)
+        else:
+            if logits == "cosine" and not learn_vectors and not rows.unit:
+                values = formulae.unit(values).to(dtype)  # constructions are unit to the last digit
+            _place(self, "vectors", values.to(device), learn_vectors)
+        start, learned = initial_scale(scale, rows, logits, mapped=self.code_width is not None)
         number = None if start is None else torch.tensor(start, device=device, dtype=dtype)
         _place(self, "scale", number, learned)
         first = initial_bias(rows, generator, dtype).to(device) if bias else None
         _place(self, "bias", first, bias)
-        self.neck = build_neck(neck_name, features, width, generator, dtype).to(device)
+        self.neck = build_neck(neck_name, features, seen, generator, dtype).to(device)
+        wide = None
+        if self.code_width is not None:
+            wide = initial_lift(self.code_width, seen, generator, dtype).to(device)
+        _place(self, "lift", wide, True)
         counted = None if counts is None else counts.to(device)
         self.register_buffer("class_counts", counted, persistent=False)
         self.register_buffer("class_weights", None, persistent=False)
@@ -155,16 +188,14 @@ class ClassificationHead(nn.Module):
         return self.classify(self.project(features))
 
     def project(self, features: Tensor) -> Tensor:
-        """What the class vectors see: features (N, d) behind the neck, (N, D)."""
+        """What the class vectors see: features (N, d) behind neck and map, (N, D)."""
         if features.shape[-1] != self.features:
             raise RequestError(
                 f"the head needs features (N, {self.features}), got {tuple(features.shape)}; "
                 "build it with the size of the backbone's features"
             )
-        if self.neck_name == "none":
-            return features
-        points: Tensor = self.neck(features)
-        return points
+        points: Tensor = features if self.neck_name == "none" else self.neck(features)
+        return points if self.lift is None else linear(points, self.lift)
 
     def classify(self, points: Tensor) -> Tensor:
         """Logits (N, K) of what ``project`` gave."""
@@ -177,9 +208,11 @@ class ClassificationHead(nn.Module):
         (``fixhead.scale``). With learned vectors that takes longer than holding them, and is done
         only where they would need a gigabyte.
         """
+        takes = losses.LOSSES[self.loss_name.name].takes
+        if takes == "features":
+            return self._compute(self.project(features), None, labels)
         known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
-        share = LEARNED_SHARE if self.learn_vectors else 1
-        if not (known and self._is_large(labels, share)):
+        if not (known and is_large(self, labels, training=True)):
             return self.loss_and_logits(features, labels)[0]
         return compute_without_logits(
             self.loss_name,
@@ -196,14 +229,14 @@ class ClassificationHead(nn.Module):
     @torch.no_grad()
     def topk(self, features: Tensor, k: int = 1) -> large.Top:
         """The k largest logits of features (N, d) and their classes, (N, k) each."""
-        if not self._is_large(features):
+        if not is_large(self, features):
             return large.Top(*self(features).topk(k, dim=1))
         return large.topk(self.project(features), self._held(), k, **self._switches())
 
     @torch.no_grad()
     def predict_proba(self, features: Tensor, k: int = 1) -> large.Top:
         """The k largest probabilities among all K classes, and their classes, (N, k) each."""
-        if not self._is_large(features):
+        if not is_large(self, features):
             return large.Top(*self(features).softmax(dim=1).topk(k, dim=1))
         return large.predict_proba(self.project(features), self._held(), k, **self._switches())
 
@@ -216,17 +249,7 @@ class ClassificationHead(nn.Module):
         takes = losses.LOSSES[self.loss_name.name].takes
         scale: float | Tensor = 1.0 if self.scale is None else self.scale
         given = self._logits(points, 1.0 if takes == "cosines" else scale)
-        loss = compute(
-            self.loss_name,
-            points,
-            self.vectors,
-            given,
-            labels,
-            scale=scale,
-            counts=self.class_counts,
-            weight=self.class_weights,
-            unit_vectors=self._unit_vectors,
-        )
+        loss = self._compute(points, given, labels)
         return loss, given * scale if takes == "cosines" else given
 
     def begin_epoch(self, epoch: int) -> None:
@@ -252,12 +275,16 @@ class ClassificationHead(nn.Module):
                 "grow() needs a head without class_counts, got one whose loss or vectors follow "
                 "the counts; build a new head with the new counts"
             )
+        if self.implicit is not None:
+            self.implicit.adopt(large.grown(self.implicit.vectors, classes))
+            self._add_bias(classes - self.classes)
+            self.classes = classes
+            return
         old = self.vectors.detach()
         added = more_rows(old.cpu(), self.construction, classes, default_generator_or(generator))
         rows = torch.cat([old, added.to(old)])
         _place(self, "vectors", rows, self.learn_vectors)
-        if self.bias is not None:
-            _place(self, "bias", torch.cat([self.bias, self.bias.new_zeros(len(added))]), True)
+        self._add_bias(len(added))
         self.classes = classes
 
     @classmethod
@@ -281,12 +308,15 @@ class ClassificationHead(nn.Module):
 
     def certificate(self) -> Certificate:
         """How good the class vectors are as they stand now (``fixhead.certify``)."""
+        if self.implicit is not None:
+            return self.implicit.vectors.certificate()
         return geometry.certify(self.vectors.detach(), construction=self.construction)
 
     @property
     def width(self) -> int:
         """D, the size of a class vector: that of the features behind the neck."""
-        return self.vectors.shape[1]
+        shape = self.vectors.shape if self.implicit is None else self.implicit.vectors.shape
+        return shape[1]
 
     @property
     def identity(self) -> HeadIdentity:
@@ -298,13 +328,8 @@ class ClassificationHead(nn.Module):
             self.logits,
             self.learn_vectors,
             self.neck_name,
+            self.code_width,
         )
-
-    def get_extra_state(self) -> Tensor:
-        return encode(self.identity, None if self.learn_vectors else self._frozen_digest())
-
-    def set_extra_state(self, state: Tensor) -> None:
-        check(state, self.identity, None)
 
     def extra_repr(self) -> str:
         scale = "1" if self.scale is None else f"{float(self.scale.detach()):g}"
@@ -314,23 +339,8 @@ class ClassificationHead(nn.Module):
             f"loss {self.loss_name}"
         )
 
-    def _is_large(self, rows: Tensor, share: int = 1) -> bool:
-        """Whether a ``share`` of the logits of so many rows is better not held."""
-        usual = self.vectors.dtype in (torch.float32, torch.float64)
-        return usual and large.worth_it(len(rows), self.classes // share, rows.device)
-
     def _held(self) -> large.ClassVectors:
-        """The class vectors for ``fixhead.scale``, with their greatest length where it is known."""
-        rows = self.vectors
-        if self.logits == "cosine":
-            rows = rows if self._unit_vectors else formulae.unit(rows)
-            return large.Stored(rows, norm=1.0)
-        if self.learn_vectors:
-            return large.Stored(rows)
-        key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
-        if self._longest is None or self._longest[0] != key:
-            self._longest = (key, large.longest(rows))
-        return large.Stored(rows, norm=self._longest[1])
+        return held(self, self._longest)
 
     def _switches(self) -> dict[str, Any]:
         factor = 1.0 if self.scale is None else self.scale
@@ -340,7 +350,34 @@ class ClassificationHead(nn.Module):
     def _unit_vectors(self) -> bool:
         return self.logits == "cosine" and not self.learn_vectors
 
+    def _compute(self, points: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
+        return compute(
+            self.loss_name,
+            points,
+            self._held() if self.implicit is not None else self.vectors,
+            logits,
+            labels,
+            scale=1.0 if self.scale is None else self.scale,
+            counts=self.class_counts,
+            weight=self.class_weights,
+            unit_vectors=self._unit_vectors,
+        )
+
+    def _add_bias(self, number: int) -> None:
+        if self.bias is not None:
+            _place(self, "bias", torch.cat([self.bias, self.bias.new_zeros(number)]), True)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only asked for what is not there: of an implicit head, its matrix.
+        if name == "vectors" and self.implicit is not None:
+            return self.implicit.dense()
+        return super().__getattr__(name)
+
     def _logits(self, points: Tensor, scale: float | Tensor) -> Tensor:
+        if self.implicit is not None:
+            rows = large.to_points(points, self.implicit.vectors, self.logits, scale)
+            found = self.implicit.logits(rows)
+            return found if self.bias is None else found + self.bias
         if self.logits == "cosine":
             return formulae.cosine(
                 points,
@@ -353,22 +390,6 @@ class ClassificationHead(nn.Module):
             points, scale = formulae.unit(points, length=scale).to(self.vectors.dtype), 1.0
         return formulae.dot(points, self.vectors, scale=scale, bias=self.bias)
 
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        # Checked before anything is copied: a refused checkpoint leaves the head as it was.
-        stored = state_dict.get(prefix + "_extra_state")
-        if stored is not None:
-            check(stored, self.identity, state_dict.get(prefix + "vectors"))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def _frozen_digest(self) -> str:
-        rows = self.vectors
-        key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
-        if self._digest is None or self._digest[0] != key:
-            self._digest = (key, digest(rows))
-        return self._digest[1]
-
 
 def _place(module: nn.Module, name: str, value: Tensor | None, learned: bool) -> None:
     if value is not None and learned:
@@ -377,20 +398,3 @@ def _place(module: nn.Module, name: str, value: Tensor | None, learned: bool) ->
         module._buffers[name] = value
     else:
         module.register_buffer(name, value)
-
-
-def _check_sizes(features: int, classes: int) -> None:
-    for name, value, least in (("features", features, 1), ("classes", classes, 2)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise RequestError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-
-def _checked_counts(counts: Sequence[int] | Tensor | None, classes: int) -> Tensor | None:
-    if counts is None:
-        return None
-    checked = torch.as_tensor(counts)
-    if checked.shape != (classes,):
-        raise RequestError(
-            f"class_counts must hold a number per class, ({classes},), got {tuple(checked.shape)}"
-        )
-    return checked

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import scale as large
 from .._errors import RequestError
 
 
@@ -29,12 +30,14 @@ class HeadIdentity:
     logits: str
     learn_vectors: bool
     neck: str = "none"
+    code_width: int | None = None
 
     def __str__(self) -> str:
         kind = "learned" if self.learn_vectors else "frozen"
         neck = "" if self.neck == "none" else f", {self.neck} neck"
+        width = "" if self.code_width is None else f" behind a learned map to {self.code_width}"
         return (
-            f"{kind} {self.construction} vectors, {self.classes} classes, "
+            f"{kind} {self.construction} vectors{width}, {self.classes} classes, "
             f"{self.features} features, {self.logits} logits{neck}"
         )
 
@@ -49,8 +52,13 @@ def digest(vectors: Tensor) -> str:
     return code.hexdigest()
 
 
-def encode(identity: HeadIdentity, vectors_digest: str | None) -> Tensor:
-    text = json.dumps({**asdict(identity), "digest": vectors_digest}, sort_keys=True)
+def encode(
+    identity: HeadIdentity, vectors_digest: str | None, code: Mapping[str, Any] | None = None
+) -> Tensor:
+    facts: dict[str, Any] = {**asdict(identity), "digest": vectors_digest}
+    if code is not None:
+        facts["code"] = dict(code)
+    text = json.dumps(facts, sort_keys=True)
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
@@ -62,6 +70,7 @@ def check(stored: Tensor, own: HeadIdentity, vectors: Tensor | None) -> None:
     """
     facts = _decode(stored)
     expected = facts.pop("digest", None)
+    facts.pop("code", None)
     try:
         theirs = HeadIdentity(**facts)
     except TypeError:
@@ -79,6 +88,27 @@ def check(stored: Tensor, own: HeadIdentity, vectors: Tensor | None) -> None:
             "the checkpoint's frozen class vectors do not match their own digest: they were "
             "changed or converted after saving; load the original file"
         )
+
+
+def stored_code(stored: Tensor) -> large.Codes:
+    """The implicit code of a checkpoint, made again and compared with its digest.
+
+    Raises:
+        RequestError: there is none, it cannot be read, or it is not the one that was saved.
+    """
+    facts = _decode(stored)
+    if not isinstance(facts.get("code"), Mapping):
+        raise RequestError(
+            "the checkpoint's head description was needed with the words of its implicit code, "
+            "got none"
+        )
+    made = large.codes_from(facts["code"])
+    if large.digest(made) != facts.get("digest"):
+        raise RequestError(
+            "the checkpoint's implicit code does not match its own digest: its description was "
+            "changed after saving, or this version makes another code; load the original file"
+        )
+    return made
 
 
 def _decode(stored: Tensor) -> dict[str, Any]:

@@ -92,11 +92,26 @@ def check_fit(loss: LossName, logits: str, bias: bool, counts: Tensor | None) ->
         losses.check_counts(counts)
 
 
+def goes_without_logits(loss: LossName) -> bool:
+    """Whether it has a path that holds no logits (N, K)."""
+    return loss.name in WITHOUT_LOGITS or losses.LOSSES[loss.name].takes == "features"
+
+
+def check_implicit(loss: LossName) -> None:
+    """Refuse a loss that needs the logits (N, K), for vectors that are not stored."""
+    if not goes_without_logits(loss):
+        known = [name for name, facts in losses.LOSSES.items() if facts.takes == "features"]
+        raise RequestError(
+            f"implicit vectors need a loss without logits ({', '.join([*WITHOUT_LOGITS, *known])}),"
+            f" got loss={loss}; use one of these, or vectors that are stored (vectors='codes')"
+        )
+
+
 def compute(
     loss: LossName,
     points: Tensor,
-    vectors: Tensor,
-    logits: Tensor,
+    vectors: Tensor | large.ClassVectors,
+    logits: Tensor | None,
     labels: Tensor,
     *,
     scale: float | Tensor,
@@ -106,16 +121,18 @@ def compute(
 ) -> Tensor:
     """The mean loss of a batch; ``logits`` are cosines where the loss takes cosines.
 
-    points (N, D) are the features that the class vectors see, behind the neck.
+    points (N, D) are the features that the class vectors see, behind the neck. A loss on features
+    takes no logits, and of class vectors that are not stored the batch's own ones only.
     """
     facts = losses.LOSSES[loss.name]
+    if facts.takes == "features":
+        return _on_features(loss, points, vectors, labels, counts, unit_vectors)
+    assert logits is not None
     if loss == _PLAIN and weight is None and _plain(logits, labels):
         return _torchs_own(logits, labels)
     options: dict[str, object] = {} if weight is None else {_weight_name(loss.name): weight}
     if isinstance(loss.option, float):
         options[OPTIONS[loss.name]] = loss.option
-    if facts.takes == "features":
-        return _on_features(loss, points, vectors, labels, counts, unit_vectors)
     if facts.takes == "cosines":
         options["scale"] = scale
     arguments = (logits, labels, counts) if facts.counts else (logits, labels)
@@ -180,21 +197,40 @@ MARGINS = {"cosface": 0.35, "arcface": 0.5}
 def _on_features(
     loss: LossName,
     points: Tensor,
-    vectors: Tensor,
+    vectors: Tensor | large.ClassVectors,
     labels: Tensor,
     counts: Tensor | None,
     unit_vectors: bool,
 ) -> Tensor:
-    if loss.name == "squared-cosine":
-        return losses.squared_cosine(points, vectors, labels, unit_vectors=unit_vectors)
     lengths: Literal["batch", "none"] | Tensor = "none" if loss.option == "none" else "batch"
     if loss.option == "global":
         assert counts is not None
         lengths = losses.class_lengths(counts)
+    if not isinstance(vectors, Tensor):
+        present, labels = _own_classes(labels, vectors.classes)
+        vectors = vectors.rows(present, points.dtype)
+        lengths = lengths[present] if isinstance(lengths, Tensor) else lengths
+    if loss.name == "squared-cosine":
+        return losses.squared_cosine(points, vectors, labels, unit_vectors=unit_vectors)
     # The released code normalises what BatchNorm gives before the loss (resnet_cifar.py).
     return losses.dot_regression(
         unit(points), vectors, labels, lengths=lengths, unit_vectors=unit_vectors
     )
+
+
+def _own_classes(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """The classes of a batch (at least two), and its labels (N,) as places among them."""
+    if labels.ndim != 1:
+        raise RequestError(
+            "a loss on features over vectors that are not stored needs labels (N,), got "
+            f"{tuple(labels.shape)}"
+        )
+    losses.check_labels(labels, classes)
+    counted = labels != losses.IGNORE_INDEX
+    safe = torch.where(counted, labels, 0)
+    present = torch.unique(torch.cat([safe, safe.new_tensor([0, 1])]))
+    places = torch.searchsorted(present, safe)
+    return present, torch.where(counted, places, losses.IGNORE_INDEX)
 
 
 def _weight_name(loss: str) -> str:

@@ -31,9 +31,9 @@ PRESETS: dict[str, HeadSpec] = {
     # de la Calle et al. 2019
     "guided": HeadSpec("guided", "dot", 1.0, learn=True),
     # low coherence for K > d + 1
-    "code": HeadSpec("codes"),
-    # whatever fixhead.vectors.best recommends
-    "auto": HeadSpec("auto"),
+    "code": HeadSpec("codes", code_width="auto"),
+    # whatever fixhead.vectors.best recommends up to 2d classes, then as code
+    "auto": HeadSpec("auto", code_width="auto"),
 }
 
 PAIRED = "learned-dot:paired"

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from ..logits import unit
+from .code import Code
 
 REACH_WARNING = 0.3
 """Below this largest cosine with the worst class, a head on non-negative features warns.
 
 Random directions reach about 0.7, the canonical simplex and the orthoplex 0.
 """
+
+
+_LOOKED_AT = 64
 
 
 class ReachabilityWarning(UserWarning):
@@ -27,8 +31,15 @@ def reachable_nonnegative(vectors: Tensor) -> Tensor:
     return torch.maximum(positive, rows.amax(dim=1))
 
 
-def warn_if_out_of_reach(vectors: Tensor, construction: str) -> None:
-    """Warn by name, with the remedy, where non-negative features cannot come near some class."""
+def warn_if_out_of_reach(vectors: Tensor | Code, construction: str) -> None:
+    """Warn by name, with the remedy, where non-negative features cannot come near some class.
+
+    Of a code the first and the last vectors are looked at: all others are ±1/√d as well.
+    """
+    if isinstance(vectors, Code):
+        classes = vectors.vectors.classes
+        ends = {0, *range(max(classes - _LOOKED_AT, 0), classes)}
+        vectors = vectors.vectors.rows(torch.tensor(sorted(ends)))
     reach = reachable_nonnegative(vectors)
     worst = int(reach.argmin())
     if float(reach[worst]) >= REACH_WARNING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 
 from .. import geometry
+from .. import scale as large
 from .. import vectors as constructions
 from .._errors import RequestError
 from ..logits import unit
+from .code import IMPLICIT, Code, implicit_code
 from .grammar import VARIANTS, split_learned
 from .initial import linear_rows
 from .published import PUBLISHED
@@ -21,14 +24,28 @@ HOFFER_SCALE = 10.0
 """Initial value of the learned scale on unit rows (Hoffer et al. 2018, released ``Proj``)."""
 
 
+MAPPED = 3.0
+"""Behind a learned map "auto" is so many times the scale at which the codes themselves reach
+probability 0.99: features of d dimensions do not come as near to codes in D. In the study
+(docs/many_classes.md) S = 40 learned most among 10, 20, 40 and 80, where that scale is 12.
+"""
+
+
 @dataclass(frozen=True)
 class Rows:
-    """Initial vectors (K, d), what they are called, and why they were chosen."""
+    """Initial vectors (K, d) or a code, what they are called, and why they were chosen."""
 
-    values: Tensor
+    values: Tensor | Code
     construction: str
     reason: str | None
     unit: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(K, d)."""
+        if isinstance(self.values, Code):
+            return self.values.vectors.shape
+        return self.values.shape[0], self.values.shape[1]
 
 
 def initial_rows(
@@ -44,6 +61,9 @@ def initial_rows(
     """The rows that a word or a tensor means."""
     if isinstance(vectors, Tensor):
         return Rows(_given(vectors, classes, features, dtype), "tensor", None, False)
+    if vectors in IMPLICIT:
+        code = implicit_code(vectors, classes, features, generator, dtype)
+        return Rows(code, vectors, None, True)
     if vectors == "linear":
         rows = linear_rows(classes, features, features, generator, dtype)
         return Rows(rows, "linear", None, False)
@@ -62,10 +82,15 @@ def initial_rows(
     return Rows(rows, vectors, None, True)
 
 
-def initial_scale(scale: float | str, rows: Rows, logits: str) -> tuple[float | None, bool]:
-    """The scale's first value, and whether it is learned; None for a plain 1 on dot logits."""
+def initial_scale(
+    scale: float | str, rows: Rows, logits: str, *, mapped: bool
+) -> tuple[float | None, bool]:
+    """The scale's first value, and whether it is learned; None for a plain 1 on dot logits.
+
+    ``mapped``: whether the rows lie behind a learned map.
+    """
     if scale == "auto":
-        return _auto_scale(rows), False
+        return (MAPPED if mapped else 1.0) * _auto_scale(rows), False
     learned = split_learned(scale) if isinstance(scale, str) else None
     if learned is not None:
         return learned[1] or _hoffer_scale(rows), True
@@ -75,7 +100,7 @@ def initial_scale(scale: float | str, rows: Rows, logits: str) -> tuple[float | 
 
 def initial_bias(rows: Rows, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
     """As nn.Linear draws it for linear rows, as published for Hoffer's, else zero."""
-    classes, features = rows.values.shape
+    classes, features = rows.shape
     if rows.construction == "linear":
         return linear_rows(1, features, classes, generator, dtype)[0]
     if rows.construction in PUBLISHED:
@@ -92,6 +117,8 @@ EQUIANGULAR = {
 
 def _auto_scale(rows: Rows) -> float:
     """``geometry.scale_auto``, without a look at all pairs where their cosine is known."""
+    if isinstance(rows.values, Code):
+        return large.scale_auto(rows.values.vectors)
     if rows.construction not in EQUIANGULAR:
         return geometry.scale_auto(unit(rows.values))
     classes = len(rows.values)
@@ -101,10 +128,29 @@ def _auto_scale(rows: Rows) -> float:
 
 def _hoffer_scale(rows: Rows) -> float:
     """10, and √(d/K) for Hadamard rows: the released 1/√K on ±1 rows, on unit rows."""
-    classes, features = rows.values.shape
+    classes, features = rows.shape
     if rows.construction in PUBLISHED:
         return PUBLISHED[rows.construction][2](classes)
     return math.sqrt(features / classes) if rows.construction == "hadamard" else HOFFER_SCALE
+
+
+def check_sizes(features: int, classes: int) -> None:
+    """Refuse sizes that are none."""
+    for name, value, least in (("features", features, 1), ("classes", classes, 2)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise RequestError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def checked_counts(counts: Sequence[int] | Tensor | None, classes: int) -> Tensor | None:
+    """Counts as a tensor (K,)."""
+    if counts is None:
+        return None
+    checked = torch.as_tensor(counts)
+    if checked.shape != (classes,):
+        raise RequestError(
+            f"class_counts must hold a number per class, ({classes},), got {tuple(checked.shape)}"
+        )
+    return checked
 
 
 def _given(vectors: Tensor, classes: int, features: int, dtype: torch.dtype) -> Tensor:

@@ -19,6 +19,7 @@ class Head:
     logits: str = ""
     scale: str = ""
     learned: bool | None = None
+    code_width: str = ""
 
     @property
     def phrase(self) -> str:
@@ -27,7 +28,10 @@ class Head:
             return self.name
         if self.learned:
             return "learned vectors"
-        return f"frozen {_VECTORS.get(self.vectors, self.vectors)} vectors"
+        mapped = (
+            f" behind a learned map to {self.code_width}" if self.code_width.isdecimal() else ""
+        )
+        return f"frozen {_VECTORS.get(self.vectors, self.vectors)} vectors{mapped}"
 
     @property
     def setting(self) -> str:
@@ -64,7 +68,12 @@ def parse(name: str, sentence: str | None) -> Head:
     if not {"vectors", "logits", "learn"} <= parts.keys():
         return Head(name)
     return Head(
-        name, parts["vectors"], parts["logits"], parts.get("scale", ""), parts["learn"] == "yes"
+        name,
+        parts["vectors"],
+        parts["logits"],
+        parts.get("scale", ""),
+        parts["learn"] == "yes",
+        parts.get("code_width", ""),
     )
 
 
@@ -73,7 +82,8 @@ def matched(a: Head, b: Head) -> bool:
     if a.learned is None or b.learned is None or a.learned == b.learned:
         return False
     frozen = b if a.learned else a
-    return frozen.vectors == "random" and (a.logits, a.scale) == (b.logits, b.scale)
+    alike = (a.logits, a.scale) == (b.logits, b.scale)
+    return alike and frozen.vectors == "random" and frozen.code_width in ("", "none")
 
 
 def _start(vectors: str) -> str:

@@ -24,10 +24,14 @@ from torch.nn import functional as F
 
 from .._errors import RequestError
 from .._seeds import forked, stream
+from . import native
 from .codes import implicit
 from .entropy import cross_entropy, worth_it
 from .sampled import sampled_cross_entropy
 from .vectors import Stored
+
+SAMPLE_S = 0.02
+"""Seconds that a sample takes at least; a step that is shorter is repeated and averaged."""
 
 Step = Callable[[], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -62,27 +66,38 @@ class Timing:
     ratio_to_plain: float | None
 
 
-def contest(sizes: Sizes, against: Sequence[str], *, rounds: int = 7) -> list[Timing]:
-    """Time ``code``, ``stored`` (where a matrix is stored anyway) and the rivals, in turn.
+def contest(
+    sizes: Sizes, against: Sequence[str], *, rounds: int = 7, only: bool = False
+) -> list[Timing]:
+    """Time ``code``, ``native`` (the same, compiled), ``stored`` (where a matrix is stored anyway)
+    and the rivals, in turn; with ``only``, nothing but ``against``.
 
     Raises:
         RequestError: an unknown path, a package that is missing, or not enough memory.
     """
-    names = paths(against)
+    names = list(against) if only else paths(against)
     check_memory(sizes, names)
     alone = {name: measure_alone(name, sizes) for name in names}
     shared = _Shared(sizes)
     steps = {name: PATHS[name](shared) for name in names}
     samples: dict[str, list[float]] = {name: [] for name in names}
-    for step in steps.values():
-        step()
+    calls = {name: _calls(step) for name, step in steps.items()}
     for _ in range(rounds):
         for name, step in steps.items():
             start = time.perf_counter()
-            step()
-            samples[name].append(time.perf_counter() - start)
+            for _ in range(calls[name]):
+                step()
+            samples[name].append((time.perf_counter() - start) / calls[name])
     plain = statistics.median(samples["plain"]) if "plain" in samples else None
     return [_timing(name, sizes, samples[name], alone[name], plain) for name in names]
+
+
+def _calls(step: Step) -> int:
+    """How many steps make a sample that a clock can tell; the first step is nobody's."""
+    step()
+    start = time.perf_counter()
+    step()
+    return max(1, round(SAMPLE_S / max(time.perf_counter() - start, 1e-7)))
 
 
 def paths(against: Sequence[str]) -> list[str]:
@@ -92,7 +107,8 @@ def paths(against: Sequence[str]) -> list[str]:
             raise RequestError(f"--against must name {', '.join(PATHS)}, got {name!r}")
         if name in _RIVALS:
             _rival(_RIVALS[name])
-    own = ["code", "stored"] if against else ["code"]
+    own = ["code", "native"] if native.available() else ["code"]
+    own += ["stored"] if against else []
     return own + [name for name in dict.fromkeys(against) if name not in own]
 
 
@@ -101,9 +117,10 @@ def check_memory(sizes: Sizes, names: Sequence[str]) -> None:
     matrix = 4 * sizes.classes * sizes.features
     logits = 4 * sizes.classes * sizes.rows
     need = 0
-    if any(name != "code" for name in names):
+    if any(name not in _CODES for name in names):
         need = matrix + (3 * logits if "plain" in names else 0)
         need += matrix if "adaptive-softmax" in names else 0
+        need += 3 * matrix if "learned" in names else 0
     free = _free_bytes()
     if free is not None and need > free:
         raise RequestError(
@@ -150,7 +167,7 @@ class _Shared:
 
     def step(self, loss: Loss) -> Step:
         """Forward, and the gradient to the features."""
-        x = self.features.clone().requires_grad_()
+        x = self.features.detach().requires_grad_()
 
         def run() -> None:
             x.grad = None
@@ -159,8 +176,17 @@ class _Shared:
         return run
 
 
-def _code(shared: _Shared) -> Step:
-    return shared.step(lambda x, y: cross_entropy(x, shared.code, y))
+def _by(path: str) -> Callable[[_Shared], Step]:
+    """The code's loss by a path of ``fixhead.scale.native``."""
+
+    def made(shared: _Shared) -> Step:
+        def loss(x: Tensor, y: Tensor) -> Tensor:
+            with native.forced(path):
+                return cross_entropy(x, shared.code, y)
+
+        return shared.step(loss)
+
+    return made
 
 
 def _stored(shared: _Shared) -> Step:
@@ -174,6 +200,20 @@ def _stored(shared: _Shared) -> Step:
 def _plain(shared: _Shared) -> Step:
     W = shared.matrix
     return shared.step(lambda x, y: F.cross_entropy(F.linear(x, W), y))
+
+
+def _learned(shared: _Shared) -> Step:
+    """Learned vectors with their gradient and a step of SGD with momentum."""
+    W = torch.nn.Parameter(shared.matrix.clone())
+    optimizer = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
+    step = shared.step(lambda x, y: F.cross_entropy(F.linear(x, W), y))
+
+    def run() -> None:
+        optimizer.zero_grad()
+        step()
+        optimizer.step()
+
+    return run
 
 
 def _linear_cross_entropy(shared: _Shared) -> Step:
@@ -229,22 +269,27 @@ def _cce(shared: _Shared) -> Step:
     return shared.step(lambda x, y: module.linear_cross_entropy(x, W, y))
 
 
+_CODES = ("code", "native", "native-avx512", "native-avx2", "native-portable")
+
 PATHS: dict[str, Callable[[_Shared], Step]] = {
-    "code": _code,
+    "code": _by("torch"),
+    **{name: _by(name) for name in _CODES[1:]},
     "stored": _stored,
     "plain": _plain,
+    "learned": _learned,
     "linear_cross_entropy": _linear_cross_entropy,
     "partial-fc": _partial_fc,
     "adaptive-softmax": _adaptive_softmax,
     "liger": _liger,
     "cce": _cce,
 }
-"""What ``--against`` may name. All but ``code`` store a (K, d) matrix; partial-fc samples 10 %."""
+"""What ``--against`` may name. ``code`` is the PyTorch path, ``native`` the compiled one; those
+after them store a (K, d) matrix; partial-fc samples 10 %."""
 
 
 def _alone(name: str, sizes: Sizes, threads: int, answer: Connection) -> None:
     torch.set_num_threads(threads)
-    _code(_Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
+    _by("torch")(_Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
     gc.collect()
     _trim()
     before = _resident("VmRSS")

@@ -21,8 +21,8 @@ from .tiles import Tile, Tiles
 CELLS = 1 << 18
 """Logits in a tile: 1 MiB of float32, about a core's second-level cache."""
 
-ROWS = 32
-"""Rows of a tile, where there are as many."""
+ROWS = (16, 64)
+"""The fewest and the most rows of a tile, where there are as many; fewer of longer vectors."""
 
 PACK = 8
 """Signs in a byte; tiles begin at whole bytes."""
@@ -53,7 +53,8 @@ class KroneckerTiles(Tiles):
 
     def shape(self, rows: int) -> tuple[int, int]:
         """Blocks and rows of a tile."""
-        width = max(min(rows, ROWS), 1)
+        low, high = ROWS
+        width = max(min(rows, high, max((1 << 16) // self.order, low)), 1)
         blocks = max(CELLS // (self.order * width) // PACK, 1) * PACK
         return min(blocks, -(-self.blocks // PACK) * PACK), width
 
@@ -126,10 +127,12 @@ class KroneckerTiles(Tiles):
     def rows(self, labels: Tensor) -> Tensor:
         """(−1)^⟨row, x⟩ times the block's sign at x: ±1, (n, order) float32."""
         block, line = labels // self.order, labels % self.order
-        m = self.order.bit_length() - 1
-        walsh = walsh_rows(line, torch.arange(self.order, device=labels.device), m)
-        bits = (self.packed[:, block // PACK].t() >> (block % PACK).unsqueeze(1)) & 1
-        return torch.where(bits.bool(), -walsh, walsh)
+        left, right = _factors(self.order, torch.float32, labels.device)
+        wide = right.shape[0]
+        walsh = left[line // wide].unsqueeze(2) * right[line % wide].unsqueeze(1)
+        held = self.packed.t().contiguous().index_select(0, block // PACK)
+        bits = (held >> (block % PACK).to(torch.uint8).unsqueeze(1)) & 1
+        return walsh.flatten(start_dim=1).mul_(bits.float().mul_(-2).add_(1))
 
 
 @dataclass(frozen=True)

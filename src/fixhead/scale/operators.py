@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from . import passes
+from . import native, passes
 from .kronecker import KroneckerTiles
 from .tiles import ChunkTiles, Tiles, dense_tiles
 
@@ -26,7 +26,11 @@ LIBRARY.define(
 )
 LIBRARY.define(
     "class_gradients(Tensor points, Tensor? vectors, Tensor? packed, Tensor labels, Tensor? bias, "
-    "Tensor rest, Tensor upstream, int classes, int handle, bool rows) -> (Tensor, Tensor)"
+    "Tensor rest, Tensor upstream, int classes, int handle, float norm, bool rows) "
+    "-> (Tensor, Tensor)"
+)
+LIBRARY.define(
+    "largest(Tensor points, Tensor packed, Tensor? bias, int classes, int k) -> (Tensor, Tensor)"
 )
 
 Maker = Callable[[Tensor], Tensor]
@@ -47,7 +51,7 @@ class Source:
     norm: float = 0.0
 
     def tiles(self) -> Tiles:
-        return _tiles(self.vectors, self.packed, self.classes, self.handle)
+        return tiles_of(self.vectors, self.packed, self.classes, self.handle)
 
 
 _makers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -110,7 +114,7 @@ class _Rest(torch.autograd.Function):
         pull, labels, *saved = ctx.saved_tensors
         to_points = to_vectors = to_bias = None
         if upstream is not None and ctx.needs_input_grad[0]:
-            to_points = _once(upstream.unsqueeze(1).to(pull.dtype) * pull)
+            to_points = once(upstream.unsqueeze(1).to(pull.dtype) * pull)
         if saved:
             points, vectors, bias, value = saved
             given = torch.zeros_like(value) if upstream is None else upstream
@@ -124,14 +128,15 @@ class _Rest(torch.autograd.Function):
                 given.to(points.dtype),
                 ctx.source.classes,
                 ctx.source.handle,
+                ctx.source.norm,
                 ctx.needs_input_grad[1],
             )
-            to_bias = _once(slope.to(bias.dtype)) if ctx.needs_input_grad[2] else None
+            to_bias = once(slope.to(bias.dtype)) if ctx.needs_input_grad[2] else None
             if ctx.needs_input_grad[1]:
                 if to_own is not None:
                     told = (labels >= 0).unsqueeze(1)
                     rows.index_add_(0, labels.clamp(min=0), (to_own * told).to(rows.dtype))
-                to_vectors = _once(rows.to(vectors.dtype))
+                to_vectors = once(rows.to(vectors.dtype))
         return to_points, to_vectors, to_bias, None, None
 
 
@@ -150,7 +155,8 @@ class _Once(torch.autograd.Function):
         )
 
 
-def _once(gradient: Tensor) -> Tensor:
+def once(gradient: Tensor) -> Tensor:
+    """A gradient that refuses to be differentiated."""
     if not torch.is_grad_enabled():
         return gradient
     # Backward runs with gradients enabled only under create_graph=True.
@@ -169,10 +175,18 @@ def _rest(
     norm: float,
     gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tiles = _tiles(vectors, packed, classes, handle)
     length = norm if norm > 0 or vectors is None else longest(vectors)
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
+        compiled = native.library_for(points, packed)
+        if compiled is not None:
+            assert packed is not None
+            value, pull = native.rest(
+                compiled, packed, classes, points, labels, offset, norm=length, gradient=gradient
+            )
+            own = native.rows(compiled, packed, labels)
+            return value, own, points.new_empty(0) if pull is None else pull
+        tiles = tiles_of(vectors, packed, classes, handle)
         safe = passes.is_safe(points, length, offset, classes)
         value, pull = passes.rest(tiles, points, labels, offset, safe=safe, gradient=gradient)
         own = tiles.rows(labels.clamp(min=0)).to(points.dtype).contiguous()
@@ -205,11 +219,19 @@ def _class_gradients(
     upstream: Tensor,
     classes: int,
     handle: int,
+    norm: float,
     rows: bool,
 ) -> tuple[Tensor, Tensor]:
-    tiles = _tiles(vectors, packed, classes, handle)
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
+        compiled = native.library_for(points, packed)
+        if compiled is not None and not rows:
+            assert packed is not None
+            slope = native.slope(
+                compiled, packed, classes, points, labels, offset, rest, upstream, norm=norm
+            )
+            return slope, points.new_empty(0)
+        tiles = tiles_of(vectors, packed, classes, handle)
         slope, matrix = passes.class_gradients(
             tiles, points, labels, offset, rest, upstream, vectors=rows
         )
@@ -226,12 +248,13 @@ def _class_gradients_fake(
     upstream: Tensor,
     classes: int,
     handle: int,
+    norm: float,
     rows: bool,
 ) -> tuple[Tensor, Tensor]:
     return points.new_empty(classes), points.new_empty((classes, points.shape[1]) if rows else (0,))
 
 
-def _tiles(vectors: Tensor | None, packed: Tensor | None, classes: int, handle: int) -> Tiles:
+def tiles_of(vectors: Tensor | None, packed: Tensor | None, classes: int, handle: int) -> Tiles:
     if vectors is not None:
         return dense_tiles(vectors)
     if packed is not None:
@@ -247,7 +270,27 @@ def longest(vectors: Tensor) -> float:
     return float(torch.stack(norms).amax())
 
 
+def _largest(
+    points: Tensor, packed: Tensor, bias: Tensor | None, classes: int, k: int
+) -> tuple[Tensor, Tensor]:
+    """The k largest logits of code vectors (N, k) and their classes."""
+    compiled = native.library_for(points, packed)
+    if compiled is not None and k <= native.most(compiled):
+        return native.top(compiled, packed, classes, points, bias, k)
+    found = passes.scan(KroneckerTiles(packed, classes), points, bias, k)
+    return found.values, found.classes
+
+
+def _largest_fake(
+    points: Tensor, packed: Tensor, bias: Tensor | None, classes: int, k: int
+) -> tuple[Tensor, Tensor]:
+    values = points.new_empty(points.shape[0], k)
+    return values, torch.empty_like(values, dtype=torch.int64)
+
+
 LIBRARY.impl("rest", _rest, "CompositeExplicitAutograd")
 LIBRARY.impl("class_gradients", _class_gradients, "CompositeExplicitAutograd")
+LIBRARY.impl("largest", _largest, "CompositeExplicitAutograd")
+torch.library.register_fake("fixhead::largest", _largest_fake, lib=LIBRARY)
 torch.library.register_fake("fixhead::rest", _rest_fake, lib=LIBRARY)
 torch.library.register_fake("fixhead::class_gradients", _class_gradients_fake, lib=LIBRARY)

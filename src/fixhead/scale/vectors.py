@@ -10,17 +10,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .. import geometry
 from .._errors import RequestError
 from ..geometry import Certificate
 from ..vectors.implicit import CodeVectors
 from ..vectors.rows import ImplicitVectors
-from . import operators, passes
+from . import operators, passes, product
 from .kronecker import PACK, pack, transform
 from .operators import Source
 from .tiles import Tiles
@@ -119,8 +119,7 @@ class Tiled(ClassVectors):
         return largest.values, largest.classes
 
     def matmul(self, features: Tensor) -> Tensor:
-        product: Tensor = _Product.apply(features, self._tiles)  # type: ignore[no-untyped-call]
-        return product
+        return product.logits(self.source, features)
 
     def combine(self, weights: Tensor | None = None) -> Tensor:
         kind = torch.float32 if weights is None else weights.dtype
@@ -214,8 +213,23 @@ class Codes(Tiled):
     def source_width(self) -> int:
         return self.order
 
+    @property
+    def bits(self) -> Tensor:
+        """The diagonals, packed: (n, ⌈B/8⌉) uint8."""
+        assert self.source.packed is not None
+        return self.source.packed
+
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.code.rows(labels.cpu(), dtype).to(labels.device)
+        """As the code's own, from the packed diagonals: none is made again."""
+        signs = self._tiles().rows(torch.where(labels < self.coded, labels, 0))
+        columns = self.code.columns
+        signs = signs if columns is None else signs[:, columns.to(labels.device)]
+        out = signs.mul_(self.code.signs.to(labels.device)).to(dtype)
+        out = out.mul_(1 / math.sqrt(self.features))
+        if self.coded < self.classes:
+            tail = labels >= self.coded
+            out[tail] = F.one_hot(labels[tail] - self.coded, self.features).to(dtype)
+        return out
 
     def rest(self, points: Tensor, labels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         coded = torch.where(labels < self.coded, labels, -1)
@@ -236,8 +250,9 @@ class Codes(Tiled):
     @torch.no_grad()
     def scan(self, points: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
         front = None if bias is None else bias[: self.coded]
-        largest = passes.scan(self._tiles(), self.place(points), front, k)
-        values, classes = largest.values, largest.classes
+        values, classes = torch.ops.fixhead.largest(
+            self.place(points), self.bits, front, self.coded, k
+        )
         if self.coded < self.classes:
             tail = self._tail(points, bias)
             behind = torch.arange(self.coded, self.classes, device=points.device)
@@ -268,9 +283,8 @@ class Codes(Tiled):
         if self.coded < self.classes:
             total = total + square[:, : self.classes - self.coded].sum(dim=1)
         if left:
-            assert self.source.packed is not None
             byte, bit = divmod(whole, PACK)
-            signs = 1 - 2 * ((self.source.packed[:, byte] >> bit) & 1).to(points.dtype)
+            signs = 1 - 2 * ((self.bits[:, byte] >> bit) & 1).to(points.dtype)
             cut = transform(self.place(points) * signs)[:, :left]
             total = total + cut.square().sum(dim=1)
         return total
@@ -287,28 +301,13 @@ class Codes(Tiled):
         """The same codes with their bits on another device."""
         moved = object.__new__(Codes)
         moved.__dict__.update(self.__dict__)
-        assert self.source.packed is not None
-        moved.source = replace(self.source, packed=self.source.packed.to(device))
+        moved.source = replace(self.source, packed=self.bits.to(device))
         return moved
 
     def _tail(self, points: Tensor, bias: Tensor | None) -> Tensor:
         """The logits of the one-hot vectors."""
         tail = points[:, : self.classes - self.coded]
         return tail if bias is None else tail + bias[self.coded :]
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, make: Any) -> Tensor:
-        ctx.make = make
-        ctx.like = points.new_empty(0).expand(len(points), 0), points.shape
-        return passes.logits(make(), points)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        _, shape = ctx.like
-        return passes.pull_back(ctx.make(), upstream.new_zeros(shape), upstream), None
 
 
 def with_bias(own: Tensor, labels: Tensor, bias: Tensor | None) -> Tensor:
@@ -321,7 +320,7 @@ def with_bias(own: Tensor, labels: Tensor, bias: Tensor | None) -> Tensor:
 
 def _packed(code: CodeVectors, blocks: int) -> Tensor:
     """Bits of all diagonals, made and packed a few at a time."""
-    step = max((1 << 21) // code.family.features // 8, 1) * 8
+    step = max((1 << 14) // code.family.features // 8, 1) * 8
     pieces = []
     for start in range(0, blocks, step):
         numbers = torch.arange(start, min(start + step, blocks))

@@ -30,6 +30,7 @@ class Family:
     coherence: the largest |cosine| of any two vectors, proved; None where chance decides.
     identity: whether the d one-hot vectors fit in besides, at 1/√d from everything.
     make: block numbers (B,) → bits (B, d) uint8, 1 for −1.
+    seed: of drawn signs; None for forms.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Family:
     coherence: float | None
     make: Callable[[Tensor], Tensor]
     identity: bool = False
+    seed: int | None = None
 
     @property
     def features(self) -> int:
@@ -96,7 +98,7 @@ def delsarte_goethals(m: int) -> Family:
 
 def random_signs(m: int, seed: int) -> Family:
     """Independent fair signs in place of a form, from a stream of their own for every block."""
-    return Family("random", m, None, None, partial(_random_bits, m, seed))
+    return Family("random", m, None, None, partial(_random_bits, m, seed), seed=seed)
 
 
 def algebraic(m: int) -> list[Family]:

@@ -85,6 +85,9 @@ def device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:
     """Those of the layer's weight; float32 where the weight is stored in a quantised form."""
     if isinstance(module, ConvolutionalHead):
         module = module.head
-    weight = module.vectors if isinstance(module, ClassificationHead) else module.weight
+    if isinstance(module, ClassificationHead):
+        weight: object = module.vectors if module.implicit is None else module.implicit.like
+    else:
+        weight = module.weight
     assert isinstance(weight, Tensor)
     return weight.device, weight.dtype if weight.dtype.is_floating_point else torch.float32

@@ -1,0 +1,296 @@
+"""Which head learns when there are many more classes than features: accuracy at equal steps.
+
+Two tasks. 1,000 characters (``characters.py``), 24 images of each, three epochs, d = 32 and 128;
+two arms also for twelve epochs. Tiny ImageNet's 200 classes, 100 images of each at 32 × 32, four
+epochs, d = 16, 32 and 64. One network of three strided convolutions and a linear layer to d
+features; Adam (rate 3e-3, warm-up and cosine), batches of 64. For one seed every arm has the same
+images, order and first weights; every arm has the same rate, and the scale S is varied for all.
+The test images are touched once.
+
+A row per run is appended to results/many-classes/runs.jsonl; started again, it carries on.
+
+    python benchmarks/many_classes.py --data-dir DIR     (about 40 minutes of one core)
+    python docs/many_classes.py                          (the page from the rows)
+
+Tiny ImageNet is looked for in DIR, as ``fixhead data check tiny-imagenet`` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from characters import characters
+from fixhead import ClassificationHead
+from fixhead._seeds import forked, stream
+from fixhead.data import load
+from fixhead.experiments import machine
+from fixhead.scale import sampled_cross_entropy
+
+ROWS = Path(__file__).parents[1] / "results" / "many-classes" / "runs.jsonl"
+BATCH = 64
+RATE = 3e-3
+SAMPLED = "sampled"
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    classes: int
+    epochs: int
+
+
+CHARACTERS = Task("characters", 1_000, 3)
+LONGER = Task("characters, longer", 1_000, 12)
+TINY = Task("tiny-imagenet", 200, 4)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A head's sentence; ``sampled`` trains learned vectors on 10 % of the classes a step."""
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Run:
+    task: Task
+    features: int
+    arm: Arm
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.task.name}/d{self.features}/{self.arm.name}/seed{self.seed}"
+
+
+def learned(scale: int, *, neck: str = "none", sampled: bool = False) -> Arm:
+    name = SAMPLED if sampled else "learned"
+    return _arm(name, f"vectors=random,learn=yes,scale={scale}", scale, neck)
+
+
+def fixed(vectors: str, scale: int, width: int | None = None, *, neck: str = "none") -> Arm:
+    """``random`` or ``codes``, in d dimensions or behind a map to ``width``."""
+    name = vectors if width is None else f"{vectors}:{width}"
+    said = f"vectors={vectors},scale={scale}"
+    return _arm(name, said if width is None else f"{said},code_width={width}", scale, neck)
+
+
+def _arm(name: str, sentence: str, scale: int, neck: str) -> Arm:
+    if neck == "none":
+        return Arm(f"{name}@{scale}", sentence)
+    return Arm(f"{name}@{scale}+{neck}", f"{sentence},neck={neck}")
+
+
+def plan() -> Iterator[Run]:
+    """All runs, those first that say most: two more seeds at the scales that did best on one."""
+    yield from _scales()
+    chosen = [learned(10), fixed("random", 20), fixed("codes", 20)]
+    chosen += [fixed("codes", 40, 512), fixed("codes", 40, 1024)]
+    for seed in (1, 2):
+        yield from _runs(CHARACTERS, 32, chosen, seed)
+    for features in (16, 32, 64):
+        arms = [learned(10), fixed("random", 20), fixed("codes", 20), fixed("codes", 20, 256)]
+        yield from _runs(TINY, features, [*arms, learned(20), fixed("codes", 40, 256)])
+    for seed in (1, 2):
+        yield from _runs(CHARACTERS, 128, chosen, seed)
+    yield from _runs(LONGER, 32, [learned(10), fixed("codes", 40, 1024)])
+    for seed in (1, 2):
+        for features in (16, 32, 64):
+            yield from _runs(TINY, features, arms, seed)
+
+
+def _compared(scale: int, *widths: int) -> list[Arm]:
+    plain = [learned(scale), fixed("random", scale), fixed("codes", scale)]
+    return plain + [fixed("codes", scale, width) for width in widths]
+
+
+def _scales() -> Iterator[Run]:
+    """One seed each: S, D, sampling, BatchNorm, and random vectors behind the map."""
+    for features in (32, 128):
+        yield from _runs(CHARACTERS, features, _compared(20, 256, 512))
+        arms = [learned(20, sampled=True), fixed("random", 20, 256)]
+        arms += [learned(20, neck="batchnorm"), fixed("codes", 20, neck="batchnorm")]
+        arms += [fixed("codes", 20, 256, neck="batchnorm"), fixed("codes", 80, 512)]
+        if features == 32:
+            arms += [fixed("codes", 20, 64), fixed("codes", 20, 128)]
+        yield from _runs(CHARACTERS, features, arms)
+        yield from _runs(CHARACTERS, features, _compared(40, 256, 512))
+        arms = [fixed("codes", scale, 1024) for scale in (20, 40, 10)]
+        arms += [learned(10), fixed("codes", 10), fixed("codes", 10, 512)]
+        yield from _runs(CHARACTERS, features, arms)
+
+
+def _runs(task: Task, features: int, arms: list[Arm], seed: int = 0) -> Iterator[Run]:
+    for arm in arms:
+        yield Run(task, features, arm, seed)
+
+
+@dataclass(frozen=True)
+class Data:
+    images: Tensor
+    labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+@lru_cache(maxsize=3)
+def characters_of(seed: int) -> Data:
+    """The classes are the same for every seed, the images are not."""
+    train = characters(CHARACTERS.classes, 24, part=f"train {seed}")
+    test = characters(CHARACTERS.classes, 5, part="test")
+    return Data(train.images, train.labels, test.images, test.labels)
+
+
+@lru_cache(maxsize=1)
+def tiny_imagenet(data_dir: Path) -> Data:
+    """100 images of each class for training, and all 10,000 validation images as the test."""
+    found = load("tiny-imagenet", data_dir=data_dir, image_size=32)
+    labels = torch.as_tensor(found.train.labels)
+    chosen = torch.cat([(labels == k).nonzero()[:100, 0] for k in range(TINY.classes)])
+    train = torch.as_tensor(found.train.images[chosen.numpy()])
+    test = torch.as_tensor(found.test.images[torch.arange(len(found.test.labels)).numpy()])
+    return Data(train, labels[chosen], test, torch.as_tensor(found.test.labels))
+
+
+def network(channels: int, features: int) -> nn.Module:
+    """Images (N, C, 32, 32) → features (N, d) of either sign."""
+    layers: list[nn.Module] = []
+    for inputs, outputs, side in ((channels, 16, 5), (16, 48, 3), (48, 96, 3)):
+        layers.append(nn.Conv2d(inputs, outputs, side, 2, side // 2, bias=False))
+        layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 16, features))
+
+
+def perform(run: Run, data: Data) -> dict[str, Any]:
+    with forked(run.seed, "network", run.features):
+        body = network(data.images.shape[1], run.features).to(memory_format=torch.channels_last)
+    head = ClassificationHead.from_preset(
+        run.arm.sentence, run.features, run.task.classes, generator=stream(run.seed, "vectors")
+    )
+    weights = [*body.parameters(), *(p for p in head.parameters() if p.requires_grad)]
+    optimizer = torch.optim.Adam(weights, lr=RATE)
+    steps = run.task.epochs * (len(data.labels) // BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    draws = stream(run.seed, "classes") if run.arm.name.startswith(SAMPLED) else None
+    start, seconds = time.process_time(), 0.0
+    for epoch in range(run.task.epochs):
+        order = torch.randperm(len(data.labels), generator=stream(run.seed, "order", epoch))
+        for batch in order.split(BATCH)[: len(data.labels) // BATCH]:
+            optimizer.zero_grad()
+            features, labels = body(prepared(data.images[batch])), data.labels[batch]
+            before = time.process_time()
+            leaf = features.detach().requires_grad_()
+            loss = _loss(head, leaf, labels, draws)
+            loss.backward()
+            seconds += time.process_time() - before
+            features.backward(leaf.grad)
+            optimizer.step()
+            schedule.step()
+    total = time.process_time() - start
+    return {
+        "run": run.key,
+        "task": run.task.name,
+        "classes": run.task.classes,
+        "features": run.features,
+        "arm": run.arm.name,
+        "sentence": run.arm.sentence,
+        "seed": run.seed,
+        "epochs": run.task.epochs,
+        "images": len(data.labels),
+        "accuracy": accuracy(body, head, data),
+        "last_loss": round(float(loss.detach()), 5),
+        "cpu_s": round(total, 2),
+        "head_cpu_s": round(seconds, 2),
+        "head_parameters": sum(p.numel() for p in head.parameters() if p.requires_grad),
+        "head_training_bytes": training_bytes(head),
+        "device": machine.describe_device(torch.device("cpu")),
+        "versions": machine.versions(),
+        "commit": machine.commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _loss(
+    head: ClassificationHead, features: Tensor, labels: Tensor, draws: torch.Generator | None
+) -> Tensor:
+    if draws is None:
+        return head.loss(features, labels)
+    assert head.scale is not None
+    options: dict[str, Any] = {"logits": "cosine", "scale": head.scale}
+    return sampled_cross_entropy(
+        features, head.vectors, labels, rate=0.1, generator=draws, **options
+    )
+
+
+def _rate(step: int, steps: int) -> float:
+    warm = steps // 10
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+
+
+def prepared(images: Tensor) -> Tensor:
+    wide = images.float().div_(127.5).sub_(1.0)
+    return wide.contiguous(memory_format=torch.channels_last)
+
+
+def training_bytes(head: ClassificationHead) -> int:
+    """Buffers once; trained numbers four times: themselves, gradient and Adam's two moments."""
+    own = sum(b.numel() * b.element_size() for b in head.buffers())
+    return own + 4 * sum(p.numel() * p.element_size() for p in head.parameters() if p.requires_grad)
+
+
+@torch.no_grad()
+def accuracy(body: nn.Module, head: ClassificationHead, data: Data) -> float:
+    body.eval(), head.eval()
+    hits = 0
+    for images, labels in zip(
+        data.test_images.split(1_000), data.test_labels.split(1_000), strict=True
+    ):
+        hits += int((head(body(prepared(images))).argmax(dim=1) == labels).sum())
+    body.train(), head.train()
+    return hits / len(data.test_labels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data-dir", type=Path, help="where Tiny ImageNet lies; without it, characters only"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="begin no run after so long"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    lines = ROWS.read_text(encoding="utf-8").splitlines() if ROWS.exists() else []
+    done = {json.loads(line)["run"] for line in lines}
+    start = time.monotonic()
+    for run in plan():
+        if run.key in done or (run.task is TINY and options.data_dir is None):
+            continue
+        if time.monotonic() - start > options.seconds:
+            break
+        tiny = run.task is TINY
+        data = tiny_imagenet(options.data_dir) if tiny else characters_of(run.seed)
+        row = perform(run, data)
+        with ROWS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{run.key:45} {100 * row['accuracy']:6.2f} %  {row['cpu_s']} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
