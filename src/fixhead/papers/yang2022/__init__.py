@@ -7,5 +7,6 @@ released baseline, which is frozen too, is run beside a truly learned one.
 
 from .collapse import ITEMS as _COLLAPSE
 from .tables import ITEMS as _TABLES
+from .theory import ITEMS as _THEORY
 
-ITEMS = (*_TABLES, *_COLLAPSE)
+ITEMS = (*_TABLES, *_COLLAPSE, *_THEORY)
