@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import struct
 from pathlib import Path
 
@@ -21,3 +22,32 @@ def mnist(folder: Path, training: int = 4_096, test: int = 60) -> Path:
             path = folder / f"{part}-{kind}-ubyte.gz"
             path.write_bytes(gzip.compress(head + array.tobytes(), 1))
     return folder
+
+
+def cifar(folder: Path) -> Path:
+    """CIFAR-10, CIFAR-100 and CIFAR-10.1 as published, 40 images of noise each."""
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    _batches(folder / "cifar-10-batches-py", [f"data_batch_{n}" for n in range(1, 6)], "labels", 10)
+    _pickled(folder / "cifar-10-batches-py" / "batches.meta", {"label_names": names})
+    _batches(folder / "cifar-100-python", ["train"], "fine_labels", 100)
+    fine = [f"class {number}" for number in range(100)]
+    _pickled(folder / "cifar-100-python" / "meta", {"fine_label_names": fine})
+    draws = np.random.default_rng(1)
+    pixels = draws.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    np.save(folder / "cifar10.1_v6_data.npy", pixels)
+    np.save(folder / "cifar10.1_v6_labels.npy", np.arange(20) % 10)
+    return folder
+
+
+def _batches(folder: Path, training: list[str], labels: str, classes: int) -> None:
+    test = "test_batch" if len(training) > 1 else "test"
+    number = 40 if classes == 10 else 200
+    for seed, name in enumerate([*training, test]):
+        draws = np.random.default_rng(seed)
+        rows = draws.integers(0, 256, (number, 3072), dtype=np.uint8)
+        _pickled(folder / name, {"data": rows, labels: [n % classes for n in range(number)]})
+
+
+def _pickled(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content, protocol=2))

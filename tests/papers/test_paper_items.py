@@ -4,9 +4,11 @@ import html
 import json
 
 import pytest
+from paper_data import cifar
 
 from fixhead.cli import run
-from fixhead.papers import Request, find, items
+from fixhead.experiments.records import read
+from fixhead.papers import Request, Way, find, items
 from fixhead.papers.perform import build, perform
 from fixhead.papers.store import share_of
 
@@ -50,9 +52,7 @@ def test_an_item_runs_with_one_cell_and_a_few_steps(paper, name, tiny, store):
     item = find(paper, name)
     request = Request("small", seeds=1, epochs=1)
     cells = [cell for cell in build(item, request).cells if "cifar" not in cell.name]
-    results = perform(
-        item, request, store, data_dir=tiny, device="cpu", cells=cells[0].name, keep_models=True
-    )
+    results = perform(item, request, store, Way(tiny, "cpu", cells[0].name))
     assert results["cells"]["done"] >= 1
     assert not results["failed"]
     page = store / f"{paper}-small" / f"{name}-1epochs" / "report.html"
@@ -61,13 +61,30 @@ def test_an_item_runs_with_one_cell_and_a_few_steps(paper, name, tiny, store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEEDS["delacalle2019"])
-def test_the_networks_of_the_paper_run_too(name, tiny, tmp_path):
+def test_the_network_of_de_la_calle_runs_too(name, tiny, tmp_path):
     item = find("delacalle2019", name)
     request = Request("full", seeds=1, epochs=1)
     first = build(item, request).cells[0].name
-    results = perform(item, request, tmp_path, data_dir=tiny, cells=first, keep_models=False)
+    results = perform(item, request, tmp_path, Way(tiny, "cpu", first, keep_models=False))
     assert results["cells"]["done"] >= 1
+    assert not results["failed"]
     assert not list(tmp_path.rglob("model.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEEDS["shalev2020"])
+def test_the_networks_of_shalev_run_too(name, tmp_path, tmp_path_factory):
+    data = cifar(tmp_path_factory.mktemp("cifar"))
+    item = find("shalev2020", name)
+    request = Request("full", seeds=1, epochs=1)
+    names = [cell.name for cell in build(item, request).cells]
+    first = next((one for one in names if one.startswith("cifar10")), None)
+    if first is None:  # figures of STL-10 only
+        assert all(one.startswith("stl10") for one in names)
+        pytest.skip("the same cells as Table 1's, on a data set that is not made here")
+    results = perform(item, request, tmp_path, Way(data, "cpu", first))
+    assert results["cells"]["done"] == 1
+    assert not results["failed"]
 
 
 def test_items_share_identical_cells():
@@ -86,3 +103,12 @@ def test_shares_of_a_plan_are_disjoint_and_whole():
     parts = [share_of(cells, f"{place}/4") for place in range(1, 5)]
     names = [cell.name for part in parts for cell in part]
     assert sorted(names) == sorted(cell.name for cell in cells)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_cells_of_one_store(tiny, tmp_path):
+    request = Request("small", seeds=2, epochs=1)
+    way = Way(tiny, "cpu", processes=2)
+    results = perform(find("delacalle2019", "figure4"), request, tmp_path, way)
+    rows = read(tmp_path / "delacalle2019-small" / "runs.jsonl")
+    assert results["cells"]["done"] == len(rows) == len({row["cell"] for row in rows}) == 6

@@ -7,7 +7,7 @@ import pytest
 from fixhead import RequestError
 from fixhead.cli import run
 from fixhead.experiments.records import read
-from fixhead.papers import Request, find
+from fixhead.papers import Request, Way, find
 from fixhead.papers.cells import ComputedCell, TrainingCell
 from fixhead.papers.delacalle2019 import Recipe2019, small
 from fixhead.papers.perform import perform
@@ -34,7 +34,7 @@ def test_a_computed_cell_is_recorded_with_its_arguments_and_done_once(tmp_path):
 
 def test_a_second_item_and_a_second_start_repeat_no_run(tiny, tmp_path):
     for name in ("figure3", "figure4", "figure3"):
-        perform(find("delacalle2019", name), ONE, tmp_path, data_dir=tiny, device="cpu")
+        perform(find("delacalle2019", name), ONE, tmp_path, Way(tiny, "cpu"))
     rows = read(tmp_path / "delacalle2019-small" / "runs.jsonl")
     assert len(rows) == len({row["cell"] for row in rows}) == 3
 
@@ -74,7 +74,7 @@ def test_names_follow_the_whole_configuration_but_not_where_data_lie():
 
 
 def test_all_images_are_trained_on_and_the_last_epoch_counts(tiny, store):
-    perform(find("delacalle2019", "variability"), ONE, store, data_dir=tiny, device="cpu")
+    perform(find("delacalle2019", "variability"), ONE, store, Way(tiny, "cpu"))
     for row in read(store / "delacalle2019-small" / "runs.jsonl"):
         if "config" not in row:
             continue
@@ -98,11 +98,22 @@ def test_refusals_name_what_is_needed(capsys, tmp_path):
     assert not list(tmp_path.rglob("runs.jsonl"))
 
 
+def test_a_page_is_made_from_the_runs_that_are_done(tiny, tmp_path):
+    item, one = find("delacalle2019", "figure4"), Way(tiny, "cpu", cells="guided-seed")
+    perform(item, ONE, tmp_path, one)
+    results = perform(item, ONE, tmp_path, Way(run=False))
+    assert results["cells"]["done"] == 1
+    assert results["cells"]["planned"] == 3
+    assert [row["verdict"] == "not run" for row in results["rows"]] == [True, False, True]
+
+
 def test_a_plan_is_said_without_running(capsys):
     assert run(["paper", "shalev2020", "table2", "--scale", "small", "--plan", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 12
 
 
-def test_an_impossible_number_of_seeds_is_refused(tmp_path):
+def test_impossible_numbers_are_refused(tmp_path):
     with pytest.raises(RequestError, match="--seeds"):
         perform(find("delacalle2019", "figure3"), Request("small", seeds=0), tmp_path)
+    with pytest.raises(RequestError, match="--processes"):
+        Way(processes=0)

@@ -42,6 +42,10 @@ def paper(
         "papers"
     ),
     keep_models: Annotated[bool, typer.Option(help="Keep the trained models.")] = True,
+    processes: Annotated[int, typer.Option(help="Runs at once, each in a process of its own.")] = 1,
+    run: Annotated[
+        bool, typer.Option(help="--no-run: make the page from the runs that are done.")
+    ] = True,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would run; run nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +56,7 @@ def paper(
     """
     from .._errors import RequestError
     from ..experiments.records import dumps
-    from ..papers import Request, find, items, perform
+    from ..papers import Request, Way, find, items, perform
     from ..papers.perform import build, name_of
     from ..papers.show import show_items, show_paper
     from ..papers.store import share_of
@@ -72,15 +76,8 @@ def paper(
         names = [cell.name for cell in share_of(build(chosen, request).cells, cells)]
         print(dumps(names, indent=2) if as_json else "\n".join(names))
         return
-    results = perform(
-        chosen,
-        request,
-        out,
-        data_dir=data_dir,
-        device=device,
-        cells=cells,
-        keep_models=keep_models,
-    )
+    way = Way(data_dir, device, cells, keep_models, processes, run)
+    results = perform(chosen, request, out, way)
     folder = out / f"{paper}-{scale}" / name_of(chosen, request)
     print(dumps(results, indent=2)) if as_json else show_paper(results, folder)
 

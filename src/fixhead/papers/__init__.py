@@ -5,7 +5,7 @@ item says which runs it needs (cells) and how its table and figures are read fro
 """
 
 from .item import Claim, Content, Entry, Item, Option, Request
-from .perform import perform
+from .perform import Way, perform
 from .printed import Printed
 from .recipe import PaperRecipe, code, ours, paper
 from .registry import find, items
@@ -19,6 +19,7 @@ __all__ = [
     "PaperRecipe",
     "Printed",
     "Request",
+    "Way",
     "code",
     "find",
     "items",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +18,85 @@ from ..experiments.records import Record
 from ..report import write_paper_page
 from . import outcome
 from .item import Content, Item, Request
+from .registry import find
 from .store import Store, share_of
 
 SCHEMA = "fixhead.paper/1"
 
 
-def perform(
-    item: Item,
-    request: Request,
-    folder: Path,
-    *,
-    data_dir: Path | None = None,
-    device: str = "auto",
-    cells: str | None = None,
-    keep_models: bool = True,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Way:
+    """How runs are done: on which data and device, which cells, in how many processes.
+
+    ``run=False`` runs nothing: the table is made from the runs that are done.
+    """
+
+    data_dir: Path | None = None
+    device: str = "auto"
+    cells: str | None = None
+    keep_models: bool = True
+    processes: int = 1
+    run: bool = True
+
+    def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise RequestError(f"--processes must be 1 or more, got {self.processes}")
+
+
+def perform(item: Item, request: Request, folder: Path, way: Way | None = None) -> dict[str, Any]:
     """The content of ``FOLDER/PAPER-SCALE/ITEM/results.json``, after running what is missing.
 
     The runs lie in ``FOLDER/PAPER-SCALE/`` and are shared by all items of the paper and scale.
-    With ``cells`` only those are run, and the table is made from whatever is done.
+    With ``way.cells`` only those are run, and the table is made from whatever is done.
 
     Raises:
         RequestError: a scale or protocol that the item does not have; data that are not there.
     """
+    way = way or Way()
     content = build(item, request)
-    store = Store(folder / f"{item.paper}-{request.scale}", data_dir, device, keep_models)
-    store.fulfil(share_of(content.cells, cells))
+    store = _store(item, request, folder, way)
+    wanted = share_of(content.cells, way.cells)
+    if way.run:
+        with _helpers(item, request, folder, way):
+            store.fulfil(wanted)
     results = summarise(item, request, content, store)
     target = store.folder / name_of(item, request)
     target.mkdir(parents=True, exist_ok=True)
     records.write_atomically(target / "results.json", records.dumps(results, indent=1) + "\n")
     write_paper_page(target)
     return results
+
+
+def _store(item: Item, request: Request, folder: Path, way: Way) -> Store:
+    name = f"{item.paper}-{request.scale}"
+    return Store(folder / name, way.data_dir, way.device, way.keep_models)
+
+
+@contextmanager
+def _helpers(item: Item, request: Request, folder: Path, way: Way) -> Iterator[None]:
+    """Further processes at work on the same cells; each takes those that nobody has in hand.
+
+    For small runs on one GPU, which a single one does not fill, and for several cores.
+    """
+    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+    alone = replace(way, processes=1)
+    helpers = [
+        context.Process(target=_help, args=(item.paper, item.name, request, folder, alone))
+        for _ in range(way.processes - 1)
+    ]
+    for helper in helpers:
+        helper.start()
+    try:
+        yield
+    finally:
+        for helper in helpers:
+            helper.join()
+
+
+def _help(paper: str, name: str, request: Request, folder: Path, way: Way) -> None:
+    item = find(paper, name)
+    cells = share_of(build(item, request).cells, way.cells)
+    _store(item, request, folder, way).fulfil(cells)
 
 
 def build(item: Item, request: Request) -> Content:
