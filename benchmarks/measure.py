@@ -16,6 +16,7 @@ import torch
 from fixhead.experiments import machine
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def interleaved(
@@ -87,6 +88,23 @@ def unfinished(name: str, device: str = "cpu") -> list[dict[str, Any]]:
     if record.get("complete") is not False:
         return []
     return [{"threads": record["threads"], **row} for row in record["rows"]]
+
+
+def newest(pattern: str) -> dict[str, Any]:
+    """The latest record whose file name fits."""
+    path = sorted(RESULTS.glob(pattern))[-1]
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record | {"file": path.name}
+
+
+def rewrite(page: str, mark: str, lines: list[str]) -> None:
+    """Put lines between ``<!-- mark -->`` and ``<!-- /mark -->`` of a page in docs/."""
+    path = DOCS / page
+    before, opened, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, closed, after = rest.partition(f"<!-- /{mark} -->")
+    if not opened or not closed:
+        raise SystemExit(f"docs/{page} needs the marks of {mark}")
+    path.write_text(before + opened + "\n".join(lines) + "\n" + closed + after, encoding="utf-8")
 
 
 def arguments(description: str | None, rounds: int) -> argparse.Namespace:

@@ -19,7 +19,6 @@ from torch.nn.functional import cross_entropy
 
 import measure
 from fixhead import ClassificationHead, backbones
-from fixhead.experiments import machine
 from fixhead.metrics import Buffered, last_layer_metrics
 
 BATCH = 128
@@ -104,8 +103,7 @@ def main() -> None:
             label = f"{network}  K={classes:>4}  {name:18}"
             print(f"{label} {row['median_ms']:10.3f} ms  {ratio}", flush=True)
     if not options.quick:
-        facts = {"threads": torch.get_num_threads(), "device": machine.describe_device(DEVICE)}
-        print(measure.write("metrics_cost", rows, **facts))
+        print(measure.write("metrics_cost", rows, device=DEVICE, threads=torch.get_num_threads()))
 
 
 if __name__ == "__main__":

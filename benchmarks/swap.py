@@ -87,14 +87,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def times(rounds: int) -> None:
-    """swap_head on two models at K = 1,000, and a training step before and after it."""
+MODELS = {"resnet50": 4, "vit_base_patch16_224": 1}
+"""The models that are timed, and the images of a training step."""
+
+
+def times(rounds: int, model: str | None) -> None:
+    """swap_head on two models at K = 1,000, and a training step before and after it.
+
+    Rows of today's record that belong to the other model stay.
+    """
+    wanted = [model] if model else list(MODELS)
     rows = []
-    for name, size, n in (("resnet50", 224, 4), ("vit_base_patch16_224", 224, 2)):
-        rows += _swap_times(name, rounds)
-        rows += _step_times(name, size, n, rounds)
-    for row in rows:
-        print(row)
+    for name in wanted:
+        for row in [*_swap_times(name, rounds), *_step_times(name, 224, MODELS[name], rounds)]:
+            rows.append(row)
+            print(row, flush=True)
+    today = measure.RESULTS / f"swap_cpu_{datetime.now(UTC):%Y-%m-%d}.json"
+    if today.exists():
+        kept = json.loads(today.read_text(encoding="utf-8"))["rows"]
+        rows = [row for row in kept if row["model"] not in wanted] + rows
     print(measure.write("swap", rows, threads=torch.get_num_threads(), classes=CLASSES))
 
 
@@ -117,6 +128,8 @@ def _swap_times(name: str, rounds: int) -> list[dict[str, Any]]:
         heads["simplex"] = "simplex"
     for label, head in heads.items():
         samples = []
+        swap_head(model, head, classes=CLASSES)  # a warm-up
+        unswap(model)
         for _ in range(rounds):
             start = time.perf_counter()
             swap_head(model, head, classes=CLASSES)
@@ -156,24 +169,10 @@ def _stepping(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
 
 def table() -> None:
     """Write the newest results into docs/swap.md, between their marks."""
-    page = Path(__file__).parents[1] / "docs" / "swap.md"
-    text = page.read_text(encoding="utf-8")
-    text = _between(text, "times", _times_table(_newest("swap_cpu_*.json")))
-    text = _between(text, "architectures", _architectures_table(_newest("swap_arch*.json")))
-    page.write_text(text, encoding="utf-8")
-
-
-def _newest(pattern: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(
-        sorted(measure.RESULTS.glob(pattern))[-1].read_text(encoding="utf-8")
-    )
-    return record
-
-
-def _between(text: str, mark: str, lines: list[str]) -> str:
-    before, _, rest = text.partition(f"<!-- {mark} -->\n")
-    _, _, after = rest.partition(f"<!-- /{mark} -->")
-    return f"{before}<!-- {mark} -->\n" + "\n".join(lines) + f"\n<!-- /{mark} -->{after}"
+    times_lines = _times_table(measure.newest("swap_cpu_*.json"))
+    measure.rewrite("swap.md", "times", times_lines)
+    found = measure.newest("swap_arch*.json")
+    measure.rewrite("swap.md", "architectures", _architectures_table(found))
 
 
 def _times_table(record: dict[str, Any]) -> list[str]:
@@ -222,10 +221,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["time", "architectures", "table"])
     parser.add_argument("--library", choices=["timm", "torchvision", "transformers"])
+    parser.add_argument("--model", choices=list(MODELS), help="time only this one")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     if options.what == "time":
-        times(options.rounds)
+        times(options.rounds, options.model)
     elif options.what == "table":
         table()
     else:

@@ -75,13 +75,21 @@ def _printed(fixed: dict[str, Any], learned: dict[str, Any]) -> str:
     return said + (f" ({note})" if note else "")
 
 
+WORDS = {
+    "holds here": "it holds here",
+    "the opposite holds here": "learned is above frozen here",
+    "not shown here: the interval holds zero": "no difference is shown here",
+}
+
+
 def _in_words(verdicts: list[tuple[str, str, str]]) -> str:
     """Where “frozen above learned” held here and where it did not."""
     said = []
-    for verdict in dict.fromkeys(found for _, _, found in verdicts):
-        places = [f"{logits} on {data}" for logits, data, found in verdicts if found == verdict]
-        said.append(f"{verdict}, for {'; '.join(places)}")
-    return f"The paper's “frozen above learned”: {'. '.join(said)}."
+    for verdict in WORDS:
+        places = [f"{logits} ({data})" for logits, data, found in verdicts if found == verdict]
+        if places:
+            said.append(f"{WORDS[verdict]} for {', '.join(places)}")
+    return f"The paper's claim that frozen is above learned: {'; '.join(said)}."
 
 
 def table() -> str:

@@ -12,7 +12,7 @@ import fixhead
 SOURCE = Path(fixhead.__file__).parent
 CORE = (
     *("vectors", "logits.py", "heads", "losses", "geometry", "scale"),
-    *("_unit.py", "_seeds.py", "_errors.py"),
+    *("_unit.py", "_seeds.py", "_errors.py", "_files.py"),
 )
 
 

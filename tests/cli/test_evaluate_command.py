@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import shutil
 
@@ -6,6 +8,8 @@ import pytest
 from PIL import Image
 
 from fixhead.cli import run
+from fixhead.data import load
+from fixhead.data.corruptions import corrupted
 from fixhead.experiments.records import read
 
 HEADS = "learned-dot,simplex,auto,vectors=random,scale=8,loss=balanced-softmax"
@@ -62,6 +66,74 @@ def test_a_run_is_evaluated_beside_its_model(capsys, tmp_path, comparison):
     assert found["corruptions"] is None
 
 
+def test_every_measure_is_there_by_class_and_by_group(capsys, tmp_path, comparison):
+    run_dir = comparison / "runs" / "simplex-seed0"
+    model = evaluated(capsys, run_dir, "--out", tmp_path)["models"][0]
+    found = model["per_class"]
+    images = np.array(found["images"])
+    confusion = np.array(model["geometry"]["confusion"])
+    assert images.tolist() == confusion.sum(axis=1).tolist()
+    assert all(len(values) == 10 for values in found.values())
+    assert found["accuracy"] == pytest.approx((confusion.diagonal() / images).tolist())
+    for name, whole in (
+        ("own", model["compactness"]["own"]),
+        ("norm", model["compactness"]["norm"]),
+        ("nearest_mean_agreement", model["collapse"]["nearest_mean_agreement"]),
+    ):
+        assert np.average(found[name], weights=images) == pytest.approx(whole, rel=1e-5)
+    for name, whole in (("cdnv", "cdnv"), ("alignment", "alignment")):
+        assert np.mean(found[name]) == pytest.approx(model["collapse"][whole], rel=1e-5)
+    counts = json.loads((run_dir / "model.json").read_text())["description"]["groups"]
+    assert set(model["groups"]) == set(counts)
+    for name, members in counts.items():
+        told = model["groups"][name]
+        assert told["classes"] == len(members)
+        for measure in ("accuracy", "own", "trace_ratio", "calibration_error"):
+            values = [found[measure][place] for place in members]
+            known = [value for value in values if value is not None]
+            assert told[measure] == (pytest.approx(np.mean(known)) if known else None)
+
+
+def test_other_classes_are_told_apart_as_scikit_learn_says(capsys, tmp_path, comparison):
+    from sklearn.metrics import roc_auc_score
+
+    from fixhead.experiments.outside import load_outside, scores
+    from fixhead.experiments.saved import load_for, open_source
+
+    folder = write_pictures(tmp_path / "mine" / "train", ["1", "2"]).parent
+    write_pictures(folder / "test", ["1", "2"])
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = ["--outside", folder, "--outside", "digits", "--out", tmp_path / "out"]
+    mine, same = evaluated(capsys, run_dir, *options)["outside"]
+    assert mine["images"] == 18
+    saved = open_source(run_dir).models[0]
+    _, test = load_for(saved.facts, None, None)
+    other = load_outside(str(folder), saved.facts, None).split
+    both = [scores(saved.model, saved.batches(part, "cpu", 64)) for part in (test, other)]
+    truth = np.repeat([1, 0], [len(test), len(other)])
+    for name in ("largest_cosine", "energy"):
+        values = np.concatenate([part[name].numpy() for part in both])
+        told = mine["models"][0][name]
+        assert told["auroc"] == pytest.approx(roc_auc_score(truth, values))
+        assert 0 <= told["fpr_at_95"] <= 1
+        assert same["models"][0][name]["auroc"] == 0.5  # the test set itself
+
+
+def test_the_page_is_made_again_from_the_records_alone(capsys, tmp_path, comparison):
+    evaluated(capsys, comparison, "--out", tmp_path)
+    page = tmp_path / "evaluation.html"
+    first = page.read_bytes()
+    assert b"data:image/webp" in first
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    shutil.copy(tmp_path / "evaluation.json", moved)
+    shutil.copytree(tmp_path / "examples", moved / "examples")
+    assert run(["report", str(moved)]) == 0
+    again = (moved / "evaluation.html").read_bytes()
+    assert again.replace(b"elsewhere", tmp_path.name.encode()) == first
+    assert b"data:image/webp" in (comparison / "report.html").read_bytes()
+
+
 def test_an_evaluation_is_never_overwritten_unless_asked(capsys, tmp_path, comparison):
     run_dir = comparison / "runs" / "simplex-seed0"
     (tmp_path / "evaluation.json").write_text("precious")
@@ -94,6 +166,88 @@ def test_one_model_has_corruptions_without_a_baseline(capsys, tmp_path, comparis
     assert found["baseline"] is None
     assert found["arms"][0]["mean_corruption_error"] is None
     assert 0 < found["arms"][0]["mean_accuracy"] < 1
+
+
+def write_published(folder, kinds, severities=(1, 2, 3, 4, 5)):
+    """The corrupted digits in the layout of CIFAR-10-C: severity by severity, in the test order."""
+    test = load("digits").test
+    folder.mkdir()
+    for kind, file in kinds.items():
+        parts = [np.asarray(corrupted(test, kind, severity).images) for severity in severities]
+        np.save(folder / f"{file}.npy", np.concatenate(parts).transpose(0, 2, 3, 1))
+    np.save(folder / "labels.npy", np.tile(test.labels, len(severities)).astype(np.uint8))
+    return folder
+
+
+PUBLISHED = {"jpeg": "jpeg_compression", "impulse-noise": "impulse_noise"}
+
+
+def test_a_published_set_gives_what_corrupting_the_test_set_alike_gives(
+    capsys, tmp_path, comparison
+):
+    folder = write_published(tmp_path / "DIGITS-C", PUBLISHED)
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = [run_dir, "--corruptions", "jpeg,impulse-noise", "--severities", "2,5"]
+    ours = evaluated(capsys, *options, "--out", tmp_path / "ours")["corruptions"]
+    theirs = evaluated(capsys, *options, "--out", tmp_path / "theirs", "--corruptions-dir", folder)[
+        "corruptions"
+    ]
+    assert (ours["published"], ours["table"], ours["seed"]) == (None, 32, 0)
+    assert (theirs["published"], theirs["table"], theirs["seed"]) == ("DIGITS-C", None, None)
+    assert theirs["arms"] == ours["arms"]
+    assert theirs["examples"] == ours["examples"]
+
+
+def test_the_example_is_one_test_image_in_every_corruption(capsys, tmp_path, comparison):
+    options = ["--corruptions", "jpeg,fog", "--severities", "1,5", "--out", tmp_path]
+    found = evaluated(capsys, comparison, *options)
+    examples, test = found["corruptions"]["examples"], load("digits").test
+    index = examples["index"]
+    assert examples["label"] == test.labels[index]
+    np.testing.assert_array_equal(pixels(examples["image"]), test.images[index][0])
+    shown = {(one["kind"], one["severity"]): one for one in examples["pictures"]}
+    assert shown.keys() == {(kind, severity) for kind in ("jpeg", "fog") for severity in (1, 5)}
+    for (kind, severity), one in shown.items():
+        expected = corrupted(test, kind, severity).images[index][0]
+        np.testing.assert_array_equal(pixels(one["image"]), expected)
+        assert one["recognised"].keys() == {arm["head"] for arm in found["corruptions"]["arms"]}
+        assert set(one["recognised"].values()) <= {0.0, 0.5, 1.0}
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert '<section id="corruptions"' in page
+    assert all(one["image"] in page for one in shown.values())
+
+
+def test_a_published_tree_is_matched_by_class_names(capsys, tmp_path, comparison):
+    test = load("digits").test
+    for label in range(10):
+        place = tmp_path / "DIGITS-C" / "fog" / "3" / str(label)
+        place.mkdir(parents=True)
+        for index in np.flatnonzero(test.labels == label):
+            Image.fromarray(test.images[index][0]).save(place / f"{index:04}.png")
+    run_dir = comparison / "runs" / "simplex-seed0"
+    options = ["--corruptions", "fog", "--severities", "3", "--out", tmp_path / "out"]
+    found = evaluated(capsys, run_dir, *options, "--corruptions-dir", tmp_path / "DIGITS-C")
+    arm = found["corruptions"]["arms"][0]  # the tree holds the pictures as they were
+    assert arm["accuracy"]["fog"]["3"] == pytest.approx(found["models"][0]["accuracy"])
+    assert found["corruptions"]["examples"]["image"] is None  # another order than the test set's
+
+
+def pixels(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+
+
+def test_published_files_that_are_missing_or_of_another_set_are_refused(
+    capsys, tmp_path, comparison
+):
+    folder = write_published(tmp_path / "DIGITS-C", {"jpeg": "jpeg_compression"})
+    where = ["--corruptions-dir", folder, "--out", tmp_path / "out"]
+    assert "gaussian_noise.npy" in refused(capsys, comparison, *where)
+    assert "has neither" in refused(capsys, comparison, "--corruptions", "snow", *where)
+    labels = np.load(folder / "labels.npy")
+    np.save(folder / "labels.npy", labels % 5)
+    said = refused(capsys, comparison, "--corruptions", "jpeg", *where)
+    assert "has none of '5'" in said
+    assert not (tmp_path / "out" / "evaluation.json").exists()
 
 
 def write_pictures(folder, names):
@@ -144,6 +298,9 @@ def test_the_table_is_printed_for_people(capsys, tmp_path, comparison):
         (["--also", "no-such-set"], ["no-such-set"]),
         (["--baseline", "hadamard"], ["hadamard", "simplex"]),
         (["--batch-size", "0"], ["batch"]),
+        (["--projection", "som"], ["--projection", "tsne"]),
+        (["--outside", "no-such-set"], ["no-such-set"]),
+        (["--mean", "0.5"], ["--architecture"]),
         (["--device", "toaster"], ["toaster"]),
     ],
 )

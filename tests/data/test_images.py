@@ -84,11 +84,12 @@ def test_an_image_of_the_right_size_is_not_resampled() -> None:
     np.testing.assert_array_equal(out, pixels.transpose(2, 0, 1))
 
 
-def test_an_animation_is_refused() -> None:
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_an_animation_is_refused(kind: str) -> None:
     frames = [Image.fromarray(noise(channels=1) // (n + 1)) for n in range(3)]
-    content = png(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    with pytest.raises(RequestError, match=r"moving\.gif needs to be a single picture, got 3"):
-        decode(content, "moving.gif", channels=3)
+    content = png(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(RequestError, match=r"moving\.x needs to be a single picture, got 3"):
+        decode(content, "moving.x", channels=3)
 
 
 def test_floating_point_pixels_are_refused() -> None:

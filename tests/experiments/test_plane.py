@@ -7,7 +7,7 @@ import torch
 
 from fixhead.cli import run
 from fixhead.experiments.records import read
-from fixhead.geometry.areas import decision_areas
+from fixhead.geometry.areas import decision_areas, sectors
 from fixhead.training import load_classifier
 
 
@@ -46,6 +46,23 @@ def test_paths_are_kept_by_epoch_and_frozen_vectors_stay(flat):
         first, last = (torch.tensor(json.loads(line)["collapse"]["vectors"]) for line in lines)
         assert first.shape == (10, 2)
         assert torch.equal(first, last) is not moves
+
+
+def test_every_epoch_keeps_its_sectors_and_the_same_images(flat):
+    kinds = {"guided": "dot", "random-cosine@8": "cosine", "learned-dot": None}
+    for head, logits in kinds.items():
+        lines = (flat / "runs" / f"{head}-seed0" / "history.jsonl").read_text().splitlines()
+        rows = [json.loads(line)["collapse"] for line in lines]
+        assert rows[0]["labels"] == rows[1]["labels"]
+        for row in rows:
+            assert len(row["points"]) == len(row["labels"]) > 0
+            if logits is None:
+                assert row["sectors"] is None  # a bias
+                continue
+            expected = sectors(torch.tensor(row["vectors"]), logits=logits)
+            assert [label for label, _, _ in row["sectors"]] == [one.label for one in expected]
+            starts = [start for _, start, _ in row["sectors"]]
+            assert starts == pytest.approx([one.start for one in expected], abs=1e-4)
 
 
 def test_the_page_has_both_sections(flat):

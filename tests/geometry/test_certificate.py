@@ -187,3 +187,13 @@ def test_to_dict_has_the_promised_names_and_is_json():
 def test_what_is_no_set_of_directions_is_refused(W: object, reason: str):
     with pytest.raises(RequestError, match=reason):
         geometry.certify(W)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 200])
+@pytest.mark.parametrize("probability", [0.3, 0.99, 0.9999])
+@pytest.mark.parametrize("name", ["simplex", "orthonormal"])
+def test_equiangular_scale_is_scale_auto_of_such_vectors(name, classes, probability):
+    W = vectors.build(name, classes, 256, dtype=torch.float64)
+    cosine = -1 / (classes - 1) if name == "simplex" else 0.0
+    found = geometry.equiangular_scale(classes, cosine, probability)
+    assert found == pytest.approx(geometry.scale_auto(W, probability), rel=1e-6, abs=1e-6)

@@ -27,11 +27,11 @@ def mnist(folder: Path, training: int = 4_096, test: int = 60) -> Path:
 
 def cifar(folder: Path) -> Path:
     """CIFAR-10, CIFAR-100 and CIFAR-10.1 as published, 40 images of noise each."""
-    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    names = b"airplane automobile bird cat deer dog frog horse ship truck".split()
     _batches(folder / "cifar-10-batches-py", [f"data_batch_{n}" for n in range(1, 6)], "labels", 10)
     _pickled(folder / "cifar-10-batches-py" / "batches.meta", {"label_names": names})
     _batches(folder / "cifar-100-python", ["train"], "fine_labels", 100)
-    fine = [f"class {number}" for number in range(100)]
+    fine = [f"class {number}".encode() for number in range(100)]
     _pickled(folder / "cifar-100-python" / "meta", {"fine_label_names": fine})
     draws = np.random.default_rng(1)
     pixels = draws.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)

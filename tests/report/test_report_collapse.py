@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from fixhead.report import collapse_figures, sections
+from fixhead.report import collapse_figures, plane_figures, sections
 from fixhead.report.records import read_records
 
 Make = Callable[..., Path]
@@ -70,7 +70,7 @@ def test_features_of_more_dimensions_have_no_plane(make_comparison: Make) -> Non
 
 def test_the_plane_keeps_paths_and_areas_of_every_run(make_comparison: Make) -> None:
     folder = collapsing(make_comparison(heads=PAIR, seeds=2, epochs=3), plane=True)
-    figure = collapse_figures.plane(read_records(folder))
+    figure = plane_figures.plane(read_records(folder))
     assert figure is not None
     assert [(run["head"], run["seed"]) for run in figure.data["runs"]] == [
         (head, seed) for head in PAIR for seed in (0, 1)
@@ -80,12 +80,12 @@ def test_the_plane_keeps_paths_and_areas_of_every_run(make_comparison: Make) -> 
         [round(math.cos(0.01 * epoch), 4) for epoch in (1, 2, 3)],
         [round(math.sin(0.01 * epoch), 4) for epoch in (1, 2, 3)],
     ]
-    assert run["sectors"] == [[0, 0.0, 3.1416], [1, 3.1416, 6.2832]]
+    assert run["sectors"] == [[[0, 0.0, 3.1416], [1, 3.1416, 6.2832]]]  # of the chosen epoch alone
 
 
 def test_classes_without_an_area_are_counted_over_the_runs(make_comparison: Make) -> None:
     folder = collapsing(make_comparison(heads=PAIR, seeds=2), plane=True)
-    assert collapse_figures.vanished_sentences(read_records(folder)) == [
+    assert plane_figures.vanished_sentences(read_records(folder)) == [
         f"{head}: 7.5 classes without an area, mean of 2 runs (7 and 8)." for head in PAIR
     ]
 
@@ -96,9 +96,9 @@ def test_a_head_with_a_bias_says_why_it_has_no_areas(make_comparison: Make) -> N
     run["geometry"]["areas"] = {"reason": "a head with a bias has no sectors"}
     (folder / "runs.jsonl").write_text(json.dumps(run) + "\n")
     records = read_records(folder)
-    assert collapse_figures.vanished_sentences(records) == [
+    assert plane_figures.vanished_sentences(records) == [
         "learned-dot: no areas, because a head with a bias has no sectors."
     ]
-    figure = collapse_figures.plane(records)
+    figure = plane_figures.plane(records)
     assert figure is not None
-    assert figure.data["runs"][0]["sectors"] == []
+    assert figure.data["runs"][0]["sectors"] == [[]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fixhead.report.marks import Axis, forest
 from fixhead.report.records import read_records
-from fixhead.report.tables import arms_table, geometry_table, pairs_table
+from fixhead.report.tables import arms_table, geometry_table, groups_table, pairs_table
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")
@@ -128,7 +128,7 @@ def test_an_interval_that_leaves_the_axis_is_marked_as_cut() -> None:
     assert "bar" not in forest(0.5, None, Axis(-2.0, 2.0), full=True)
 
 
-def test_unequal_classes_bring_a_column_for_each_group(make_comparison: Make) -> None:
+def test_unequal_classes_bring_a_table_of_their_groups(make_comparison: Make) -> None:
     folder = make_comparison(heads=PAIR)
     path = folder / "results.json"
     results = json.loads(path.read_text())
@@ -142,7 +142,12 @@ def test_unequal_classes_bring_a_column_for_each_group(make_comparison: Make) ->
     for arm in results["arms"]:
         arm["group_accuracy"] = {"many": spread, "few": {**spread, "mean": None, "std": None}}
     path.write_text(json.dumps(results))
-    table = Rows(arms_table(read_records(folder)))
-    assert table.rows[0][4:6] == ["Many2 classes", f"Few{size - 2} classes"]
-    assert table.rows[1][4:6] == ["50.00 ± 1.00\u202f%", "–"]
+    table = Rows(groups_table(read_records(folder)) or "")
+    assert table.rows[0] == ["Head", "Many2 classes", f"Few{size - 2} classes"]
+    assert [row[1:] for row in table.rows[1:]] == [["50.00 ± 1.00\u202f%", "–"]] * len(PAIR)
     assert f"many {10 * size - 10} to {10 * size}" in table.caption
+    assert "Many" not in arms_table(read_records(folder))
+
+
+def test_equal_classes_have_no_table_of_groups(make_comparison: Make) -> None:
+    assert groups_table(read_records(make_comparison(heads=PAIR))) is None

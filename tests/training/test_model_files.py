@@ -104,7 +104,7 @@ def test_a_full_disk_leaves_the_old_model_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fixhead.training.files._force_to_disk", full)
+        patch.setattr("fixhead._files._force_to_disk", full)
         with pytest.raises(OSError, match="No space left"):
             save_model(tmp_path, tiny(seed=1), ABOUT, overwrite=True)
     load_model_state(tmp_path, tiny(seed=2))

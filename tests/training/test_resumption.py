@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from training_toys import blobs, tiny
 
+from fixhead import _files
 from fixhead._errors import RequestError
 from fixhead.training import (
     Recipe,
     TrainingResult,
-    files,
     history,
     remove_checkpoint,
     resume,
@@ -87,7 +87,7 @@ class Trap:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         self.at, self.events = at, 0
-        save, force, append = torch.save, files._force_to_disk, history.HistoryFile.append
+        save, force, append = torch.save, _files._force_to_disk, history.HistoryFile.append
         replace, unlink = Path.replace, Path.unlink
 
         def torch_save(content: object, path: Path) -> None:
@@ -119,7 +119,7 @@ class Trap:
             unlink(path, missing_ok=missing_ok)
 
         monkeypatch.setattr(resume.torch, "save", torch_save)
-        monkeypatch.setattr(files, "_force_to_disk", forcing)
+        monkeypatch.setattr(_files, "_force_to_disk", forcing)
         monkeypatch.setattr(history.HistoryFile, "append", appending)
         monkeypatch.setattr(Path, "replace", replacing)
         monkeypatch.setattr(Path, "unlink", unlinking)

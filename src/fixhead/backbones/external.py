@@ -61,7 +61,7 @@ def build_timm(name: str, channels: int, image_size: int, pretrained: bool) -> B
         options["img_size"] = image_size
     with _reported_weights(f"timm:{name}", pretrained):
         body = timm.create_model(name, pretrained=pretrained, **options)
-    return _probed(f"timm:{name}", body, channels, image_size)
+    return probed(f"timm:{name}", body, channels, image_size)
 
 
 def build_torchvision(name: str, channels: int, image_size: int, pretrained: bool) -> Backbone:
@@ -81,7 +81,37 @@ def build_torchvision(name: str, channels: int, image_size: int, pretrained: boo
     with _reported_weights(f"torchvision:{name}", pretrained):
         body = import_torchvision().models.get_model(name, **options)
     _remove_last_linear(name, body)
-    return _probed(f"torchvision:{name}", body, channels, image_size)
+    return probed(f"torchvision:{name}", body, channels, image_size)
+
+
+def build_full(name: str, channels: int, image_size: int, classes: int) -> nn.Module:
+    """A whole classifier, its own last layer for K ``classes`` included: ``timm:NAME``, a bare
+    timm name, or ``torchvision:NAME``.
+
+    Raises:
+        RequestError: an unknown name, or images that it does not take.
+    """
+    library, colon, bare = name.partition(":")
+    if colon and library == "torchvision":
+        if bare not in torchvision_names():
+            raise RequestError(f"torchvision has no classifier {bare!r}")
+        if channels != 3:
+            raise RequestError(f"{name} takes images with 3 channels, got {channels}")
+        options: dict[str, Any] = {"weights": None, "num_classes": classes}
+        if bare in ("googlenet", "inception_v3"):
+            options |= {"aux_logits": False, "init_weights": False}
+        made: nn.Module = import_torchvision().models.get_model(bare, **options)
+        return made
+    own = bare if colon else name
+    if (colon and library != "timm") or not is_timm_name(own):
+        raise RequestError(
+            f"--architecture must be timm:NAME or torchvision:NAME, got {name!r}, which is neither"
+        )
+    options = {"num_classes": classes, "in_chans": channels}
+    if timm_module().get_pretrained_cfg_value(own, "fixed_input_size"):
+        options["img_size"] = image_size
+    network: nn.Module = timm_module().create_model(own, pretrained=False, **options)
+    return network
 
 
 def _remove_last_linear(name: str, body: nn.Module) -> None:
@@ -122,7 +152,7 @@ def _first_line(error: Exception) -> str:
 
 
 @torch.no_grad()
-def _probed(name: str, body: nn.Module, channels: int, image_size: int) -> Backbone:
+def probed(name: str, body: nn.Module, channels: int, image_size: int) -> Backbone:
     """Measure d and the sign of the features on a few batches of noise."""
     generator = stream(0, "probe")
     shape = (_PROBE_IMAGES, channels, image_size, image_size)

@@ -1,4 +1,4 @@
-"""``fixhead report``: the page again, from the records alone."""
+"""``fixhead report``: the pages again, from the records alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import typer
 
 def report(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder that `compare` or `paper` wrote.")
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="The folder that `compare`, `evaluate` or `paper` (an item's) wrote.",
+        ),
     ],
     open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
-    """Rebuild DIR/report.html from the records in DIR; nothing is trained or loaded."""
+    """Rebuild report.html and evaluation.html from the records in DIR; nothing is trained or
+    loaded."""
     import webbrowser
 
-    from ..report import is_paper, write_page, write_paper_page
+    from ..report import write_pages
 
-    path = write_paper_page(directory) if is_paper(directory) else write_page(directory)
-    typer.echo(str(path))
-    if open_ and not webbrowser.open(path.resolve().as_uri()):
-        typer.echo("no browser could be started here; open the file above", err=True)
+    for path in write_pages(directory):
+        typer.echo(str(path))
+        if open_ and not webbrowser.open(path.resolve().as_uri()):
+            typer.echo("no browser could be started here; open the file above", err=True)

@@ -124,10 +124,10 @@ def _open(place: Path) -> Entry | None:
         if any((place / file).stat().st_size != size for file, size in about["files"].items()):
             return None
         train, test = (_split(place, part) for part in PARTS)
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        mean, std = (tuple(map(float, about[key])) for key in ("mean", "std"))
+        return Entry(tuple(about["classes"]), train, test, tuple(about["notes"]), (mean, std))
+    except (OSError, ValueError, KeyError, TypeError, EOFError):  # RequestError is a ValueError
         return None
-    mean, std = (tuple(map(float, about[key])) for key in ("mean", "std"))
-    return Entry(tuple(about["classes"]), train, test, tuple(about["notes"]), (mean, std))
 
 
 def _split(place: Path, part: str) -> Split:

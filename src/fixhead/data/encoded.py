@@ -175,8 +175,8 @@ def _streamed(source: Source, train: Part, test: Part, notes: tuple[str, ...]) -
     sample = np.unique(np.linspace(0, len(images) - 1, SAMPLE).astype(np.int64))
     notes = (
         *notes,
-        f"streamed: images are decoded anew in every epoch; mean and deviation come from "
-        f"{len(sample)} of the training images",
+        f"streamed: nothing decoded is kept on disk; mean and deviation come from {len(sample)} of "
+        "the training images",
     )
     test_images = Streamed(test.items, channels, size)
     return Entry(

@@ -11,6 +11,7 @@ from .detail import (
     never_predicted,
 )
 from .evaluate import Evaluation, evaluate, hits, probabilities
+from .examples import confused_examples
 from .geometry import describe_geometry
 from .plain import plain
 from .robustness import corruption_errors, mean_accuracy, mean_corruption_error
@@ -24,6 +25,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "accuracies",
+    "confused_examples",
     "corruption_errors",
     "describe_areas",
     "describe_calibration",

@@ -27,6 +27,8 @@ class Head(Protocol):
     @property
     def logits(self) -> str: ...
 
+    bias: Any
+
     def project(self, features: Tensor) -> Tensor: ...
 
     def classify(self, points: Tensor) -> Tensor: ...
@@ -55,7 +57,8 @@ class Batches(Protocol):
 class Evaluation:
     """Sums over the N images of a set, from which every figure follows.
 
-    confusion (K, K) int64; cosine_counts (40,) of cos(x, w_y); feature_sums (K, d) float64.
+    confusion (K, K) int64; cosine_counts (40,) of cos(x, w_y); feature_sums (K, d) float64;
+    predictions (N,) int64, in the order of the batches.
     """
 
     classes: int
@@ -67,6 +70,7 @@ class Evaluation:
     norm_sum: float = 0.0
     norm_square_sum: float = 0.0
     feature_sums: Tensor = field(default_factory=lambda: torch.zeros(0))
+    predictions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
     def images(self) -> int:
@@ -140,10 +144,12 @@ class Sums:
         self.counts = zeros.new_zeros(COSINE_BINS)
         self.scalars = zeros.new_zeros(5)
         self.features = zeros
+        self.predictions: list[Tensor] = []
 
     def add(self, features: Tensor, logits: Tensor, vectors: Tensor, labels: Tensor) -> None:
         wide = self.scalars.dtype
         predictions = logits.argmax(dim=-1)
+        self.predictions.append(predictions)
         right = predictions == labels
         cosines = own_cosines(features, vectors, labels)
         norms = features.to(wide).norm(dim=-1)
@@ -173,4 +179,5 @@ class Sums:
             norm,
             norm_square,
             self.features.cpu(),
+            torch.cat(self.predictions).cpu(),
         )

@@ -7,8 +7,24 @@ from typing import Any
 
 from torch import Tensor
 
-from ..geometry.areas import decision_areas, sectors, vanished
+from ..geometry.areas import Logits, decision_areas, sectors, vanished
 from .plain import plain
+
+
+def turn(vectors: Tensor, logits: str, *, bias: bool) -> list[list[float]] | None:
+    """[label, start, stop] (radians, counter-clockwise) of every sector of vectors (K, 2).
+
+    None where there are none: a bias lets decisions depend on the feature's length. Unit-features
+    logits S ⟨w, x⟩/‖x‖ are cut as dot logits are: both order ⟨w, x⟩.
+    """
+    if bias:
+        return None
+    found = sectors(vectors.detach().cpu(), logits=_kind(logits))
+    return [[one.label, round(one.start, 5), round(one.stop, 5)] for one in found]
+
+
+def _kind(logits: str) -> Logits:
+    return "cosine" if logits == "cosine" else "dot"
 
 
 def describe_areas(
@@ -16,14 +32,13 @@ def describe_areas(
 ) -> dict[str, Any] | None:
     """Shares (K,), sectors and the classes without one, for vectors (K, 2); None for d ≠ 2.
 
-    ``reason`` says why a head has no sectors: a bias lets decisions depend on the feature's length.
-    Unit-features logits S ⟨w, x⟩/‖x‖ are cut as dot logits are: both order ⟨w, x⟩.
+    ``reason`` says why a head has no sectors.
     """
     if vectors.shape[1] != 2:
         return None
     if bias:
         return {"reason": "a head with a bias has no sectors: lengths count as well as directions"}
-    kind: Any = "cosine" if logits == "cosine" else "dot"
+    kind = _kind(logits)
     rows = vectors.detach().cpu()
     shares = decision_areas(rows, logits=kind)
     return {

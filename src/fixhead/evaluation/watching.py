@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,15 +13,22 @@ from ..geometry.statistics import ClassStatistics, absorb_
 from ..logits import unit
 from .evaluate import Head
 from .plain import plain
+from .sectors import turn
 
 MOST_CLASSES = 2_000
 """Above so many classes the pairs of class means would cost more than an epoch's end may."""
 
 
-class CollapseWatch:
-    """NC1 to NC3 against the head's own vectors as they are now; and where D = 2 the vectors.
+MOST_POINTS = 400
+"""So many features of two dimensions are kept of an epoch."""
 
-    ``of`` says whether of features or, for heads that see no length, of their directions.
+
+class CollapseWatch:
+    """NC1 to NC3 against the head's own vectors as they are now; and where D = 2 the pictures.
+
+    ``of`` says whether of features or, for heads that see no length, of their directions. For
+    D = 2: the vectors, their sectors, and some of the features with their labels, the same images
+    after every epoch where the pass keeps its order.
     """
 
     def __init__(self, head: Head, classes: int) -> None:
@@ -29,11 +37,14 @@ class CollapseWatch:
         self._directions = head.logits != "dot"
         self._seen = False
         self._statistics = ClassStatistics.empty(classes, vectors.shape[1], device=vectors.device)
+        self._plane: list[tuple[Tensor, Tensor]] | None = [] if vectors.shape[1] == 2 else None
 
     @torch.no_grad()
     def add(self, points: Tensor, labels: Tensor) -> None:
         self._seen = True
         absorb_(self._statistics, unit(points) if self._directions else points, labels)
+        if self._plane is not None:
+            self._plane.append((points, labels))
 
     @torch.no_grad()
     def finish(self) -> dict[str, Any]:
@@ -48,6 +59,21 @@ class CollapseWatch:
                 "self_duality": duality.self_duality(stats, W),
             }
             found |= {name: plain(value) for name, value in values.items()}
-        if W.shape[1] == 2:
+        if self._plane is not None:
             found["vectors"] = plain(W.double().cpu())
+            found["sectors"] = turn(W, self._head.logits, bias=self._head.bias is not None)
+            found |= sample(self._plane)
         return found
+
+
+def sample(parts: Sequence[tuple[Tensor, Tensor]], most: int = MOST_POINTS) -> dict[str, Any]:
+    """``points`` and ``labels`` of at most ``most`` images, evenly spaced over a pass in parts."""
+    if not parts:
+        return {}
+    points, labels = (torch.cat(side).cpu() for side in zip(*parts, strict=True))
+    step = -(-len(labels) // most)
+    rows = points[::step].tolist()
+    return {
+        "points": [[float(f"{value:.4g}") for value in row] for row in rows],
+        "labels": labels[::step].tolist(),
+    }

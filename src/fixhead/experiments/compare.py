@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files import replace_text
 from ..report import write_page
 from ..training import remove_checkpoint
 from . import records
@@ -46,7 +47,7 @@ def compare(
         rows = work.run_missing(plan_runs(comparison, rates), RUNS)
         results = summarise(comparison, rows)
         text = records.dumps(results, indent=2) + "\n"
-        records.write_atomically(directory / "results.json", text)
+        replace_text(directory / "results.json", text)
         write_page(directory)
     return results
 

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import fixhead
 
 from .._errors import RequestError
+from .._files import replace_text
 from ..data import Dataset, Split
 from ..data.also import Extra, load_also
 from ..evaluation import (
@@ -26,14 +28,24 @@ from ..evaluation import (
     hits,
     never_predicted,
 )
+from ..evaluation.classwise import describe_classes, describe_groups
+from ..evaluation.projections import DEFAULT as PROJECTIONS
+from ..evaluation.projections import MOST_POINTS, check_methods, describe_projections
+from ..heads import parse_head
+from ..report import write_evaluation_page
 from ..training import resolve_device
 from . import records
-from .corrupting import Corruptions, corrupted_accuracies
+from .corrupting import Copies, Corruptions, copies, corrupted_accuracies
+from .examples import save_examples
+from .foreign import Foreign, foreign_source
+from .outside import Outside, describe_outside, load_outside
 from .saved import Saved, Source, load_for, open_source
 from .tail import group_accuracies
 
 SCHEMA = "fixhead.evaluation/1"
 FILE = "evaluation.json"
+EXAMPLES = "examples"
+"""The folder of pictures beside it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,11 @@ class Evaluating:
         path: a run's folder, a model file, or a comparison's folder (all its finished runs).
         data: a data set with classes that the models know; None for the one of training.
         also: further test sets (``fixhead.data.also``).
+        outside: sets of other classes, to be told apart (``experiments.outside``).
         corruptions: which corrupted copies of the test set; None for none.
+        projections: how features are shown in two dimensions (``evaluation.projections``).
+        foreign: for a file of weights: which timm or torchvision network they are of.
+        image_size: the data set's images are resized to it; only with ``foreign``.
         baseline: the head that corruption errors and drops are held against; by default a
             comparison's first.
     """
@@ -57,6 +73,10 @@ class Evaluating:
     baseline: str | None = None
     device: str = "auto"
     batch_size: int = 256
+    projections: tuple[str, ...] = PROJECTIONS
+    outside: tuple[str, ...] = ()
+    foreign: Foreign | None = None
+    image_size: int | None = None
 
 
 def evaluate_saved(
@@ -67,7 +87,7 @@ def evaluate_saved(
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """The content of ``evaluation.json``, which is written into ``out`` (by default beside the
-    models).
+    models), with its page ``evaluation.html``.
 
     Raises:
         RequestError: the file is there and ``overwrite`` is False; models, data or corruptions
@@ -75,12 +95,20 @@ def evaluate_saved(
     """
     if wanted.batch_size < 1:
         raise RequestError(f"--batch-size must be 1 or more, got {wanted.batch_size}")
+    check_methods(wanted.projections)
     target = _target(wanted.path, out, overwrite)
-    source = open_source(wanted.path)
+    source = (
+        open_source(wanted.path)
+        if wanted.foreign is None
+        else foreign_source(
+            wanted.path, wanted.foreign, wanted.data, wanted.data_dir, wanted.image_size
+        )
+    )
     work = _prepare(wanted, source, say)
-    found = work.everything()
     target.parent.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(target, records.dumps(found, indent=2) + "\n")
+    found = work.everything(target.parent)
+    replace_text(target, records.dumps(found, indent=2) + "\n")
+    write_evaluation_page(target.parent)
     return found
 
 
@@ -117,7 +145,11 @@ def _prepare(wanted: Evaluating, source: Source, say: Callable[[str], None]) -> 
     names = tuple(first["classes"])
     like = replace(dataset, classes=names, train=test, test=test)
     extras = [load_also(name, like, data_dir=wanted.data_dir) for name in wanted.also]
-    return _Work(wanted, source, dataset, test, names, extras, heads, device, say)
+    others = [load_outside(name, first, wanted.data_dir) for name in wanted.outside]
+    made = None
+    if wanted.corruptions is not None:
+        made = copies(wanted.corruptions, dataset, test, names, device)
+    return _Work(wanted, source, dataset, test, names, extras, others, made, heads, device, say)
 
 
 @dataclass(frozen=True)
@@ -128,14 +160,17 @@ class _Work:
     test: Split
     names: Sequence[str]
     extras: Sequence[Extra]
+    others: Sequence[Outside]
+    copies: Copies | None
     heads: Sequence[str]
     device: torch.device
     say: Callable[[str], None]
 
-    def everything(self) -> dict[str, Any]:
+    def everything(self, folder: Path) -> dict[str, Any]:
+        """The record; pictures that belong to it go into ``folder``."""
         models, rights = [], {}
         for saved in self.source.models:
-            told, rights[saved.name] = self._examine(saved)
+            told, rights[saved.name] = self._examine(saved, folder)
             models.append(told)
         found = {
             "schema": SCHEMA,
@@ -148,20 +183,25 @@ class _Work:
             "models": models,
             "corruptions": None,
             "also": [self._also(extra, rights) for extra in self.extras],
+            "outside": describe_outside(
+                self.others, self.source.models, self.test, self.device, self.wanted.batch_size
+            ),
         }
-        if self.wanted.corruptions is not None:
+        if self.wanted.corruptions is not None and self.copies is not None:
             found["corruptions"] = corrupted_accuracies(
                 self.wanted.corruptions,
+                self.copies,
                 self.test,
                 self.source.models,
                 self.heads,
+                clean=torch.stack(list(rights.values())).all(dim=0),
                 device=self.device,
                 batch_size=self.wanted.batch_size,
                 say=self.say,
             )
         return found
 
-    def _examine(self, saved: Saved) -> tuple[dict[str, Any], torch.Tensor]:
+    def _examine(self, saved: Saved, folder: Path) -> tuple[dict[str, Any], torch.Tensor]:
         model = saved.model.to(self.device)
         head = model.head
         batches = saved.batches(self.test, self.device, self.wanted.batch_size)
@@ -185,9 +225,27 @@ class _Work:
             "geometry": describe_geometry(
                 detail.evaluation, head.vectors, construction=head.construction, scale=scale
             ),
+            "per_class": describe_classes(detail),
+            "groups": None if groups is None else describe_groups(detail, groups),
+            "projections": self._projections(saved),
+            "examples": save_examples(
+                folder, f"{EXAMPLES}/{saved.name}.webp", self.test, detail.evaluation
+            ),
         }
         who = {name: saved.facts.get(name) for name in ("head", "seed", "backbone")}
+        who["head_sentence"] = parse_head(saved.head).sentence
         return {"name": saved.name, **who, **told}, detail.right
+
+    def _projections(self, saved: Saved) -> dict[str, Any] | None:
+        """Of images evenly spaced over the test set."""
+        if not self.wanted.projections or saved.model.head.width < 2:
+            return None
+        chosen = np.arange(0, len(self.test), -(-len(self.test) // MOST_POINTS))
+        model = saved.model.to(self.device)
+        batches = saved.batches(self.test.take(chosen), self.device, self.wanted.batch_size)
+        found = describe_projections(model, batches, self.wanted.projections)
+        model.to("cpu")
+        return found
 
     def _also(self, extra: Extra, rights: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Every arm on another set: accuracy, drop against the test set, paired with the first."""

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._errors import RequestError
+from .._files import replace_text
 from ..backbones import Backbone
 from ..evaluation import (
     CollapseWatch,
@@ -25,11 +26,13 @@ from ..heads import HeadSpec, parse_head
 from ..training import Classifier, Progress, TrainingResult, save_model, train
 from . import machine
 from .config import RunPlan, TuningPlan
-from .records import Record, dumps, write_atomically
+from .examples import save_examples
+from .records import Record, dumps
 from .setting import Parts, Setting
 from .tail import describe_tail, group_accuracies
 
 SCHEMA = "fixhead.run/1"
+EXAMPLES = "examples.webp"
 
 
 def run(
@@ -49,7 +52,7 @@ def run(
     run_dir = directory / "runs" / plan.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
     identity = _identity(setting, plan, started)
-    write_atomically(run_dir / "config.json", dumps(identity, indent=2) + "\n")
+    replace_text(run_dir / "config.json", dumps(identity, indent=2) + "\n")
     machine.reset_peak_memory(setting.device)
     try:
         outcome = _train_and_test(setting, plan, run_dir, progress, checkpoint_every_s)
@@ -123,6 +126,8 @@ def _test(
             bias=model.head.bias is not None,
             names=setting.dataset.classes,
         )
+    sheet = f"runs/{plan.run_id}/{EXAMPLES}"
+    facts["examples"] = save_examples(run_dir.parent.parent, sheet, parts.test.split, best)
     save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
     return facts
 

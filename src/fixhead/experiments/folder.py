@@ -13,8 +13,9 @@ from filelock import FileLock, Timeout
 import fixhead
 
 from .._errors import RequestError
+from .._files import replace_text
 from .config import Comparison
-from .records import dumps, write_atomically
+from .records import dumps
 
 SCHEMA = "fixhead.compare/1"
 _LOCK = ".lock"
@@ -35,7 +36,7 @@ def claim(directory: Path, comparison: Comparison) -> Iterator[None]:
     with _lock(directory):
         refuse_foreign(directory, comparison)  # again, now that nobody else can write
         if not (directory / "config.json").exists():
-            write_atomically(directory / "config.json", dumps(_facts(comparison), indent=2) + "\n")
+            replace_text(directory / "config.json", dumps(_facts(comparison), indent=2) + "\n")
         yield
 
 

@@ -57,19 +57,6 @@ def repair(path: Path) -> bool:
     return True
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by a complete new one, or leave the old one untouched."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def _lines(path: Path) -> list[tuple[Record, int]]:
     """(record, offset of its end) for every whole line."""
     if not path.exists():

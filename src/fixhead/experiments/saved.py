@@ -60,19 +60,25 @@ def open_source(path: Path) -> Source:
             f"{path} does not exist; name a run's folder, its model.safetensors, or the folder "
             "that `fixhead compare` wrote"
         )
+    if path.suffix in (".pt", ".pth", ".bin"):
+        raise RequestError(
+            f"--architecture is needed for weights alone, got {path} without it; say timm:NAME or "
+            "torchvision:NAME"
+        )
     if not (path / RUNS).exists():
         folder = path if path.is_dir() else path.parent
         model, facts = load_classifier(path)
-        return Source(folder, (_checked(Saved(folder.resolve().name, model, facts)),))
+        return Source(folder, (checked(Saved(folder.resolve().name, model, facts)),))
     config = read_config(path)["config"]
     done = [row["run_id"] for row in records.read(path / RUNS) if row["status"] == "done"]
     if not done:
         raise RequestError(f"{path} has no finished run; start `fixhead compare` on it again")
     models = [Saved(name, *load_classifier(path / "runs" / name)) for name in done]
-    return Source(path, tuple(map(_checked, models)), config)
+    return Source(path, tuple(map(checked, models)), config)
 
 
-def _checked(saved: Saved) -> Saved:
+def checked(saved: Saved) -> Saved:
+    """The same, once its mean and std are known to fit its channels."""
     for name in ("mean", "std"):
         if len(saved.facts.get(name) or ()) != saved.facts["channels"]:
             raise RequestError(

@@ -63,6 +63,8 @@ def _rows(models: list[Record]) -> list[tuple[str, list[str]]]:
 def _corruptions(found: Record) -> Table:
     held = found["baseline"] is not None
     title = f"Accuracy under corruption (strengths for {found['table']} pixels)"
+    if found["published"] is not None:
+        title = f"Accuracy on {found['published']}"
     columns = ["head", "corruption", *(f"severity {one}" for one in found["severities"])]
     if held:
         columns.append(f"error against {found['baseline']}")

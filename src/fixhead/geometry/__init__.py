@@ -1,6 +1,6 @@
 """The geometry of class vectors and features: certificates, bounds, scales, collapse, areas."""
 
-from .anchors import ce_at_vectors, ce_floor, scale_auto
+from .anchors import ce_at_vectors, ce_floor, equiangular_scale, scale_auto
 from .areas import decision_areas, sectors
 from .certificate import Certificate, certify
 from .class_cosines import cosine_statistics
@@ -28,6 +28,7 @@ __all__ = [
     "correlate",
     "cosine_statistics",
     "decision_areas",
+    "equiangular_scale",
     "equiangularity",
     "equinorm",
     "gram_distance",

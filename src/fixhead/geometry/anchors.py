@@ -58,8 +58,8 @@ def ce_at_vectors(vectors: Vectors, scale: float) -> float:
 def scale_auto(vectors: Vectors, probability: float = 0.99) -> float:
     """The smallest scale S at which mean_y p_y(S) reaches ``probability``.
 
-    For a simplex log((K−1) p/(1−p)) · (K−1)/K, for orthonormal vectors log((K−1) p/(1−p)).
-    Above 10,000 classes the mean runs over 4,096 seeded ones.
+    For a simplex log((K−1) p/(1−p)) · (K−1)/K, for orthonormal vectors log((K−1) p/(1−p))
+    (``equiangular_scale``). Above 10,000 classes the mean runs over 4,096 seeded ones.
 
     Raises:
         RequestError: so many rows coincide that no scale reaches it, or it is no probability.
@@ -75,6 +75,15 @@ def scale_auto(vectors: Vectors, probability: float = 0.99) -> float:
             "use distinct vectors, or give the scale as a number"
         )
     return scale
+
+
+def equiangular_scale(classes: int, cosine: float, probability: float = 0.99) -> float:
+    """``scale_auto`` of K vectors any two of which have the cosine c: log((K−1) p/(1−p)) / (1−c).
+
+    At least 0, as ``scale_auto``.
+    """
+    odds = (classes - 1) * probability / (1 - probability)
+    return max(math.log(odds), 0.0) / (1 - cosine)
 
 
 @dataclass(frozen=True)

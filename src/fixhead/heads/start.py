@@ -65,7 +65,7 @@ def initial_rows(
 def initial_scale(scale: float | str, rows: Rows, logits: str) -> tuple[float | None, bool]:
     """The scale's first value, and whether it is learned; None for a plain 1 on dot logits."""
     if scale == "auto":
-        return geometry.scale_auto(unit(rows.values)), False
+        return _auto_scale(rows), False
     learned = split_learned(scale) if isinstance(scale, str) else None
     if learned is not None:
         return learned[1] or _hoffer_scale(rows), True
@@ -83,6 +83,22 @@ def initial_bias(rows: Rows, generator: torch.Generator, dtype: torch.dtype) -> 
     return torch.zeros(classes, dtype=dtype)
 
 
+EQUIANGULAR = {
+    **dict.fromkeys(("simplex", "simplex:canonical", "max_separation"), True),
+    **dict.fromkeys(("orthonormal", "one_hot", "nonnegative_orthogonal"), False),
+}
+"""Constructions in which all pairs have one cosine: −1/(K−1), or 0 where False."""
+
+
+def _auto_scale(rows: Rows) -> float:
+    """``geometry.scale_auto``, without a look at all pairs where their cosine is known."""
+    if rows.construction not in EQUIANGULAR:
+        return geometry.scale_auto(unit(rows.values))
+    classes = len(rows.values)
+    cosine = -1 / (classes - 1) if EQUIANGULAR[rows.construction] else 0.0
+    return geometry.equiangular_scale(classes, cosine)
+
+
 def _hoffer_scale(rows: Rows) -> float:
     """10, and √(d/K) for Hadamard rows: the released 1/√K on ±1 rows, on unit rows."""
     classes, features = rows.values.shape
@@ -97,11 +113,10 @@ def _given(vectors: Tensor, classes: int, features: int, dtype: torch.dtype) -> 
             f"vectors must have shape (classes, features) = ({classes}, {features}), "
             f"got {tuple(vectors.shape)}"
         )
-    bad = ~torch.isfinite(vectors).all(dim=1)
-    if bool(bad.any()):
-        raise RequestError(
-            f"vectors must be finite, got NaN or infinity in row {int(bad.nonzero()[0])}"
-        )
+    if not bool(torch.isfinite(vectors.sum())):  # a sum may overflow: then look at every row
+        bad = (~torch.isfinite(vectors).all(dim=1)).nonzero()
+        if len(bad):
+            raise RequestError(f"vectors must be finite, got NaN or infinity in row {int(bad[0])}")
     return vectors.detach().clone().to(dtype)
 
 

@@ -109,8 +109,7 @@ def _verdict(
     if ours["mean"] is None:
         return "not run", []
     if entry.printed is None or difference is None:
-        note = "" if entry.printed is None else entry.printed.note
-        return "no printed figure", [note] if note else []
+        return "no printed figure", []
     if entry.differs:
         return "not comparable", list(entry.differs)
     if abs(difference["mean"]) <= entry.tolerance:

@@ -13,6 +13,7 @@ from typing import Any
 import fixhead
 
 from .._errors import RequestError
+from .._files import replace_text
 from ..experiments import records
 from ..experiments.records import Record
 from ..report import write_paper_page
@@ -62,7 +63,7 @@ def perform(item: Item, request: Request, folder: Path, way: Way | None = None) 
     results = summarise(item, request, content, store)
     target = store.folder / name_of(item, request)
     target.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(target / "results.json", records.dumps(results, indent=1) + "\n")
+    replace_text(target / "results.json", records.dumps(results, indent=1) + "\n")
     write_paper_page(target)
     return results
 

@@ -1,10 +1,10 @@
-"""Neural collapse by epoch, and class vectors in the plane with the areas they own."""
+"""Neural collapse by epoch."""
 
 from __future__ import annotations
 
 from .figure import Control, Figure
-from .numbers import fixed, listing, mean_std, plural, rounded
-from .records import Record, Records, dig
+from .numbers import fixed, listing, mean_std, rounded
+from .records import Record, Records
 
 MEASURES = (
     ("nc1", "NC1: spread within classes against between (log scale)"),
@@ -56,70 +56,3 @@ def _ends(records: Records, arms: list[list[Record]]) -> str:
         if values:
             said.append(f"{head} {fixed(mean_std(values)[0], 3)}")
     return f"Mean NC1 at the last epoch: {listing(said)}." if said else ""
-
-
-def plane(records: Records) -> Figure | None:
-    """Where d = 2: the path of every class vector over the epochs, and its area at the end."""
-    runs = [found for head in records.heads for found in _planes_of(records, head)]
-    if not runs:
-        return None
-    words = [(str(at), f"{run['head']}, seed {run['seed']}") for at, run in enumerate(runs)]
-    return Figure(
-        name="plane",
-        kind="plane",
-        title="Class vectors in the plane",
-        explanation=(
-            "A line is the path of a class vector's direction and length from the first epoch to "
-            "the last, where its name stands. The ring shows which directions of a feature go to "
-            "which class at the epoch that validation chose."
-        ),
-        summary=f"Class vectors of two dimensions in {plural(len(runs), 'run')}.",
-        data={"runs": runs},
-        height=0,
-        controls=[Control("run", "Run", words)],
-    )
-
-
-def _planes_of(records: Records, head: str) -> list[Record]:
-    found = []
-    for run in records.of(head):
-        rows = [
-            row
-            for row in records.histories.get(run["run_id"], ())
-            if dig(row, "collapse", "vectors") is not None
-        ]
-        if rows:
-            steps = [row["collapse"]["vectors"] for row in rows]
-            sectors = dig(run, "geometry", "areas", "sectors") or []
-            found.append(
-                {
-                    "head": head,
-                    "seed": run["seed"],
-                    "epochs": [row["epoch"] for row in rows],
-                    "paths": [
-                        [[rounded(step[place][axis]) for step in steps] for axis in (0, 1)]
-                        for place in range(len(steps[0]))
-                    ],
-                    "sectors": [
-                        [one["label"], rounded(one["start"]), rounded(one["stop"])]
-                        for one in sectors
-                    ],
-                }
-            )
-    return found
-
-
-def vanished_sentences(records: Records) -> list[str]:
-    """``guided: 0.3 classes without an area, mean of 3 runs (0, 0 and 1)``, arm by arm."""
-    said = []
-    for head in records.heads:
-        areas = [dig(run, "geometry", "areas") for run in records.of(head)]
-        counts = [len(area["vanished"]) for area in areas if dig(area, "vanished") is not None]
-        if counts:
-            each = listing([str(count) for count in counts])
-            middle = fixed(mean_std(counts)[0], 1)
-            runs = plural(len(counts), "run")
-            said.append(f"{head}: {middle} classes without an area, mean of {runs} ({each}).")
-        elif reason := next((dig(area, "reason") for area in areas if area), None):
-            said.append(f"{head}: no areas, because {reason}.")
-    return said

@@ -21,6 +21,15 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Slider:
+    """A choice among steps in their order; ``labels`` are their words, the last is chosen."""
+
+    name: str
+    title: str
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Figure:
     """``kind`` names the drawing routine; ``summary`` says in words what the drawing shows.
 
@@ -34,7 +43,7 @@ class Figure:
     summary: str
     data: dict[str, Any]
     height: int = 380
-    controls: Sequence[Control] = ()
+    controls: Sequence[Control | Slider] = ()
     legend: bool = False
 
 
@@ -78,8 +87,42 @@ def _controls(figure: Figure) -> Html | None:
     if not figure.controls:
         return None
     return element(
-        "div", *(_control(figure.name, one) for one in figure.controls), class_="controls"
+        "div",
+        *(
+            _slider(figure, one) if isinstance(one, Slider) else _control(figure.name, one)
+            for one in figure.controls
+        ),
+        class_="controls",
     )
+
+
+def _slider(figure: Figure, slider: Slider) -> Html:
+    """Its value is the step's place; the words beside it change with it."""
+    last = len(slider.labels) - 1
+    bar = element(
+        "input",
+        type="range",
+        min=0,
+        max=last,
+        value=last,
+        step=1,
+        data_figure=figure.name,
+        data_control=slider.name,
+        data_labels=" ".join(slider.labels),
+        aria_valuetext=f"{slider.title} {slider.labels[last]}",
+        autocomplete="off",
+    )
+    shown = element("output", slider.labels[last], class_="step")
+    play = element(
+        "button",
+        "Play",
+        type="button",
+        class_="quiet play",
+        data_play=figure.name,
+        aria_label=f"Play “{figure.title}”",
+    )
+    label = element("label", element("span", slider.title), bar, shown)
+    return element("span", label, play, class_="slider")
 
 
 def _control(figure: str, control: Control) -> Html:

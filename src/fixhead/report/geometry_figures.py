@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .figure import Figure
+from .clustering import cluster_order, confusion_likeness, mean_likeness
+from .figure import Control, Figure
 from .numbers import THIN, count, fixed, listing, mean_std, plural, rounded
 from .records import Record, Records, dig
 
@@ -35,6 +36,41 @@ def cosine_matrix(place: int, run: Record) -> Figure | None:
         data={"arm": place, "size": size, "upper": [round(1000 * value) for value in upper]},
         height=0,
     )
+
+
+def cosine_matrices(records: Records) -> Figure | None:
+    """All arms' matrices side by side, the classes in one order that puts like ones together."""
+    runs = {place: shown_run(records, head) for place, head in enumerate(records.heads)}
+    found = {
+        place: run for place, run in runs.items() if run and dig(run, "geometry", "class_cosines")
+    }
+    if len(found) < 2:
+        return None
+    cosines = [run["geometry"]["class_cosines"] for run in found.values()]
+    confusions = [c for run in found.values() if (c := dig(run, "geometry", "confusion"))]
+    orders = {"cosine": cluster_order(mean_likeness(cosines))}
+    choices = [("cosine", "like vectors together")]
+    if confusions:
+        orders["confusion"] = cluster_order(confusion_likeness(_sum(confusions)))
+        choices.append(("confusion", "classes that are confused together"))
+    return Figure(
+        name="matrices",
+        kind="matrices",
+        title="Cosines between class vectors, side by side",
+        explanation=(
+            "One order of the classes for all heads, from a clustering (average linkage) of their "
+            "mean cosines or of the confusions of all; one colour scale. The lowest seed of each."
+        ),
+        summary=f"Heat maps of the cosines between class vectors of {listing(records.heads)}.",
+        data={"shown": [[place, f"vectors-{place}"] for place in found], "orders": orders},
+        height=320 * -(-len(found) // 3),
+        controls=[Control("order", "Order", [*choices, ("given", "as in the data set")])],
+    )
+
+
+def _sum(matrices: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
+    size = len(matrices[0])
+    return [[sum(M[i][j] for M in matrices) for j in range(size)] for i in range(size)]
 
 
 def confusion_by_cosine(place: int, run: Record) -> Figure | None:

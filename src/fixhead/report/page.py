@@ -1,31 +1,19 @@
-"""Records → one HTML file that needs nothing else: no network, no fonts, no other file."""
+"""A comparison's records → its page, one HTML file."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import os
-from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import Any
 
-from .._errors import require
-from . import sections
-from .figure import payload
-from .html import Html, element, join
+from . import frame, sections
+from .browser import browser
 from .naming import heads_by_name
 from .numbers import listing, plural
 from .records import Records, read_records
 from .reproduction import reproduction
-from .sections import Section
+from .section import Section
 from .sentences import headline
-from .theme import dash, plot_colours, stylesheet, symbol
 
 PAGE = "report.html"
-_SCRIPTS = ("figures.js", "collapse.js", "data.js", "page.js")
 
 
 def write_page(directory: Path) -> Path:
@@ -39,42 +27,22 @@ def write_page(directory: Path) -> Path:
             script the page carries, is not installed.
     """
     directory = Path(directory)
-    html = build_page(read_records(directory))
-    path = directory / PAGE
-    draft = path.with_name(f".{PAGE}.{os.getpid()}.part")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
+    return frame.write(directory / PAGE, build_page(read_records(directory)))
 
 
 def build_page(records: Records) -> str:
     """The whole page as text."""
-    parts = _sections(records)
-    drawn = [figure for part in parts for figure in part.figures]
-    plotly = require("plotly.offline", extra="lab").get_plotlyjs()
-    early = asset("theme.js")
-    scripts = [plotly if drawn else "", *map(asset, _SCRIPTS)]
-    return Template(asset("page.html")).substitute(
-        title=element("title", f"{_title(records)} – fixhead"),
-        description=element("meta", name="description", content=headline(records).main.text),
-        policy=_policy([early, *scripts]),
-        style=f"<style>\n{stylesheet()}{asset('page.css')}</style>",
-        early=_script(early),
-        expected=len(drawn),
-        heading=element("h1", _title(records)),
-        subtitle=element("p", _subtitle(records), class_="subtitle"),
-        contents=_contents(parts),
-        result=sections.result(records),
-        sections=join(_section(part) for part in parts),
-        made=element("p", _made(records)),
-        data=_data(records, parts),
-        scripts="\n".join(map(_script, scripts)),
+    return frame.build(
+        frame.Frame(
+            title=_title(records),
+            subtitle=_subtitle(records),
+            description=headline(records).main.text,
+            opening=sections.result(records),
+            sections=_sections(records),
+            heads=list(heads_by_name(records)),
+            classes=records.classes,
+            made=_made(records),
+        )
     )
 
 
@@ -88,22 +56,11 @@ def _sections(records: Records) -> list[Section]:
         sections.collapse(records),
         sections.plane(records),
         sections.classes(records),
+        browser(records),
         sections.failures(records),
         reproduction(records),
     ]
     return [section for section in found if section is not None]
-
-
-def _section(part: Section) -> Html:
-    heading = element("h2", part.title, id=f"{part.name}-title")
-    return element(
-        "section", heading, part.body, id=part.name, aria_labelledby=f"{part.name}-title"
-    )
-
-
-def _contents(parts: Sequence[Section]) -> Html:
-    links = [element("li", element("a", part.title, href=f"#{part.name}")) for part in parts]
-    return element("nav", element("ul", *links), aria_label="Contents", class_="contents")
 
 
 def _title(records: Records) -> str:
@@ -139,40 +96,3 @@ def _made(records: Records) -> str:
         f"Made by fixhead {version} from {listing(kept)} beside this page; "
         f"“fixhead report {records.name}” makes it anew."
     )
-
-
-def _data(records: Records, parts: Sequence[Section]) -> Html:
-    """The figures' data as JSON that cannot end its own script element."""
-    drawn = [figure for part in parts for figure in part.figures]
-    content: dict[str, Any] = {
-        "theme": plot_colours(),
-        "arms": [
-            {"name": name, "symbol": symbol(place), "dash": dash(place)}
-            for place, name in enumerate(heads_by_name(records))
-        ],
-        "classes": records.classes,
-        "figures": payload(drawn),
-    }
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return Html(f'<script type="application/json" id="page-data">{text}</script>')
-
-
-def _policy(scripts: Sequence[str]) -> Html:
-    """Only these very scripts may run, and nothing may be fetched from anywhere."""
-    digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
-    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    rules = (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-    return element("meta", http_equiv="Content-Security-Policy", content=rules)
-
-
-def _script(text: str) -> str:
-    return f"<script>{text}</script>"
-
-
-def asset(name: str) -> str:
-    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")

@@ -121,6 +121,7 @@ def _path(panel: Record, classes: Sequence[str], title: str) -> Html:
     parts = []
     for place, path in enumerate(steps):
         points = [frame.at(x, y) for x, y in path]
+        parts.append(line(*frame.at(0, 0), *points[-1], "axis"))
         parts.append(polyline(points, hue(place, size)))
         parts.append(dot(*points[0], hue(place, size), 2.0, 0.5))
         parts.append(dot(*points[-1], hue(place, size), 3.5, 1.0))
@@ -142,8 +143,8 @@ def matrix(data: Record, title: str) -> Html:
 def _matrix(panel: Record, names: Sequence[str], title: str) -> Html:
     values = panel["values"]
     size = len(values)
-    frame = Frame((0, size), (0, size), width=300, height=300, left=70, right=4, top=4, bottom=4)
-    side = (300 - 74) / size
+    frame = Frame((0, size), (0, size), width=300, height=234, left=70, right=4, top=4, bottom=4)
+    side = 226 / size
     parts = []
     for i, row in enumerate(values):
         for j, value in enumerate(row):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from .._errors import RequestError
+from .._files import replace_text
+from .frame import asset
 from .html import Html, element, join, paragraph
 from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
-from .page import asset
 from .paper_figures import render_figure
 from .records import Record
 from .table import Cell, Column, Row
@@ -37,12 +37,7 @@ def write_paper_page(directory: Path) -> Path:
     """
     results = read_paper_results(directory)
     path = directory / PAGE
-    draft = path.with_name(f".{PAGE}.{os.getpid()}.part")
-    try:
-        draft.write_text(build_paper_page(results), encoding="utf-8", newline="\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_text(path, build_paper_page(results))
     return path
 
 

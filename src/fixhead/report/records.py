@@ -22,7 +22,8 @@ class Records:
     """What the page is made from.
 
     ``runs`` holds the last record of every run, in the file's order; ``histories`` the epochs of
-    every run that has any, by run_id; ``name`` is the folder's own name.
+    every run that has any, by run_id; ``name`` is the folder's own name, ``folder`` its path, for
+    the pictures that records point to.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Records:
     results: Record
     runs: tuple[Record, ...] = ()
     histories: dict[str, tuple[Record, ...]] = field(default_factory=dict)
+    folder: Path = Path()
 
     @cached_property
     def heads(self) -> list[str]:
@@ -66,8 +68,8 @@ def read_records(directory: Path) -> Records:
     """
     if not directory.is_dir():
         raise RequestError(f"report needs a comparison's folder, got {directory}, which is none")
-    config = _read_json(directory / "config.json", CONFIG_SCHEMA)
-    results = _read_json(directory / "results.json", RESULTS_SCHEMA)
+    config = read_json(directory / "config.json", CONFIG_SCHEMA)
+    results = read_json(directory / "results.json", RESULTS_SCHEMA)
     runs = _latest(_read_lines(directory / "runs.jsonl"))
     for run in runs:
         if run.get("schema") != RUN_SCHEMA:
@@ -82,6 +84,7 @@ def read_records(directory: Path) -> Records:
         results=results,
         runs=tuple(runs),
         histories={name: epochs for name, epochs in histories.items() if epochs},
+        folder=directory,
     )
 
 
@@ -103,13 +106,19 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _read_json(path: Path, schema: str) -> Record:
+def read_json(path: Path, schema: str, *, writer: str = "fixhead compare") -> Record:
+    """The record of ``schema`` in ``path``, which the command ``writer`` wrote.
+
+    Raises:
+        RequestError: it is missing, cannot be read, or is of another schema.
+    """
     try:
         found = _loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        again = ", and carries on where it was stopped" if writer == "fixhead compare" else ""
         raise RequestError(
             f"report needs {path.name} in {path.parent}, and it is missing; "
-            "`fixhead compare` writes it, and carries on where it was stopped"
+            f"`{writer}` writes it{again}"
         ) from None
     except (OSError, ValueError) as error:
         raise RequestError(f"report cannot read {path}: {error}") from None

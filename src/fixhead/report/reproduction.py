@@ -9,7 +9,7 @@ from .html import Html, element, join, paragraph
 from .numbers import MISSING, duration, listing, memory
 from .records import Record, Records
 from .reproduce import command, flat, unspoken
-from .sections import Section
+from .section import Section
 
 
 def reproduction(records: Records) -> Section:

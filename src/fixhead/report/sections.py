@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from . import collapse_figures, figures, geometry_figures
+from . import collapse_figures, figures, geometry_figures, plane_figures
 from .figure import Figure, render
 from .html import Html, element, escape, join, paragraph
 from .marks import arm_name
 from .naming import Head, heads_by_name
 from .numbers import fixed, listing
 from .records import Record, Records, dig
+from .section import Section, tabs
 from .sentences import Sentence, headline, most_accurate
-from .tables import arms_table, geometry_table, pairs_table
+from .tables import arms_table, geometry_table, groups_table, pairs_table
 from .telling import metric_name
-
-
-@dataclass(frozen=True)
-class Section:
-    """``name`` is its anchor; the figures' data go to the page's script."""
-
-    name: str
-    title: str
-    body: Html
-    figures: Sequence[Figure] = ()
 
 
 def result(records: Records) -> Html:
@@ -58,7 +46,8 @@ def _sentence(said: Sentence) -> Html:
 
 
 def accuracy(records: Records) -> Section:
-    return Section("accuracy", metric_name(records).capitalize(), arms_table(records))
+    body = join([arms_table(records), groups_table(records)])
+    return Section("accuracy", metric_name(records).capitalize(), body)
 
 
 def differences(records: Records) -> Section | None:
@@ -87,9 +76,13 @@ def vectors(records: Records) -> Section | None:
     if not records.done:
         return None
     panels = [_vector_panel(records, place, head) for place, head in enumerate(records.heads)]
-    tabs = _tabs("Heads", _heads(records), [html for html, _ in panels])
+    names = [arm_name(place, head) for place, head in enumerate(_heads(records))]
+    tabbed = tabs("Heads", names, [html for html, _ in panels])
     drawn = [figure for _, found in panels for figure in found]
-    return Section("vectors", "Class vectors", join([geometry_table(records), tabs]), drawn)
+    aside = geometry_figures.cosine_matrices(records)
+    beside = render(aside) if aside else None
+    body = join([geometry_table(records), beside, tabbed])
+    return Section("vectors", "Class vectors", body, [*([aside] if aside else []), *drawn])
 
 
 def features(records: Records) -> Section | None:
@@ -112,12 +105,13 @@ def collapse(records: Records) -> Section | None:
 
 def plane(records: Records) -> Section | None:
     """Only where features have two dimensions."""
-    figure = collapse_figures.plane(records)
-    if figure is None:
+    found = (plane_figures.plane(records), plane_figures.areas(records))
+    shown = [figure for figure in found if figure is not None]
+    if not shown:
         return None
-    said = [element("li", one) for one in collapse_figures.vanished_sentences(records)]
+    said = [element("li", one) for one in plane_figures.vanished_sentences(records)]
     listed = element("ul", *said, class_="also") if said else None
-    return Section("plane", "Two dimensions", join([listed, render(figure)]), [figure])
+    return Section("plane", "Two dimensions", join([listed, *map(render, shown)]), shown)
 
 
 def classes(records: Records) -> Section | None:
@@ -217,32 +211,3 @@ def _other_seeds(records: Records, head: str) -> Html | None:
         if said
         else None
     )
-
-
-def _tabs(label: str, heads: Sequence[Head], panels: Sequence[Html]) -> Html:
-    buttons = [
-        element(
-            "button",
-            arm_name(place, head),
-            type="button",
-            role="tab",
-            id=f"tab-{place}",
-            aria_controls=f"panel-{place}",
-            aria_selected="true" if place == 0 else "false",
-            tabindex=0 if place == 0 else -1,
-        )
-        for place, head in enumerate(heads)
-    ]
-    bodies = [
-        element(
-            "div",
-            panel,
-            role="tabpanel",
-            id=f"panel-{place}",
-            aria_labelledby=f"tab-{place}",
-            tabindex=0,
-        )
-        for place, panel in enumerate(panels)
-    ]
-    row = element("div", *buttons, role="tablist", aria_label=label)
-    return element("div", row, *bodies, class_="tabs")

@@ -1,4 +1,4 @@
-"""The three tables: arms, paired differences, and the geometry of the class vectors."""
+"""The tables: arms, their groups of classes, paired differences, geometry of the class vectors."""
 
 from __future__ import annotations
 
@@ -30,13 +30,11 @@ def arms_table(records: Records) -> Html:
     """Accuracy (mean ± standard deviation over seeds), cost and time of every arm."""
     arms = records.results["arms"]
     axis = _accuracy_axis(records)
-    groups = records.results.get("groups") or {}
     columns = [
         Column("Head", kind="name"),
         Column(metric_name(records).capitalize(), "mean ± std", kind="number main"),
         Column("Seeds", _ends(axis), kind="drawing", sortable=False),
         Column("n", "runs", kind="number n"),
-        *(Column(name.capitalize(), plural(len(own), "class")) for name, own in groups.items()),
         Column("Last epoch", "test accuracy"),
         Column("Validation", "accuracy"),
         Column("Head parameters", "trained"),
@@ -51,19 +49,48 @@ def arms_table(records: Records) -> Html:
         "Every head, over its seeds. The epoch was chosen on validation; “last epoch” is the test "
         "accuracy without that choice. Std is the sample standard deviation."
     )
-    return render("arms", caption + _about_groups(records), columns, rows)
+    return render("arms", caption, columns, rows)
+
+
+def groups_table(records: Records) -> Html | None:
+    """Accuracy of the classes with many, medium and few training images; None without groups."""
+    groups = records.results.get("groups")
+    if not groups:
+        return None
+    heads = heads_by_name(records)
+    columns = [
+        Column("Head", kind="name"),
+        *(Column(name.capitalize(), plural(len(own), "class")) for name, own in groups.items()),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(arm_name(place, heads[arm["head"]]), arm["head"]),
+                *(
+                    Cell(percent_spread(group["mean"], group["std"]), group["mean"])
+                    for group in (arm.get("group_accuracy") or {}).values()
+                ),
+            ]
+        )
+        for place, arm in enumerate(records.results["arms"])
+    ]
+    caption = (
+        "Test accuracy over groups of classes, mean ± std over seeds, of the chosen epoch."
+        + _about_groups(records)
+    )
+    return render("groups", caption, columns, rows)
 
 
 def _about_groups(records: Records) -> str:
-    """Which classes the group columns are about, where training classes are unequal."""
-    groups, counts = records.results.get("groups"), records.results.get("class_counts")
-    if not groups or not counts:
+    """Which classes the groups hold."""
+    groups, counts = records.results["groups"], records.results.get("class_counts")
+    if not counts:
         return ""
     spans = []
     for name, classes in groups.items():
         sizes = [counts[place] for place in classes]
         spans.append(f"{name} {count(min(sizes))} to {count(max(sizes))}")
-    return f" Groups of classes by their training images: {', '.join(spans)}."
+    return f" Groups by the classes’ training images: {', '.join(spans)}."
 
 
 def _arm_cells(
@@ -78,10 +105,6 @@ def _arm_cells(
         Cell(percent_spread(chosen["mean"], chosen["std"]), chosen["mean"]),
         Cell(drawing),
         Cell(runs, arm["n"]),
-        *(
-            Cell(percent_spread(group["mean"], group["std"]), group["mean"])
-            for group in (arm.get("group_accuracy") or {}).values()
-        ),
         Cell(percent_spread(last["mean"], last["std"]), last["mean"]),
         Cell(percent(held["mean"]), held["mean"]),
         Cell(count(arm.get("head_parameters")), arm.get("head_parameters")),

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .._errors import RequestError
+from .._files import replace_file, replace_text
 from ..heads.identity import check
-from .files import replace_file
 from .model import Classifier
 from .run import copy_of_weights
 
@@ -38,7 +38,7 @@ def save_model(
     replace_file(weights, lambda draft: save_file(tensors, draft))
     content = {"schema": SCHEMA, "sha256": _digest(weights), "description": dict(description)}
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    replace_file(facts, lambda draft: _write(draft, text))
+    replace_text(facts, text)
 
 
 def read_description(directory: Path) -> dict[str, Any]:
@@ -119,7 +119,3 @@ def _read(directory: Path) -> dict[str, Any]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import replace_file
+from .._files import replace_text
 
 Row = dict[str, Any]
 """epoch (from 1), lr (of the epoch's first step), train_loss, train_accuracy, val_loss,
@@ -27,7 +27,7 @@ class HistoryFile:
         if self._path is None:
             return
         text = "".join(_line(row) for row in rows)
-        replace_file(self._path, lambda draft: _write_text(draft, text))
+        replace_text(self._path, text)
 
     def append(self, row: Row) -> None:
         if self._path is None:
@@ -38,7 +38,3 @@ class HistoryFile:
 
 def _line(row: Row) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

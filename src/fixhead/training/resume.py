@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .._errors import RequestError
-from .files import draft_of, replace_file
+from .._files import remove_drafts, replace_file
 
 FORMAT = "fixhead.checkpoint/1"
 
@@ -62,7 +62,7 @@ class RunCheckpoint:
         if self._path is None:
             return
         self._path.unlink(missing_ok=True)
-        draft_of(self._path).unlink(missing_ok=True)  # a kill may have left one
+        remove_drafts(self._path)
         if self._path.parent.is_dir() and not any(self._path.parent.iterdir()):
             self._path.parent.rmdir()
 

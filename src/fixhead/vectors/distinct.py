@@ -12,7 +12,7 @@ from .._seeds import stream
 _BLOCK = 1 << 22
 """Entries hashed at a time: 32 MiB of int64."""
 
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
 Rows = Callable[[Tensor], Tensor]
 """Row numbers (n,) → rows (n, d)."""
@@ -33,7 +33,7 @@ def first_equal_of(
 ) -> Tensor:
     """``first_equal`` for rows that are made when asked for; exact, K·d work, one block in memory.
 
-    Each row is hashed to h = Σ_j mix(bits_j + r_j) mod 2⁶⁴ with random r. Rows of unequal hash
+    Each row is hashed to h = Σ_j mix(word_j + r_j) mod 2⁶⁴ with random r. Rows of unequal hash
     differ; rows of equal hash are compared, and should a hash have lied (about 1 in 2⁶⁴ for a
     pair) all is done again with other r.
     """
@@ -53,7 +53,8 @@ def _by_hash(
     offsets = torch.randint(limits.min, limits.max, (features,), generator=generator).to(device)
     hashes = torch.empty(classes, dtype=torch.int64, device=device)
     for labels in _blocks(torch.arange(classes, device=device), features):
-        hashes[labels] = _mix(_bits(rows(labels)).add_(offsets)).sum(dim=1)
+        words = _words(rows(labels))
+        hashes[labels] = _mix(words.add_(offsets[: words.shape[1]])).sum(dim=1)
     _, group = torch.unique(hashes, return_inverse=True)
     numbers = torch.arange(classes, device=device)
     first = torch.full((int(group.max()) + 1,), classes, dtype=torch.int64, device=device)
@@ -64,7 +65,7 @@ def _by_hash(
 def _confirmed(rows: Rows, first: Tensor, features: int) -> bool:
     repeats = (first != torch.arange(first.numel(), device=first.device)).nonzero().squeeze(1)
     return all(
-        bool((_bits(rows(labels)) == _bits(rows(first[labels]))).all())
+        bool((_words(rows(labels)) == _words(rows(first[labels]))).all())
         for labels in _blocks(repeats, features)
     )
 
@@ -78,9 +79,13 @@ def _mix(words: Tensor) -> Tensor:
     return words.bitwise_xor_(words >> 29)
 
 
-def _bits(rows: Tensor) -> Tensor:
+def _words(rows: Tensor) -> Tensor:
+    """The rows' bits in a fresh (n, w) int64: eight bytes a word where that comes out even."""
     plain = (rows + 0.0).contiguous()
-    return plain.view(_BITS[plain.element_size()]).long()
+    size = plain.element_size()
+    if size == 8 or plain.shape[1] * size % 8 == 0:
+        return plain.view(torch.int64)
+    return plain.view(_BITS[size]).long()
 
 
 def _blocks(labels: Tensor, features: int) -> tuple[Tensor, ...]:

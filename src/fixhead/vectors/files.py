@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from .._errors import RequestError
+from .._files import replace_file
 
 TENSOR = "vectors"
 
@@ -27,15 +27,7 @@ def save(path: Path, vectors: Tensor, facts: Mapping[str, Any], *, overwrite: bo
     check_writable(path, overwrite=overwrite)
     metadata = {"fixhead": json.dumps(dict(facts), sort_keys=True)}
     data = to_bytes({TENSOR: vectors.detach().cpu().contiguous()}, metadata=metadata)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_file(path, lambda draft: draft.write_bytes(data))
 
 
 def check_writable(path: Path, *, overwrite: bool = False) -> None:

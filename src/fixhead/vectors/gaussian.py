@@ -76,4 +76,4 @@ def _whole_numbers(rows: int, features: int, generator: torch.Generator) -> Tens
 
 def _directions(draws: Tensor) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(draws, dim=1, keepdim=True)
-    return draws / norms
+    return draws.div_(norms)

@@ -39,9 +39,8 @@ def simplex(
             "for more classes than that use codes() or spherical_code()"
         )
     if rotate:
-        corners = simplex_corners(classes, classes - 1)
         frame = haar_frame(features, classes - 1, default_generator_or(generator))
-        return stored("simplex", corners @ frame.T, dtype)
+        return stored("simplex", _rotated_corners(frame.T), dtype)
     return simplex_corners(classes, features, dtype)
 
 
@@ -88,10 +87,24 @@ def simplex_corners(classes: int, features: int, dtype: torch.dtype = torch.floa
     Source: Kasarla et al. 2022 (the recursion).
     """
     k = classes - 1
-    left = torch.arange(k, 0, -1, dtype=torch.float64)  # k − j
-    lengths = (left * (k + 1) / (k * (left + 1))).sqrt()
+    lengths, below = _corner_columns(k)
     corners = torch.empty(classes, features, dtype=dtype)
-    corners[:, :k] = -lengths / left
+    corners[:, :k] = below
     corners.tril_(-1)
     corners.diagonal()[:k] = lengths.to(dtype)
     return corners
+
+
+def _rotated_corners(frame: Tensor) -> Tensor:
+    """V Q for Q (k, d) in O(k·d): below its diagonal every column of V is one number."""
+    lengths, below = _corner_columns(len(frame))
+    corners = torch.cat([frame * lengths.unsqueeze(1), frame.new_zeros(1, frame.shape[1])])
+    corners[1:] += (frame * below.unsqueeze(1)).cumsum(dim=0)
+    return corners
+
+
+def _corner_columns(k: int) -> tuple[Tensor, Tensor]:
+    """c_j and −c_j/(k−j) for j = 0 … k−1, (k,) each, float64."""
+    left = torch.arange(k, 0, -1, dtype=torch.float64)  # k − j
+    lengths = (left * (k + 1) / (k * (left + 1))).sqrt()
+    return lengths, -lengths / left

@@ -186,6 +186,13 @@ def test_published_files_that_do_not_fit_are_refused(
         load_published(tmp_path, "snow", 1, like())
 
 
+def test_the_corrupted_copy_of_another_set_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "snow.npy", noise(20, 8, 8, 3))
+    np.save(tmp_path / "labels.npy", np.tile(np.array([0, 1, 1, 0]), 5))
+    with pytest.raises(RequestError, match=r"has none of 'eel'; is it the corrupted copy"):
+        load_published(tmp_path, "snow", 1, like(("cat", "dog", "eel")))
+
+
 def test_missing_or_broken_published_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"motion_blur\.npy with labels\.npy"):
         load_published(tmp_path, "motion-blur", 1, like())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,13 @@ def test_arrays_of_other_types_are_refused(value: np.ndarray) -> None:
         read_pickle(pickle.dumps({"data": value}, protocol=2), "batch")
 
 
+def test_a_few_bytes_cannot_take_the_memory() -> None:
+    content = b"\x80\x02}r\xff\xff\xff\x7f."  # {}, remembered under the number 2³¹ − 1
+    assert read_pickle(content, "batch") == {}
+    with pytest.raises(RequestError, match="not a whole pickle"):
+        read_pickle(b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b".", "batch")
+
+
 def test_a_cut_off_pickle_or_another_object_is_refused() -> None:
     content = python2_pickle({b"data": noise(2, 3072), b"labels": [0, 1]})
     for end in (0, 1, 10, 100, len(content) - 1):
@@ -168,6 +177,25 @@ def test_names_that_lead_out_of_an_archive_lead_nowhere(tmp_path: Path) -> None:
     after = {path for path in tmp_path.rglob("*") if "fixhead-cache" not in str(path)}
     assert after == before
     assert not Path("/tmp/escaped-fixhead").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_link_or_a_device_in_place_of_a_batch_is_refused(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+        link = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+        link.type, link.linkname = kind, "/etc/passwd"
+        archive.addfile(link)
+    with pytest.raises(RequestError, match="data_batch_1 to be a plain file"):
+        load("cifar10", data_dir=tmp_path)
+
+
+def test_a_member_that_says_it_is_huge_is_refused_unread(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+    header.size = 1 << 40
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes(gzip.compress(header.tobuf() + bytes(1024)))
+    with pytest.raises(RequestError, match="a plain file of at most 1 GiB"):
+        load("cifar10", data_dir=tmp_path)
 
 
 def test_missing_batches_are_named(tmp_path: Path) -> None:

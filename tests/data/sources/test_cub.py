@@ -56,6 +56,12 @@ def test_lists_that_disagree_or_lack_are_refused(root: Path) -> None:
         load("cub200", data_dir=root)
 
 
+def test_a_list_that_is_no_text_is_refused(root: Path) -> None:
+    (root / "CUB_200_2011" / "classes.txt").write_bytes(b"1 001.\xff\xfe")
+    with pytest.raises(RequestError, match=r"classes\.txt needs to be UTF-8 text"):
+        load("cub200", data_dir=root)
+
+
 def test_a_class_that_is_not_listed_is_refused(root: Path) -> None:
     path = root / "CUB_200_2011" / "image_class_labels.txt"
     path.write_text(path.read_text().replace("4 2", "4 7"))

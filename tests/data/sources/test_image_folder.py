@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,66 @@ def test_a_loop_of_links_is_refused(root: Path, cache: Path) -> None:
     (root / "cat" / "again").symlink_to(root)
     with pytest.raises(RequestError, match="remove the loop"):
         load(str(root), cache_dir=cache)
+
+
+def test_links_that_lead_round_through_two_folders_are_refused(root: Path, cache: Path) -> None:
+    (root / "cat" / "other").symlink_to(root / "dog")
+    (root / "dog" / "other").symlink_to(root / "cat")
+    with pytest.raises(RequestError, match="remove the loop"):
+        load(str(root), cache_dir=cache)
+
+
+@pytest.mark.parametrize("target", ["missing.png", "link.png"])
+def test_a_link_to_nothing_or_to_itself_is_refused_by_name(
+    root: Path, cache: Path, target: str
+) -> None:
+    (root / "cat" / "link.png").symlink_to(root / "cat" / target)
+    with pytest.raises(RequestError, match=r"link\.png is a link that leads to no file"):
+        load(str(root), cache_dir=cache)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_with_the_name_of_an_image_is_passed_over(root: Path, cache: Path) -> None:
+    os.mkfifo(root / "cat" / "pipe.png")
+    data = load(str(root), cache_dir=cache)
+    assert any("passed over 1 files that are no images (pipe.png)" in note for note in data.notes)
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+
+    def closed(folder: Path) -> Iterator[Path]:
+        if folder.name == "dog":
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(RequestError, match=r"dog cannot be read \(Permission denied\)"):
+        load(str(root), cache_dir=cache)
+
+
+def test_every_mode_of_image_fits_into_one_folder(tmp_path: Path, cache: Path) -> None:
+    """Grey, 16-bit, palette, RGBA, CMYK, 1-bit, turned by EXIF: all become colour of one size."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    colour, deep = Image.fromarray(pixels), Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for label in ("cat", "dog"):
+        place = tmp_path / "all" / label
+        place.mkdir(parents=True)
+        for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+            colour.convert(mode).save(place / f"{mode}.png")
+        deep.save(place / "deep.png")
+        colour.convert("CMYK").save(place / "cmyk.jpg", quality=100)
+        colour.save(place / "turned.png", exif=turned)
+    data = load(str(tmp_path / "all"), cache_dir=cache, image_size=6)
+    assert (len(data.train) + len(data.test), data.channels) == (18, 3)
+    images = np.concatenate([data.train.images[:], data.test.images[:]])
+    rotated = np.rot90(pixels, -1).transpose(2, 0, 1)
+    assert sum(bool((image == rotated).all()) for image in images) == 2
+    assert sum(bool((image == pixels.transpose(2, 0, 1)).all()) for image in images) == 4
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path, cache: Path) -> None:

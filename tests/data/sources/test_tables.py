@@ -115,6 +115,68 @@ def test_labels_out_of_range_are_refused_with_their_row(root: Path, label: int |
         load(str(root))
 
 
+def test_a_file_that_claims_more_rows_than_it_can_hold_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixhead.data.sources.tables.MANY_ROWS", 3)
+    monkeypatch.setattr("fixhead.data.sources.tables.ROW_BYTES", 1 << 20)
+    with pytest.raises(
+        RequestError, match=r"not a whole parquet file \(it says that it has \d+ rows"
+    ):
+        load(str(root))
+
+
+@pytest.mark.parametrize(
+    "features", ["[]", "7", '{"label": 3}', '{"label": {"names": {"a": "b"}}}']
+)
+def test_schema_notes_of_another_form_are_passed_over_or_refused(
+    tmp_path: Path, features: str
+) -> None:
+    table = pa.table({"image": cells(images(4)), "label": [0, 1, 0, 1]})
+    note = b'{"info": {"features": ' + features.encode() + b"}}"
+    pq.write_table(
+        table.replace_schema_metadata({b"huggingface": note}), tmp_path / "train.parquet"
+    )
+    if "names" in features:
+        with pytest.raises(RequestError, match="not a whole parquet file"):
+            load(str(tmp_path / "train.parquet"))
+    else:
+        assert load(str(tmp_path / "train.parquet")).classes == ("0", "1")
+
+
+def test_class_names_that_repeat_in_the_schema_are_refused(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        put(tmp_path / f"{part}-0.parquet", cells(images(2)), [0, 1], names=["cat", "cat"])
+    with pytest.raises(RequestError, match="class names that differ, got 'cat' twice"):
+        load(str(tmp_path))
+
+
+def test_a_class_of_the_schema_without_images_is_kept_and_counted_as_none(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        put(tmp_path / f"{part}-0.parquet", cells(images(2)), [0, 2], names=["cat", "dog", "eel"])
+    data = load(str(tmp_path))
+    assert data.classes == ("cat", "dog", "eel")
+    assert data.train.counts(3).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("label", [True, 1.0, "eel"])
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, label: object) -> None:
+    names = None if isinstance(label, str) else ["cat", "dog"]
+    put(tmp_path / "train-0.parquet", cells(images(2)), [label, label], names=names)
+    if isinstance(label, str):  # words are class names; one class is too few
+        message = "at least two classes"
+    else:
+        message = rf"label {label} in row 0 .* needs to be one of the 2 classes"
+    with pytest.raises(RequestError, match=message):
+        load(str(tmp_path))
+
+
+def test_a_huge_label_without_class_names_does_not_take_the_memory(tmp_path: Path) -> None:
+    put(tmp_path / "train-0.parquet", cells(images(2)), [0, 1 << 55], names=None)
+    with pytest.raises(RequestError, match=f"labels need to be below .* got {1 << 55}"):
+        load(str(tmp_path))
+
+
 def test_multi_label_targets_are_refused_by_name(tmp_path: Path) -> None:
     put(tmp_path / "train.parquet", cells(images(2)), [[0, 1], [2]], names=None)
     with pytest.raises(RequestError, match="multi-label targets are not supported"):

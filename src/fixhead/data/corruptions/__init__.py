@@ -2,7 +2,7 @@
 
 from .apply import corrupt, corrupted
 from .picture import Picture, corrupt_picture
-from .published import load_published
+from .published import load_published, published_place
 from .tables import KINDS, PAPER, TABLES, kind_named, strength, table_for
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "corrupted",
     "kind_named",
     "load_published",
+    "published_place",
     "strength",
     "table_for",
 ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..._errors import RequestError
 from .request import Request
 
-LIMIT_BYTES = 1 << 33
+LIMIT_BYTES = 1 << 30
 """A member that says it is larger than this is refused unread."""
 
 
@@ -68,7 +68,7 @@ def _from_tar(place: Path, folder: str, wanted: set[str]) -> Iterator[tuple[str,
             wanted.remove(name)
             file = archive.extractfile(member) if member.isfile() else None
             if file is None or member.size > LIMIT_BYTES:
-                raise RequestError(f"{place} needs {name} to be a plain file of at most 8 GiB")
+                raise RequestError(f"{place} needs {name} to be a plain file of at most 1 GiB")
             yield name, file.read()
             if not wanted:
                 return

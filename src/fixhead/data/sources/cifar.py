@@ -18,6 +18,7 @@ from ..._errors import RequestError
 from ..cache import Entry
 from .archive import find_members, member_files, read_members
 from .arrays import Arrays, open_arrays
+from .lists import as_text
 from .pickles import read_pickle
 from .request import Request
 
@@ -84,7 +85,10 @@ def _load(request: Request, layout: Layout) -> Entry:
         return _joined([_batch(batches()[name], layout.labels, name) for name in names])
 
     def classes() -> Iterable[str]:
-        return [name.decode() for name in _field(batches()[layout.meta], layout.names, layout.meta)]
+        names = _field(batches()[layout.meta], layout.names, layout.meta)
+        if not isinstance(names, list) or not all(isinstance(n, str | bytes) for n in names):
+            raise RequestError(f"{layout.meta} needs a list of class names in {layout.names}")
+        return [n if isinstance(n, str) else as_text(n, layout.meta) for n in names]
 
     return open_arrays(request, member_files(place, layout.files), classes, part)
 

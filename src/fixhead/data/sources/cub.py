@@ -16,6 +16,7 @@ from ..._errors import RequestError
 from ..cache import Entry
 from ..dataset import Labels
 from ..encoded import Files, Part, Source
+from .lists import read_lines
 from .request import Request
 
 FOLDER = "CUB_200_2011"
@@ -59,15 +60,17 @@ def _part(files: list[Path], labels: Labels, places: Labels) -> Part:
 
 
 def _column(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise RequestError(f"{path.parent} needs the file {path.name}, and it is missing")
-    lines = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (line.split(maxsplit=1) for line in read_lines(path))
     return {line[0]: line[1].strip() for line in lines if len(line) == 2}
 
 
 def _inside(root: Path, name: str) -> Path:
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+    try:
+        inside = path.resolve().is_relative_to(root.resolve()) and path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        inside = False
+    if not inside:
         raise RequestError(f"images.txt needs names of files inside {root}, got {name!r}")
     return path
 

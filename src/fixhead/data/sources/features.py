@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..cache import Entry
 from ..dataset import Split, moments
 from ..encoded import NO_TEST
 from ..splits import holdout_split
+from .lists import numbered
 from .request import Request
 
 FULL = ("train_features", "train_labels", "test_features", "test_labels")
@@ -51,7 +51,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zip files and numpy raise many kinds on broken content
         raise RequestError(
             f"{path} needs to be an npz file of plain arrays, and cannot be read ({error})"
         ) from error
@@ -71,4 +71,4 @@ def _classes(arrays: dict[str, NDArray[Any]], train: Split, test: Split) -> tupl
     if "classes" in arrays:
         return tuple(map(str, arrays["classes"].reshape(-1)))
     highest = max((int(split.labels.max()) for split in (train, test) if len(split)), default=-1)
-    return tuple(map(str, range(highest + 1)))
+    return numbered(highest)

@@ -85,7 +85,7 @@ def scan(root: Path) -> Tree:
         RequestError: no class folders, images beside them, an empty class, two names that are one
             after Unicode normalisation, or a link that leads back into a folder above it.
     """
-    children = sorted(path for path in root.iterdir() if not hidden(path))
+    children = _entries(root)
     folders = [path for path in children if path.is_dir()]
     loose = [path for path in children if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not folders or loose:
@@ -129,15 +129,25 @@ def _descend(folder: Path, walk: _Walk, above: tuple[tuple[int, int], ...]) -> N
     here = _identity(folder)
     if here in above:
         raise RequestError(f"{folder} is a link back into a folder above it; remove the loop")
-    for path in sorted(folder.iterdir()):
-        if hidden(path):
-            continue
+    for path in _entries(folder):
         if path.is_dir():
             _descend(path, walk, (*above, here))
-        elif path.suffix.lower() in SUFFIXES:
-            walk.files.append(path)
-        else:
+        elif path.suffix.lower() not in SUFFIXES:
             walk.passed_over.append(path)
+        elif path.is_file():
+            walk.files.append(path)
+        elif path.is_symlink():
+            raise RequestError(f"{path} is a link that leads to no file; repair or remove it")
+        else:  # a pipe or a device: opening it might wait for ever
+            walk.passed_over.append(path)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder and is meant, sorted."""
+    try:
+        return sorted(path for path in folder.iterdir() if not hidden(path))
+    except OSError as error:
+        raise RequestError(f"folder {folder} cannot be read ({error.strerror})") from error
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,17 @@ def read_pickle(content: bytes, name: str) -> dict[str, Any]:
     return {_text(key): getattr(value, "array", value) for key, value in loaded.items()}
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
+    """The reader written in Python: the one in C takes 16 bytes for every number up to that of a
+    memo, so that ten bytes of a broken or malicious file can take all the memory."""
+
+    # The one opcode that sets aside as much as it is told to, before it looks for the bytes.
+    dispatch: ClassVar[dict[int, Any]] = {
+        code: work
+        for code, work in pickle._Unpickler.dispatch.items()
+        if code != pickle.BYTEARRAY8[0]
+    }
+
     def __init__(self, file: io.BytesIO, name: str) -> None:
         super().__init__(file, encoding="bytes")
         self._name = name

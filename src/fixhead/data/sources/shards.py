@@ -20,6 +20,7 @@ from ..._errors import RequestError
 from ..cache import Entry
 from ..encoded import Encoded, Part, Source
 from ..images import SUFFIXES
+from .lists import numbered, read_lines
 from .request import Request
 
 TEST_NAMES = ("test", "validation", "valid", "val")
@@ -114,7 +115,7 @@ def _shard(path: Path, number: int) -> tuple[dict[str, Member], dict[str, int]]:
                 elif suffix in (".cls", ".json"):
                     labels[key] = _label(archive, member, path)
             _whole(path, images)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError, OverflowError) as error:
         raise RequestError(f"{path} is not a whole, uncompressed tar file ({error})") from error
     return images, labels
 
@@ -139,21 +140,23 @@ def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int
         value: Any = json.loads(text)
         if isinstance(value, dict):
             value = value["label"] if "label" in value else value["cls"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise RequestError(f"{member.name} in {path.name} needs a whole number") from error
     if isinstance(value, list):
         raise RequestError(
             f"{member.name} in {path.name} is a list: multi-label targets are not supported; keep "
             "one class per image"
         )
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise RequestError(f"{member.name} in {path.name} needs a whole number, got {value!r}")
+    if not -(1 << 63) <= value < 1 << 63:
+        raise RequestError(f"{member.name} in {path.name} needs a label of a class, got {value}")
     return value
 
 
 def _names(root: Path, parts: list[Part]) -> tuple[str, ...]:
     path = root / "classes.txt"
     if path.is_file():
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+        return tuple(read_lines(path))
     highest = max((int(part.labels.max()) for part in parts if len(part.labels)), default=-1)
-    return tuple(map(str, range(highest + 1)))
+    return numbered(highest)

@@ -15,6 +15,7 @@ from ..._errors import RequestError
 from ..cache import Entry
 from .archive import find_members, member_files, read_members
 from .arrays import Arrays, open_arrays
+from .lists import as_text
 from .request import Request
 
 FOLDER = "stl10_binary"
@@ -35,7 +36,7 @@ def load_stl10(request: Request) -> Entry:
         return _arrays(members()[f"{part}_X.bin"], members()[f"{part}_y.bin"], part)
 
     def classes() -> list[str]:
-        return members()["class_names.txt"].decode().split()
+        return as_text(members()["class_names.txt"], "class_names.txt").split()
 
     return open_arrays(request, member_files(place, FILES), classes, read)
 

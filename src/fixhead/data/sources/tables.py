@@ -10,7 +10,8 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,16 @@ from ..._errors import RequestError, require
 from ..cache import Entry
 from ..dataset import Labels
 from ..encoded import Encoded, Part, Source
+from .lists import numbered
 from .request import Request
 
 TEST_NAMES = ("test", "validation", "valid", "val", "dev")
 IMAGE_NAMES = ("image", "img", "picture")
 LABEL_NAMES = ("label", "labels", "fine_label", "target", "class")
+MANY_ROWS, ROW_BYTES = 1 << 20, 8
+"""More than a million rows need at least so many bytes each; a file that says otherwise is broken,
+and reading it would take the memory for all of them."""
+
 OPEN_GROUPS = 4
 """Row groups kept in memory at once: threads that decode neighbours ask for two of them."""
 
@@ -61,7 +67,8 @@ class TableImages:
     def __getitem__(self, index: int) -> Encoded:
         group = int(np.searchsorted(self._ends, index, side="right")) - 1
         file, row = self._groups[group][0], index - int(self._ends[group])
-        content = self._rows(group)[row].as_py()
+        with _reading(file):
+            content = self._rows(group)[row].as_py()
         name = f"row {row} of {file.name}"
         if isinstance(content, dict):
             name = f"{content.get('path') or 'image'} ({name})"
@@ -143,9 +150,25 @@ def _by_part(files: Sequence[Path]) -> dict[str, list[Path]]:
 
 def _parquet(file: Path) -> Any:
     module = require("pyarrow.parquet", extra="data")
+    with _reading(file):
+        opened = module.ParquetFile(file)
+        groups = [opened.metadata.row_group(n) for n in range(opened.metadata.num_row_groups)]
+        rows = sum(group.num_rows for group in groups)
+    if min((group.num_rows for group in groups), default=0) < 0 or rows > max(
+        MANY_ROWS, file.stat().st_size // ROW_BYTES
+    ):
+        raise RequestError(f"{file} is not a whole parquet file (it says that it has {rows} rows)")
+    return opened
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Say which file is broken, whatever pyarrow raises on its way through it."""
     try:
-        return module.ParquetFile(file)
-    except (OSError, require("pyarrow", extra="data").ArrowInvalid) as error:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:  # its own, and whatever else broken content makes it stumble over
         raise RequestError(f"{file} is not a whole parquet file ({error})") from error
 
 
@@ -156,7 +179,8 @@ def _columns(file: Path) -> Columns:
     label = _chosen(schema, features, "ClassLabel", LABEL_NAMES, "labels", file)
     names = features.get(label, {}).get("names")
     if isinstance(names, dict):  # an older spelling: {"0": "cat", "1": "dog"}
-        names = [names[key] for key in sorted(names, key=int)]
+        with _reading(file):
+            names = [names[key] for key in sorted(names, key=int)]
     return Columns(image, label, None if names is None else tuple(map(str, names)))
 
 
@@ -164,9 +188,9 @@ def _features(schema: Any) -> dict[str, Any]:
     text = (schema.metadata or {}).get(b"huggingface")
     try:
         features = json.loads(text)["info"]["features"] if text else {}
-    except (ValueError, KeyError, TypeError):
+        return {name: value for name, value in features.items() if isinstance(value, dict)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    return {name: value for name, value in features.items() if isinstance(value, dict)}
 
 
 def _chosen(
@@ -201,7 +225,8 @@ def _label_values(files: Sequence[Path], columns: Columns) -> list[Any]:
                 f"{file} has lists in its column {columns.label!r}: multi-label targets are not "
                 "supported; keep one class per image"
             )
-        values += parquet.read(columns=[columns.label]).column(0).to_pylist()
+        with _reading(file):
+            values += parquet.read(columns=[columns.label]).column(0).to_pylist()
     return values
 
 
@@ -210,8 +235,8 @@ def _names_of(values: dict[str, list[Any]]) -> tuple[str, ...]:
     found = {value for part in values.values() for value in part}
     if all(isinstance(value, str) for value in found):
         return tuple(sorted(found))
-    numbers = [value for value in found if isinstance(value, int)]
-    return tuple(map(str, range(max(numbers, default=-1) + 1)))
+    numbers = [value for value in found if type(value) is int]
+    return numbered(max(numbers, default=-1))
 
 
 def _labels(values: list[Any], names: tuple[str, ...], part: str) -> Labels:
@@ -219,7 +244,7 @@ def _labels(values: list[Any], names: tuple[str, ...], part: str) -> Labels:
         index = {name: number for number, name in enumerate(names)}
         values = [index.get(value, value) for value in values]
     for row, value in enumerate(values):
-        if not isinstance(value, int) or not 0 <= value < len(names):
+        if type(value) is not int or not 0 <= value < len(names):
             raise RequestError(
                 f"label {value!r} in row {row} of the {part} part needs to be one of the "
                 f"{len(names)} classes (0 to {len(names) - 1})"

@@ -15,6 +15,7 @@ import numpy as np
 from ..._errors import RequestError
 from ..cache import Entry
 from ..encoded import Files, Part, Source
+from .lists import read_lines
 from .request import Request
 from .tables import find_parquet, load_parquet
 
@@ -43,7 +44,7 @@ def load_tiny_imagenet(request: Request) -> Entry:
 
 
 def _tree(root: Path, request: Request) -> Entry:
-    ids = sorted((root / "wnids.txt").read_text(encoding="utf-8").split())
+    ids = sorted(" ".join(read_lines(root / "wnids.txt")).split())
     words = _words(root / "words.txt")
     index = {name: number for number, name in enumerate(ids)}
     train = _train(root, ids)
@@ -80,9 +81,7 @@ def _train(root: Path, ids: list[str]) -> Part:
 def _test(root: Path, index: dict[str, int]) -> Part:
     paths, labels = [], []
     annotations = root / "val_annotations.txt"
-    if not annotations.is_file():
-        raise RequestError(f"{root} needs the file val_annotations.txt, and it is missing")
-    for line in annotations.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(annotations):
         name, wnid = (line.split("\t") + ["", ""])[:2]
         if wnid not in index or Path(name).name != name:
             raise RequestError(f"{annotations} needs lines of a file name and an id, got {line!r}")
@@ -96,5 +95,5 @@ def _test(root: Path, index: dict[str, int]) -> Part:
 def _words(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    lines = (line.partition("\t") for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (line.partition("\t") for line in read_lines(path))
     return {name: words.strip() for name, _, words in lines}

@@ -29,6 +29,14 @@
     return { columns: ["Class", "Other class", "Cosine"], rows };
   };
 
+  tables.matrices = (figure, view) => {
+    const all = figure.shown.map(([, name]) => square(view.figures[name]));
+    const order = figure.orders[view.options.order] || view.classes.map((_, i) => i);
+    const rows = [];
+    for (const i of order) for (const j of order) if (i !== j) rows.push([view.classes[i], view.classes[j], ...all.map((M) => M[i][j])]);
+    return { columns: ["Class", "Other class", ...figure.shown.map(([place]) => view.arms[place].name)], rows };
+  };
+
   tables.confusion = (figure, view) => ({
     columns: ["True class", "Taken for", "Test images", "Cosine of the vectors"],
     rows: orderedPairs(figure, view)
@@ -48,12 +56,16 @@
     }).join("; "),
   });
 
-  tables.classes = (figure, view) => ({
-    columns: ["Class", ...(figure.images ? ["Test images"] : []), ...figure.arms.map((arm) => view.arms[arm.arm].name)],
-    rows: view.classes.map((name, place) => [
-      name, ...(figure.images ? [figure.images[place]] : []), ...figure.arms.map((arm) => arm.mean[place]),
-    ]),
-  });
+  tables.classes = (figure, view) => {
+    const arms = window.fixhead.drawing.armsOf(figure, view);
+    return {
+      columns: ["Class", ...(figure.images ? ["Test images"] : []), ...arms.map((arm) => view.arms[arm.arm].name)],
+      rows: view.classes.map((name, place) => [
+        name, ...(figure.images ? [figure.images[place]] : []), ...arms.map((arm) => arm.mean[place]),
+      ]),
+      before: figure.measures ? view.options.measure.replace(/_/g, " ") : undefined,
+    };
+  };
 
   function cell(tag, value) {
     const made = document.createElement(tag);

@@ -162,6 +162,52 @@ window.fixhead = { kinds: {}, tables: {} };
   };
   const longest = (view) => Math.max(...view.classes.map((name) => String(name).length));
 
+  // all matrices side by side --------------------------------------------------------------------
+  kinds.matrices = (figure, view) => {
+    const c = view.colours;
+    const columns = view.width < 520 ? 1 : Math.min(3, figure.shown.length === 4 ? 2 : figure.shown.length);
+    const lines = Math.ceil(figure.shown.length / columns);
+    const [gap, top, bar] = [26, 30, 46];
+    const side = Math.min(420, (view.width - bar - gap * (columns - 1)) / columns);
+    const wide = columns * side + gap * (columns - 1);
+    const tall = lines * (side + top);
+    const annotations = [];
+    const more = {};
+    const data = figure.shown.map(([place, name], at) => {
+      const rows = square(view.figures[name]);
+      const order = figure.orders[view.options.order] || rows.map((_, i) => i);
+      const names = order.map((i) => plain(view.classes[i]));
+      const [left, line] = [(at % columns) * (side + gap), Math.floor(at / columns)];
+      const end = at ? String(at + 1) : "";
+      const high = 1 - (line * (side + top) + top) / tall;
+      const domain = { x: [left / wide, (left + side) / wide], y: [Math.max(0, high - side / tall), high] };
+      const plainAxis = { showgrid: false, zeroline: false, tickvals: [], automargin: false, fixedrange: view.touch };
+      more[`xaxis${end}`] = { ...plainAxis, domain: domain.x, anchor: `y${end}` };
+      more[`yaxis${end}`] = { ...plainAxis, domain: domain.y, anchor: `x${end}`, autorange: "reversed" };
+      annotations.push({
+        x: domain.x[0], y: high, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false,
+        text: label(view.arms[place].name, Math.floor(side / 8)), font: { size: 13, color: c.ink },
+      });
+      return {
+        type: "heatmap", xaxis: `x${end}`, yaxis: `y${end}`, zmin: -1, zmax: 1, z: order.map((i) => order.map((j) => rows[i][j])),
+        xgap: rows.length <= 30 ? 1 : 0, ygap: rows.length <= 30 ? 1 : 0,
+        colorscale: [[0, c.low], [0.5, c.middle], [1, c.high]], showscale: at === 0,
+        customdata: order.map((_, i) => order.map((_, j) => (i === j ? names[i] : `${names[i]}<br>${names[j]}`))),
+        hovertemplate: "%{customdata}<br><b>%{z:.3f}</b><extra></extra>",
+        colorbar: {
+          thickness: 9, outlinewidth: 0, len: side, lenmode: "pixels", y: 1 - top / tall, yanchor: "top", xpad: 8, ypad: 0, tickvals: [-1, -0.5, 0, 0.5, 1],
+          ticktext: ["−1", "−0.5", "0", "0.5", "1"], tickfont: { color: c.soft, size: 12 },
+        },
+      };
+    });
+    const { xaxis, yaxis, ...others } = more;
+    return {
+      height: Math.ceil(tall) + 8,
+      data,
+      layout: layout(view, { margin: { l: 0, r: view.width - wide, t: 0, b: 8 }, annotations, xaxis, yaxis, ...others }),
+    };
+  };
+
   // confusion against cosine ------------------------------------------------------------------
   const EVERY_PAIR = 30; // up to so many classes, pairs that were never confused are drawn too
   const MOST_MARKS = 4000;
@@ -267,10 +313,12 @@ window.fixhead = { kinds: {}, tables: {} };
   };
 
   // accuracy per class ----------------------------------------------------------------------------
+  const armsOf = (figure, view) => (figure.measures ? figure.measures[view.options.measure] : figure.arms);
+
   function classOrder(figure, view) {
     const order = view.classes.map((_, place) => place);
     const of = (place) =>
-      figure.arms.filter((arm) => shown(view, arm.arm)).map((arm) => arm.mean[place]).filter((one) => one !== null);
+      armsOf(figure, view).filter((arm) => shown(view, arm.arm)).map((arm) => arm.mean[place]).filter((one) => one !== null);
     const mean = (place) => of(place).reduce((sum, one) => sum + one, 0) / (of(place).length || 1);
     const gap = (place) => (of(place).length ? Math.max(...of(place)) - Math.min(...of(place)) : -1);
     if (view.options.order === "hard") order.sort((a, b) => mean(a) - mean(b));
@@ -282,27 +330,30 @@ window.fixhead = { kinds: {}, tables: {} };
   kinds.classes = (figure, view) => {
     const c = view.colours;
     const order = classOrder(figure, view);
-    const arms = figure.arms.filter((arm) => shown(view, arm.arm));
+    const every = armsOf(figure, view);
+    const fraction = !figure.measures || figure.fractions.includes(view.options.measure);
+    const said = (value) => (fraction ? (100 * value).toFixed(1) : value.toPrecision(3)).replace("-", "−");
+    const arms = every.filter((arm) => shown(view, arm.arm));
     const all = order.flatMap((place) => arms.map((arm) => arm.mean[place])).filter((one) => one !== null);
     const low = all.length ? Math.min(...all) : 0;
     const high = all.length ? Math.max(...all) : 1;
-    const room = Math.max(0.03 * (high - low), 0.004);
-    const tall = order.length > 60 ? 24 : Math.min(44, 12 + 6 * figure.arms.length); // px of a row
-    const lane = (tall - 10) / tall / figure.arms.length;
+    const room = Math.max(0.03 * (high - low), fraction ? 0.004 : 1e-6);
+    const tall = order.length > 60 ? 24 : Math.min(44, 12 + 6 * every.length); // px of a row
+    const lane = (tall - 10) / tall / every.length;
     const data = [];
     arms.forEach((arm) => {
       const { name, symbol } = view.arms[arm.arm];
       const color = c.arms[arm.arm % c.arms.length];
-      const up = (figure.arms.indexOf(arm) - (figure.arms.length - 1) / 2) * lane;
+      const up = (every.indexOf(arm) - (every.length - 1) / 2) * lane;
       const open = symbol.endsWith("open");
       data.push({
         x: order.map((place) => arm.mean[place]), y: order.map((_, row) => row + up), mode: "markers", cliponaxis: false,
         marker: { color, symbol, size: symbol.startsWith("tri") ? 10 : 8, line: { color: open ? color : c.ground, width: open ? 1.6 : 0.8 } },
         customdata: order.map((place) => {
-          const spread = arm.std[place] === null ? "" : ` ± ${(100 * arm.std[place]).toFixed(1)}`;
+          const spread = arm.std[place] === null ? "" : ` ± ${said(arm.std[place])}`;
           const images = figure.images ? `<br>${figure.images[place]} test images` : "";
-          const mean = arm.mean[place] === null ? "–" : (100 * arm.mean[place]).toFixed(1);
-          return `<b>${plain(view.classes[place])}</b><br>${plain(name)}: ${mean}${spread} %${images}`;
+          const mean = arm.mean[place] === null ? "–" : said(arm.mean[place]);
+          return `<b>${plain(view.classes[place])}</b><br>${plain(name)}: ${mean}${spread}${fraction ? " %" : ""}${images}`;
         }),
         hovertemplate: "%{customdata}<extra></extra>",
       });
@@ -316,7 +367,7 @@ window.fixhead = { kinds: {}, tables: {} };
           type: "rect", xref: "paper", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5, layer: "below",
           fillcolor: c.raised, line: { width: 0 },
         })),
-        xaxis: { side: "top", tickformat: ".0~%", range: [Math.max(-0.01, low - room), high + room], nticks: view.narrow ? 5 : 9, zeroline: false },
+        xaxis: { side: "top", tickformat: fraction ? ".0~%" : "~g", range: [fraction ? Math.max(-0.01, low - room) : low - room, high + room], nticks: view.narrow ? 5 : 9, zeroline: false },
         yaxis: {
           tickvals: order.map((_, row) => row), ticktext: order.map((place) => label(view.classes[place], view.narrow ? 14 : 28)),
           range: [order.length - 0.5, -0.5], showgrid: false, zeroline: false, fixedrange: view.touch,
@@ -326,5 +377,5 @@ window.fixhead = { kinds: {}, tables: {} };
     };
   };
 
-  window.fixhead.drawing = { layout, plain, shown };
+  window.fixhead.drawing = { layout, plain, shown, armsOf };
 })();

@@ -35,7 +35,7 @@
 
   function options(name) {
     const found = {};
-    for (const select of all("select[data-control]"))
+    for (const select of all("[data-control]"))
       if (select.dataset.figure === name) found[select.dataset.control] = select.value;
     return found;
   }
@@ -108,6 +108,40 @@
 
   for (const select of all("select[data-control]"))
     select.addEventListener("change", () => draw(plots.get(select.dataset.figure)));
+
+  for (const slider of all("input[data-control]")) {
+    const plot = plots.get(slider.dataset.figure);
+    const labels = slider.dataset.labels.split(" ");
+    const show = () => {
+      const words = labels[Number(slider.value)];
+      slider.parentElement.querySelector("output").textContent = words;
+      slider.setAttribute("aria-valuetext", `${slider.previousElementSibling.textContent} ${words}`);
+    };
+    let waiting = false; // a drag asks more often than a drawing can follow
+    slider.addEventListener("input", () => {
+      show();
+      if (waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => { waiting = false; draw(plot); });
+    });
+    show();
+  }
+
+  for (const play of all("[data-play]")) {
+    const slider = all("input[data-control]").find((one) => one.dataset.figure === play.dataset.play);
+    let timer = null;
+    const stop = () => { clearInterval(timer); timer = null; play.textContent = "Play"; };
+    const to = (step) => { slider.value = String(step); slider.dispatchEvent(new Event("input")); };
+    play.addEventListener("click", () => {
+      if (timer !== null) return stop();
+      if (Number(slider.value) >= Number(slider.max)) to(0);
+      play.textContent = "Stop";
+      timer = setInterval(() => {
+        to(Number(slider.value) + 1);
+        if (Number(slider.value) >= Number(slider.max)) stop();
+      }, Math.max(120, Math.min(600, 6000 / (Number(slider.max) + 1))));
+    });
+  }
 
   for (const key of all(".legend button"))
     key.addEventListener("click", () => {
@@ -207,6 +241,20 @@
     };
     select.addEventListener("change", choose);
     choose();
+  }
+
+  for (const select of all("[data-browse]")) {
+    const section = document.getElementById(select.dataset.browse);
+    const cards = all("[data-classes]", section);
+    select.addEventListener("change", () => {
+      for (const card of cards)
+        card.hidden = select.value !== "" && !card.dataset.classes.split(" ").includes(select.value);
+      const panel = all("[role=tabpanel]", section).find((one) => !one.hidden);
+      const own = all("[data-classes]", panel);
+      const left = own.filter((card) => !card.hidden).length;
+      document.querySelector(`[data-shown=${select.dataset.browse}]`).textContent =
+        left < own.length ? `${left} of ${own.length} pairs` : "";
+    });
   }
 
   // copying --------------------------------------------------------------------------------------

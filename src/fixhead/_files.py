@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a draft beside ``path``, force it to disk, and put it in place at once.
 
     Readers see the old file or the new one. Where writing fails, e.g. on a full disk, the draft is
-    removed and the old file stays.
+    removed and the old file stays. Two processes may write one file: the last whole one stays.
     """
-    draft = draft_of(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         write(draft)
         _force_to_disk(draft)
@@ -25,9 +25,17 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         _force_to_disk(path.parent)
 
 
-def draft_of(path: Path) -> Path:
-    """Where ``replace_file`` writes first; a killed process may leave it, a later one reuses it."""
-    return path.with_name(f".{path.name}.draft")
+def replace_text(path: Path, text: str) -> None:
+    """``replace_file`` with this text, in UTF-8 with the line ends as they are."""
+    replace_file(path, lambda draft: draft.write_bytes(text.encode()))
+
+
+def remove_drafts(path: Path) -> None:
+    """Take away what killed processes left beside ``path``."""
+    # Not by a pattern: a name may hold the signs that patterns are made of.
+    for found in path.parent.iterdir() if path.parent.is_dir() else ():
+        if found.name.startswith(f".{path.name}.") and found.name.endswith(".draft"):
+            found.unlink(missing_ok=True)
 
 
 def _force_to_disk(path: Path) -> None:

@@ -1,0 +1,144 @@
+"""A timm or torchvision classifier with saved weights, seen as one of ours.
+
+Its last Linear becomes a ``learned-dot`` head with the very same weights and bias; what stands
+before it becomes the backbone. Nothing else is changed, so logits stay what they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .._errors import RequestError
+from ..backbones.external import build_full, probed
+from ..data import Dataset, load
+from ..heads import ClassificationHead, parse_head
+from ..heads.swapping.locate import locate
+from ..training import Classifier
+from .saved import Saved, Source, checked
+
+HEAD = "learned-dot"
+_INSIDE = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+_WRAPPERS = ("module.", "_orig_mod.")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What the weights file does not say.
+
+    Args:
+        architecture: ``timm:NAME``, a bare timm name, or ``torchvision:NAME``.
+        mean, std: per channel, of images in [0, 1], as in its training; by default the data set's.
+    """
+
+    architecture: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def foreign_source(
+    path: Path, wanted: Foreign, data: str | None, data_dir: Path | None, image_size: int | None
+) -> Source:
+    """The weights of ``path``, for the classes of the data set ``data``.
+
+    Raises:
+        RequestError: no file, no data set, or as ``open_foreign``.
+    """
+    if data is None:
+        raise RequestError("--data is needed beside --architecture: weights do not name their data")
+    if not path.is_file():
+        raise RequestError(f"--architecture goes with a file of weights, got {path}, which is none")
+    dataset = load(data, data_dir=data_dir, image_size=image_size)
+    return Source(path.parent, (checked(open_foreign(path, wanted, dataset, data)),))
+
+
+def open_foreign(path: Path, wanted: Foreign, dataset: Dataset, data: str) -> Saved:
+    """That architecture for the classes of ``dataset``, with the weights of ``path``.
+
+    Raises:
+        RequestError: an unknown architecture, no state dict, weights of another network or of
+            another number of classes, or a network that does not end in one Linear.
+    """
+    classes, channels, size = len(dataset.classes), dataset.channels, dataset.image_size
+    mean = dataset.mean if wanted.mean is None else wanted.mean
+    std = dataset.std if wanted.std is None else wanted.std
+    network = build_full(wanted.architecture, channels, size, classes)
+    _load(network, path, wanted.architecture)
+    model = _as_ours(network, wanted.architecture, channels, size, classes)
+    facts: dict[str, Any] = {
+        "head": HEAD,
+        "seed": None,
+        "backbone": wanted.architecture,
+        "data": data,
+        "classes": list(dataset.classes),
+        "channels": channels,
+        "image_size": size,
+        "mean": list(mean),
+        "std": list(std),
+    }
+    return Saved(path.stem, model.eval(), facts)
+
+
+def _load(network: nn.Module, path: Path, architecture: str) -> None:
+    state = _read(path)
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        first = str(error).split("\n\t")[-1].strip()
+        raise RequestError(
+            f"{path} holds weights that do not fit {architecture} for these classes: {first}"
+        ) from None
+    if missing or unexpected:
+        what = f"no {missing[0]}" if missing else f"{unexpected[0]}, which it lacks"
+        raise RequestError(
+            f"{path} holds weights of another network than {architecture}: there is {what}; "
+            "name its architecture"
+        )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RequestError(
+            f"{path} was needed as a state dict (torch.save of tensors, or safetensors), got "
+            f"something else ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from None
+    for name in _INSIDE:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise RequestError(f"{path} was needed as a state dict of tensors, got something else")
+    for wrapper in _WRAPPERS:
+        if found and all(name.startswith(wrapper) for name in found):
+            found = {name.removeprefix(wrapper): value for name, value in found.items()}
+    return dict(found)
+
+
+def _as_ours(
+    network: nn.Module, architecture: str, channels: int, size: int, classes: int
+) -> Classifier:
+    places = [place for place in locate(network).places if not place.auxiliary]
+    layer = places[0].layer
+    if len(places) > 1 or not isinstance(layer, nn.Linear) or layer.out_features != classes:
+        raise RequestError(
+            f"--architecture must end in one Linear with {classes} outputs, got {architecture}, "
+            f"which ends in {', '.join(map(str, places))}"
+        )
+    parent, _, child = places[0].name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+    backbone = probed(architecture, network, channels, size)
+    head = ClassificationHead(layer.in_features, classes, **parse_head(HEAD).arguments())
+    assert head.bias is not None
+    with torch.no_grad():
+        head.vectors.copy_(layer.weight)
+        head.bias.zero_() if layer.bias is None else head.bias.copy_(layer.bias)
+    return Classifier(backbone, head)
