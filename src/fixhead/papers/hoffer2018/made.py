@@ -48,7 +48,7 @@ def train_and_test(
             group["lr"] = 0.5 * RATE * (1 + math.cos(math.pi * epoch / epochs))
         for batch in torch.randperm(len(data.labels), generator=order).split(BATCH):
             optimizer.zero_grad()
-            head.loss(body(data.train[batch]), data.labels[batch]).backward()
+            torch.autograd.backward(head.loss(body(data.train[batch]), data.labels[batch]))
             optimizer.step()
     body.eval(), head.eval()
     with torch.no_grad():

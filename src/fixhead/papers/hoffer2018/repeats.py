@@ -95,7 +95,7 @@ def repeats(request: Request) -> Content:
 
 def _facts() -> list[Entry]:
     entries = []
-    columns = {
+    columns: dict[str, tuple[str, Any]] = {
         "distinct rows": ("distinct", "number"),
         "best possible accuracy": ("ceiling", "percent"),
         "largest cosine of two rows": ("max_cosine", "number"),
@@ -104,7 +104,7 @@ def _facts() -> list[Entry]:
         cell = ComputedCell(facts, (("classes", classes), ("features", features)))
         entries += [
             Entry(f"released Hadamard rows, K = {classes}, d = {features}", words,
-                  (Option("", (cell,)),), _found(key), unit=unit)  # type: ignore[arg-type]
+                  (Option("", (cell,)),), _found(key), unit=unit)
             for words, (key, unit) in columns.items()
         ]  # fmt: skip
     return entries

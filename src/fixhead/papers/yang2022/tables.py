@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from ...experiments.records import Record
 from ..item import Claim, Content, Entry, Item, Request
 from ..printed import Printed
@@ -162,14 +159,10 @@ def _similar(request: Request, named: dict[str, Recipe2022], printed: Printed) -
             Claim(f"{where}: {arm} above learned", own[arm], own[LEARNED])
             for arm in (ETF_DR, ETF_CE)
         ]
-    return Content(entries, claims, recipes=_plain(named), notes=NOTES)
+    return Content(entries, claims, recipes=named, notes=NOTES)
 
 
-def _plain(named: dict[str, Recipe2022]) -> dict[str, Any]:
-    return dict(named)
-
-
-ITEMS: Sequence[Item] = (
+ITEMS = (
     Item(NAME, "long-tail", "Long tails: learned, frozen and ETF heads", long_tail, published=True),
     Item(NAME, "balanced", "Balanced classes: learned and ETF heads", balanced_classes),
     Item(NAME, "fine-grained", "Fine-grained classes: learned and ETF heads", fine_grained),
