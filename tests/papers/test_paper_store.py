@@ -9,7 +9,7 @@ from fixhead.cli import run
 from fixhead.experiments.records import read
 from fixhead.papers import Request, Way, find
 from fixhead.papers.cells import ComputedCell, TrainingCell
-from fixhead.papers.delacalle2019 import Recipe2019, small
+from fixhead.papers.delacalle2019.recipe import Recipe2019, small
 from fixhead.papers.perform import perform
 from fixhead.papers.store import Store
 
