@@ -46,7 +46,8 @@ def train_and_test(
     for epoch in range(epochs):
         for group in optimizer.param_groups:
             group["lr"] = 0.5 * RATE * (1 + math.cos(math.pi * epoch / epochs))
-        for batch in torch.randperm(len(data.labels), generator=order).split(BATCH):
+        shuffled = torch.randperm(len(data.labels), generator=order)
+        for batch in torch.split(shuffled, BATCH):
             optimizer.zero_grad()
             torch.autograd.backward(head.loss(body(data.train[batch]), data.labels[batch]))
             optimizer.step()

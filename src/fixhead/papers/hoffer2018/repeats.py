@@ -116,17 +116,16 @@ def _trained(request: Request) -> list[tuple[str, dict[str, tuple[Option, ...]],
         found = []
         for data in ("cifar100", "tiny-imagenet"):
             chosen = shortened(request, full(data, "resnet32"))
-            own = {arm: option(request, chosen, head) for arm, head in ARMS.items()}
-            found.append((f"{TITLES[data]}, ResNet-32, d = 64", own, chosen))
+            trained = {arm: option(request, chosen, head) for arm, head in ARMS.items()}
+            found.append((f"{TITLES[data]}, ResNet-32, d = 64", trained, chosen))
         return found
     epochs = 20 if request.epochs is None else min(20, request.epochs)
     seeds = range(request.seeds or SEEDS)
-    options = {
-        arm: (Option("", tuple(
-            ComputedCell(made, (("head", head), ("epochs", epochs)), seed) for seed in seeds
-        )),)
-        for arm, head in ARMS.items()
-    }  # fmt: skip
+    options: dict[str, tuple[Option, ...]] = {}
+    for arm, head in ARMS.items():
+        arguments = (("head", head), ("epochs", epochs))
+        own = tuple(ComputedCell(made, arguments, seed) for seed in seeds)
+        options[arm] = (Option("", own),)
     return [(f"made classes, K = {CLASSES}, d = {FEATURES}", options, None)]
 
 

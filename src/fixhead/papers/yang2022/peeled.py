@@ -80,12 +80,14 @@ def _least(regress: bool) -> float:
 
 
 def _ball(H: Tensor, radius: float) -> Tensor:
-    return H * (radius / torch.linalg.vector_norm(H, dim=1, keepdim=True)).clamp(max=1)
+    shrunk: Tensor = H * (radius / torch.linalg.vector_norm(H, dim=1, keepdim=True)).clamp(max=1)
+    return shrunk
 
 
 def _frobenius(W: Tensor) -> Tensor:
     """‖W‖² ≤ K E_W: the rows' mean square is bounded, as in Fang et al."""
-    return W * (math.sqrt(len(W)) / torch.linalg.vector_norm(W)).clamp(max=1)
+    shrunk: Tensor = W * (math.sqrt(len(W)) / torch.linalg.vector_norm(W)).clamp(max=1)
+    return shrunk
 
 
 def _shape(H: Tensor, W: Tensor, labels: Tensor) -> Record:

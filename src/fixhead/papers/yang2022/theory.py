@@ -143,7 +143,8 @@ def convergence(request: Request) -> Content:
 
 
 def _gradients(request: Request) -> tuple[list[Entry], list[Claim]]:
-    entries, claims = [], []
+    entries: list[Entry] = []
+    claims: list[Claim] = []
     for classes, scale in WALKS:
         own = _computed(request, straightness, classes=classes, scale=scale)
         by_loss = {
@@ -229,7 +230,7 @@ def _first(row: Record) -> float:
 
 
 def _over_epochs(row: Record) -> float:
-    return mean(one["train_accuracy"] for one in row["history"])
+    return mean(float(one["train_accuracy"]) for one in row["history"])
 
 
 def _test(row: Record) -> float:
