@@ -12,11 +12,11 @@ from .recipe import (
     ETF_DR,
     LEARNED,
     NAME,
-    NOTES,
     SMALL_DATA,
     SMALL_FACTOR,
     balanced,
     long_tailed,
+    notes,
     option,
     place,
 )
@@ -74,7 +74,7 @@ def collapse(request: Request) -> Content:
         "the two cannot be compared. All of them are 0 under full collapse; a few epochs do not "
         "reach it."
     )
-    return Content(entries, claims, recipes=recipes, notes=(*NOTES, note))
+    return Content(entries, claims, recipes=recipes, notes=notes(request, note))
 
 
 def _places(request: Request) -> list[tuple[str, str]]:

@@ -17,9 +17,7 @@ from .recipe import (
     KAIMING,
     LEARNED,
     NAME,
-    NOTES,
     PUBLISHED,
-    PUBLISHED_NOTES,
     SMALL_DATA,
     SMALL_FACTOR,
     Recipe2022,
@@ -27,6 +25,7 @@ from .recipe import (
     birds,
     differs,
     long_tailed,
+    notes,
     option,
     place,
     shortened,
@@ -67,7 +66,7 @@ def tails(request: Request) -> list[tuple[str, str, float]]:
 def long_tail(request: Request) -> Content:
     """Exponential tails: which frozen head, which loss, and which baseline.
 
-    Small: about an hour of one CPU core; as published: a quarter of an hour.
+    Small: about six minutes of one CPU core; as published: two.
     """
     entries: list[Entry] = []
     claims: list[Claim] = []
@@ -80,8 +79,7 @@ def long_tail(request: Request) -> Content:
         entries += own.values()
         entries += [_few(request, chosen, where, arm) for arm in own]
         claims += _claims(where, own)
-    notes = (*NOTES, *(PUBLISHED_NOTES if request.as_published else ()))
-    return Content(entries, claims, recipes=recipes, notes=notes)
+    return Content(entries, claims, recipes=recipes, notes=notes(request))
 
 
 def _arms(request: Request) -> list[str]:
@@ -128,7 +126,7 @@ def _claims(where: str, own: dict[str, Entry]) -> list[Claim]:
 def balanced_classes(request: Request) -> Content:
     """Classes alike: the paper claims similar accuracies.
 
-    Small: about twenty minutes of one CPU core.
+    Small: about three minutes of one CPU core.
     """
     places = [(data, "small-cnn") for data in SMALL_DATA]
     if request.scale == "full":
@@ -159,7 +157,7 @@ def _similar(request: Request, named: dict[str, Recipe2022], printed: Printed) -
             Claim(f"{where}: {arm} above learned", own[arm], own[LEARNED])
             for arm in (ETF_DR, ETF_CE)
         ]
-    return Content(entries, claims, recipes=named, notes=NOTES)
+    return Content(entries, claims, recipes=named, notes=notes(request))
 
 
 ITEMS = (

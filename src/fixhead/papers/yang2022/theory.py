@@ -17,12 +17,12 @@ from .recipe import (
     ETF_CE,
     ETF_DR,
     NAME,
-    NOTES,
     SEEDS,
     SMALL_DATA,
     Recipe2022,
     balanced,
     cells,
+    notes,
     option,
     place,
 )
@@ -139,7 +139,7 @@ def convergence(request: Request) -> Content:
         "way to the class vector. Detour: how much longer the whole way is than the shortest. "
         "Both losses share network, ETF, BatchNorm neck, learning rate and data order."
     )
-    return Content(entries, claims, drawings, recipes, (*NOTES, note))
+    return Content(entries, claims, drawings, recipes, notes(request, note))
 
 
 def _gradients(request: Request) -> tuple[list[Entry], list[Claim]]:
