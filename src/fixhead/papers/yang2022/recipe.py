@@ -163,8 +163,8 @@ def small(data: str) -> Recipe2022:
     """One fixed small network, about 2,000 training images and 6 epochs for every arm.
 
     fixhead paper yang2022 long-tail --scale small --data-dir DIR
-    One CPU core with nothing else to do: 6 to 10 seconds a run. A long tail is cut from four times the images, so that as
-    many are left as in the balanced runs. No mixup: too few epochs for it.
+    One CPU core with nothing else to do: 6 to 10 seconds a run. A long tail is cut from four times
+    the images, so that as many are left as in the balanced runs. No mixup: too few epochs for it.
     """
     return replace(
         Recipe2022(),
