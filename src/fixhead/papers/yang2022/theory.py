@@ -94,8 +94,9 @@ def _steps(request: Request) -> int:
 
 # --- convergence ----------------------------------------------------------------------------------
 
-GOALS = {"mnist": 0.9, "cifar10-jpeg": 0.4}
+GOALS = {"mnist": 0.9, "cifar10-jpeg": 0.3}
 FULL_GOAL = 0.9
+"""Training accuracies that every run of its scale should come by; set after the first small runs."""
 WALKS = ((10, 1.0), (10, 6.0), (100, 9.0), (200, 10.0))
 """(K, S): S about where a feature on its vector has probability 0.99 (and S = 1 once)."""
 
