@@ -96,7 +96,7 @@ def _steps(request: Request) -> int:
 
 GOALS = {"mnist": 0.9, "cifar10-jpeg": 0.3}
 FULL_GOAL = 0.9
-"""Training accuracies that every run of its scale should come by; set after the first small runs."""
+"""Training accuracies that every run should come by (small: set after the first runs)."""
 WALKS = ((10, 1.0), (10, 6.0), (100, 9.0), (200, 10.0))
 """(K, S): S about where a feature on its vector has probability 0.99 (and S = 1 once)."""
 
