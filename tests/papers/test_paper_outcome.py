@@ -75,6 +75,13 @@ def test_the_option_is_chosen_on_validation_not_on_what_is_shown():
     assert told["ours"]["mean"] == pytest.approx(0.1)
 
 
+def test_no_option_is_chosen_before_all_were_tried():
+    a, b = cells(2, 0), cells(2, 1)
+    found = records(a, [0.9, 0.9], val_accuracy=0.5) | records(b[:1], [0.1], val_accuracy=0.6)
+    chosen = Entry("r", "c", (Option("a", a), Option("b", b)), lambda r: r["value"])
+    assert row(chosen, found)["verdict"] == "not run"
+
+
 def test_a_range_is_largest_minus_smallest_and_has_no_interval():
     own = cells(3)
     told = row(entry(own, Printed(0.17), over="range"), records(own, [0.33, 0.41, 0.5]))

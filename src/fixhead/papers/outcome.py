@@ -45,8 +45,11 @@ def row(entry: Entry, found: Records) -> dict[str, Any]:
 
 
 def chosen(entry: Entry, found: Records) -> tuple[Option, dict[int, float]]:
-    """The option with the best mean validation accuracy (all of equal standing), and its values by
-    seed. Runs that failed or are still to do are left out."""
+    """The option with the best mean validation accuracy, and its values by seed.
+
+    Runs that failed or are still to do are left out; of several options, none is taken before all
+    their runs were tried.
+    """
 
     def values(option: Option) -> dict[int, float]:
         read = {
@@ -58,6 +61,8 @@ def chosen(entry: Entry, found: Records) -> tuple[Option, dict[int, float]]:
 
     if len(entry.options) == 1:
         return entry.options[0], values(entry.options[0])
+    if any(cell.name not in found for one in entry.options for cell in one.cells):
+        return entry.options[0], {}  # nothing is chosen before every alternative was tried
     best = max(entry.options, key=lambda option: _validation(option, found))
     return best, values(best)
 
