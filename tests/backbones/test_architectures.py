@@ -42,6 +42,7 @@ def shuffle_batchnorm_statistics(module: nn.Module) -> None:
 # Counts with a 10-class linear layer (100 where said), as widely published for CIFAR:
 #   ResNet-18, ResNet-101, PreActResNet-18 with its last BatchNorm: public CIFAR code;
 #   ResNet-32: He et al. 2016, table 6 (0.46 M), 464,154 exactly with shortcuts A;
+#   ResNet-56: Hoffer et al. 2018, table 1, with shortcuts B;
 #   DenseNet-BC-100-12: 0.77 M (Huang et al. 2017, table 2), 769,162 exactly, and 800,032 with
 #   100 classes (Hoffer et al. 2018, table 1); MobileNetV2: torchvision's 3,504,872 - 1,281,000.
 @pytest.mark.parametrize(
@@ -51,6 +52,8 @@ def shuffle_batchnorm_statistics(module: nn.Module) -> None:
         ("resnet101", 10, 42_512_970),
         ("preact-resnet18", 10, 11_172_170),
         ("resnet32", 10, 464_154),
+        ("resnet56", 10, 855_770),
+        ("densenet-bc-100-12", 100, 800_032),
         ("mobilenetv2", 1000, 3_504_872),
     ],
 )

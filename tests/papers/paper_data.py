@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 
 def mnist(folder: Path, training: int = 4_096, test: int = 60) -> Path:
@@ -51,3 +52,23 @@ def _batches(folder: Path, training: list[str], labels: str, classes: int) -> No
 def _pickled(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def birds(folder: Path) -> Path:
+    """CUB-200-2011 as published, eight small photographs of noise in two classes."""
+    root = folder / "CUB_200_2011"
+    names = [f"00{1 + n % 2}.Bird/{n}.png" for n in range(8)]
+    draws = np.random.default_rng(0)
+    for name in names:
+        path = root / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    lists = {
+        "images.txt": [f"{n + 1} {name}" for n, name in enumerate(names)],
+        "image_class_labels.txt": [f"{n + 1} {1 + n % 2}" for n in range(8)],
+        "train_test_split.txt": [f"{n + 1} {int(n < 6)}" for n in range(8)],
+        "classes.txt": ["1 001.Bird", "2 002.Bird"],
+    }
+    for name, lines in lists.items():
+        (root / name).write_text("\n".join(lines) + "\n")
+    return folder

@@ -20,6 +20,15 @@ SEEDS = {
         "compactness",
     ],
     "delacalle2019": ["figure2", "figure3", "figure4", "variability"],
+    "yang2022": [
+        "long-tail",
+        "balanced",
+        "fine-grained",
+        "collapse",
+        "convergence",
+        "layer-peeled",
+    ],
+    "hoffer2018": ["table1", "memory", "repeats"],
 }
 SMALL = [(item.paper, item.name) for item in items() if "small" in item.scales]
 OWN = [pair for pair in SMALL if pair[0] in SEEDS]

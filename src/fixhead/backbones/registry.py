@@ -14,7 +14,8 @@ from .backbone import Backbone, NeckName
 from .densenet import densenet_bc
 from .mobilenet import mobilenetv2
 from .preact import preact_resnet18
-from .resnet import resnet18, resnet32, resnet101
+from .resnet import resnet18, resnet32, resnet56, resnet101
+from .shufflenet import shufflenet
 from .small_cnn import small_cnn
 
 SMALLEST_IMAGE = 8
@@ -28,9 +29,13 @@ _OWN: dict[str, tuple[Maker, int]] = {
     "preact-resnet18": (lambda channels, _: preact_resnet18(channels), 512),
     "resnet32": (lambda channels, _: resnet32(channels), 64),
     "resnet32x2": (lambda channels, _: resnet32(channels, width=32), 128),
+    "resnet56": (lambda channels, _: resnet56(channels), 64),
     "resnet101": (lambda channels, _: resnet101(channels), 2048),
     "mobilenetv2": (lambda channels, _: mobilenetv2(channels), 1280),
+    "densenet-bc-100-12": (lambda channels, _: densenet_bc(channels, depth=100), 342),
     "densenet-bc-150-12": (lambda channels, _: densenet_bc(channels), 510),
+    # in ImageNet's layout: a quarter of the image's size after the stem
+    "shufflenet": (lambda channels, _: shufflenet(channels), 960),
 }
 
 NAMES: tuple[str, ...] = tuple(_OWN)
@@ -51,7 +56,8 @@ def build(
 
     Names, in the order in which they are looked up:
 
-    - fixhead's own, in the style of CIFAR networks (3×3 stem, no max-pool): ``NAMES``. Plain
+    - fixhead's own: ``NAMES``, all but ``shufflenet`` in the style of CIFAR networks (3×3 stem, no
+      max-pool). Plain
       ``resnet18`` and ``resnet101`` are these; for ImageNet's layout say ``timm:resnet18``.
       All end in a pooled ReLU: their features are non-negative.
     - ``timm:NAME``, or a bare timm name; ``torchvision:NAME``. Whether their features are

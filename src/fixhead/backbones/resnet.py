@@ -101,11 +101,23 @@ def resnet32(channels: int, width: int = 16) -> nn.Sequential:
     parameters at width 16, d = 64 (He et al., section 4.2); Yang et al. 2022 double the width for
     CIFAR-100, d = 128.
     """
+    return _cifar_layout(channels, width, blocks=5, pad=True)
+
+
+def resnet56(channels: int) -> nn.Sequential:
+    """ResNet-56 for CIFAR: (N, C, H, W) → (N, 64), non-negative; 855,120 parameters.
+
+    n = 9, shortcuts B, as in Hoffer et al. 2018: with their ten classes 855,770.
+    """
+    return _cifar_layout(channels, 16, blocks=9, pad=False)
+
+
+def _cifar_layout(channels: int, width: int, blocks: int, *, pad: bool) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = _stem(channels, width)
     inputs = width
     for number, factor in enumerate((1, 2, 4), start=1):
-        stage = _stage(BasicBlock, inputs, width * factor, blocks=5, stride=min(factor, 2))
-        if factor > 1:
+        stage = _stage(BasicBlock, inputs, width * factor, blocks, stride=min(factor, 2))
+        if pad and factor > 1:
             first = stage[0]
             assert isinstance(first, BasicBlock)
             first.downsample = PadShortcut(inputs, width * factor, stride=2)

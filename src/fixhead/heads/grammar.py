@@ -1,8 +1,8 @@
 """Heads said in words: presets, and sentences such as ``vectors=codes,scale=auto,neck=mlp``.
 
 vectors   a construction of ``fixhead.vectors`` (``simplex:canonical`` and the like for its
-          variants), ``linear``, ``auto``, ``hoffer-projection`` or ``hoffer-hadamard``;
-          ``implicit[:FAMILY]`` for codes that are never stored
+          variants), ``linear``, ``auto``, or as released (``heads.published``): ``hoffer-…``,
+          ``yang-…``; ``implicit[:FAMILY]`` for codes that are never stored
 logits    cosine · dot · unit-features                                    default cosine
 scale     a number · auto · learned · learned:START       default auto, and 1 for dot logits
 bias      yes · no                                                        default no

@@ -35,6 +35,12 @@ def compactness(model: Classifier, setting: Setting, seed: int) -> Record:
     return describe_compactness(detail) | {"collapse": describe_collapse(detail)}
 
 
+def training_collapse(model: Classifier, setting: Setting, seed: int) -> Record:
+    """Neural collapse 1 to 4 of the training images, without augmentation."""
+    batches = _test(setting, setting.dataset.train, seed)
+    return describe_collapse(examine(model, batches, classes=len(setting.dataset.classes)))
+
+
 def embedding(model: Classifier, setting: Setting, seed: int) -> Record:
     """The first test images of each class as points of a plane (n, 2): their own where d = 2,
     else the principal plane of these features; with the class vectors there."""
@@ -78,6 +84,7 @@ def cifar10_1(model: Classifier, setting: Setting, seed: int) -> Record:
 
 MEASURES: dict[str, Measure] = {
     "compactness": compactness,
+    "training-collapse": training_collapse,
     "embedding": embedding,
     "corruptions": corruptions,
     "cifar10.1": cifar10_1,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .._errors import RequestError
-from . import delacalle2019, shalev2020
+from . import delacalle2019, hoffer2018, shalev2020, yang2022
 from .item import Item
 
-_MODULES = (delacalle2019, shalev2020)
+_MODULES = (delacalle2019, shalev2020, yang2022, hoffer2018)
 
 
 def items() -> list[Item]:

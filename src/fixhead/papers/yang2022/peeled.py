@@ -1,0 +1,109 @@
+"""The theory's own model: features that are free to move, and an ETF that is not.
+
+    min  Σ_k π_k (1/m) Σ_i ℓ(h_{k,i}),   ‖h_{k,i}‖² ≤ E_H,   π_k = n_k / N
+
+With a frozen ETF W the optimum is h_{k,i} = √E_H w_k, whatever the counts n_k. With learned rows
+(‖W‖²/K ≤ E_W) the rows of rare classes run together once one side has enough more images ("minority
+collapse", Fang et al. 2021). m free features stand for the n_k images of a class, which at the
+optimum are one point.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..._seeds import stream
+from ...experiments.records import Record
+from ...logits import unit
+from ...losses import dot_regression
+from ...vectors import simplex
+from ..cells import LoadSetting
+
+CLASSES, FEATURES, EACH = 10, 16, 5
+LENGTH = 5.0
+"""√E_H; E_W = 1. Logits then lie within ±5."""
+STEPS = 2_000
+HEADS = ("learned rows, cross-entropy", "frozen ETF, cross-entropy", "frozen ETF, dot regression")
+
+
+def peeled(load: LoadSetting, seed: int, *, head: str, ratio: int, steps: int = STEPS) -> Record:
+    """Projected gradient descent; the first half of the classes has ``ratio`` times the images.
+
+    cosine: of features to their own row, mean and smallest; gap: loss less its minimum (frozen
+    rows); nc1: tr Σ_W / tr Σ_B; angles: largest |cos(m_i, m_j) + 1/(K−1)| of class means;
+    rare: mean cosine between the rows of the rarer half.
+    """
+    draws = stream(seed, "layer-peeled")
+    learned = head == HEADS[0]
+    W = unit(torch.randn(CLASSES, FEATURES, generator=draws, dtype=torch.float64))
+    if not learned:
+        W = simplex(CLASSES, FEATURES, generator=draws, dtype=torch.float64)
+    H = torch.randn(CLASSES * EACH, FEATURES, generator=draws, dtype=torch.float64)
+    H, labels = _ball(H, LENGTH), torch.arange(CLASSES).repeat_interleave(EACH)
+    counts = torch.ones(CLASSES, dtype=torch.float64)
+    counts[: CLASSES // 2] = ratio
+    weights = (counts / counts.sum() / EACH)[labels]
+    regress = head == HEADS[2]
+    for step in range(steps):
+        rate = 0.5 * (1 + math.cos(math.pi * step / steps))
+        H, W = H.requires_grad_(), W.requires_grad_(learned)
+        losses = _losses(H, W, labels, regress)
+        # An image's own gradient has the factor 1/N for every class: its step is the loss's.
+        (pull,) = torch.autograd.grad(losses.sum(), H, retain_graph=learned)
+        if learned:
+            (turn,) = torch.autograd.grad((weights * losses).sum(), W)
+            W = _frobenius((W - rate * CLASSES * turn).detach())
+        H = _ball((H - rate * pull).detach(), LENGTH)
+    with torch.no_grad():
+        loss = float((weights * _losses(H, W, labels, regress)).sum())
+    return {"loss": loss, "gap": None if learned else loss - _least(regress)} | _shape(H, W, labels)
+
+
+def _losses(H: Tensor, W: Tensor, labels: Tensor, regress: bool) -> Tensor:
+    if regress:
+        return dot_regression(
+            H, W, labels, form="paper", lengths="none", E_H=LENGTH**2, reduction="none"
+        )
+    return cross_entropy(H @ W.T, labels, reduction="none")
+
+
+def _least(regress: bool) -> float:
+    """The loss at h = √E_H w_y: log(1 + (K−1) exp(−√E_H K/(K−1))), or 0."""
+    if regress:
+        return 0.0
+    K = CLASSES
+    return math.log1p((K - 1) * math.exp(-LENGTH * K / (K - 1)))
+
+
+def _ball(H: Tensor, radius: float) -> Tensor:
+    shrunk: Tensor = H * (radius / torch.linalg.vector_norm(H, dim=1, keepdim=True)).clamp(max=1)
+    return shrunk
+
+
+def _frobenius(W: Tensor) -> Tensor:
+    """‖W‖² ≤ K E_W: the rows' mean square is bounded, as in Fang et al."""
+    shrunk: Tensor = W * (math.sqrt(len(W)) / torch.linalg.vector_norm(W)).clamp(max=1)
+    return shrunk
+
+
+def _shape(H: Tensor, W: Tensor, labels: Tensor) -> Record:
+    own = (unit(H) * unit(W)[labels]).sum(dim=1)
+    groups = H.view(CLASSES, EACH, FEATURES)
+    means = groups.mean(dim=1)
+    within = (groups - means.unsqueeze(1)).square().sum() / len(H)
+    between = (means - means.mean(dim=0)).square().sum() / CLASSES
+    rows, directions = unit(W), unit(means - means.mean(dim=0))
+    off = ~torch.eye(CLASSES, dtype=torch.bool)
+    half = CLASSES // 2
+    rare = (rows @ rows.T)[half:, half:][off[half:, half:]]
+    return {
+        "cosine": float(own.mean()),
+        "smallest_cosine": float(own.min()),
+        "nc1": float(within / between),
+        "angles": float(((directions @ directions.T)[off] + 1 / (CLASSES - 1)).abs().max()),
+        "rare": float(rare.mean()),
+    }
