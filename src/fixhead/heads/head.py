@@ -392,8 +392,9 @@ class ClassificationHead(Saved):
 
 
 def _place(module: nn.Module, name: str, value: Tensor | None, learned: bool) -> None:
-    if value is not None and learned:
-        module.register_parameter(name, nn.Parameter(value))
+    # What is absent is an absent parameter: torch.export miscounts absent buffers.
+    if value is None or learned:
+        module.register_parameter(name, None if value is None else nn.Parameter(value))
     elif name in module._buffers:
         module._buffers[name] = value
     else:
