@@ -71,14 +71,51 @@ def test_a_compiled_run_agrees_with_a_plain_one() -> None:
             torch.testing.assert_close(results[1].last_state[name], plain, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch.compile's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_models_of_one_form_share_a_program_and_keep_their_own_weights() -> None:
+    images, labels = next(blobs(shuffle=False).epoch(1))
+    recipe = Recipe(compile=True, batch_size=len(images))
+    torch.compiler.reset()
+    counters = torch._dynamo.utils.counters
+    for seed in (0, 1):
+        counters.clear()
+        model = tiny(dropout=0.0)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight += 0.01 * seed
+        expected = torch.nn.functional.cross_entropy(model.train()(images), labels)
+        loss, _ = Engine(model, recipe, torch.device("cpu")).learn(images, labels)
+        torch.testing.assert_close(loss, expected.detach())
+        assert counters["stats"]["unique_graphs"] == (1 if seed == 0 else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch.compile's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_smaller_last_batch_is_not_compiled() -> None:
+    images, labels = next(blobs(shuffle=False).epoch(1))
+    engine = Engine(tiny(), Recipe(compile=True, batch_size=len(images)), torch.device("cpu"))
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    engine.learn(images[:-2], labels[:-2])
+    assert not torch._dynamo.utils.counters["stats"]
+    engine.learn(images, labels)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
 def test_determinism_is_switched_on_inside_and_put_back_after() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
     with determinism(True):
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.backends.cudnn.benchmark
     assert not torch.are_deterministic_algorithms_enabled()
+    before = torch.backends.cudnn.benchmark
     with determinism(False):
         assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark == before
 
 
 def test_a_deterministic_recipe_trains() -> None:

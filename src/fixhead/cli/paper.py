@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -15,7 +15,10 @@ def paper(
     item: Annotated[
         str | None, typer.Argument(metavar="ITEM", help="Its table or figure.", show_default=False)
     ] = None,
-    scale: Annotated[str, typer.Option(help="full (a GPU) or small (two CPU cores).")] = "full",
+    scale: Annotated[
+        str,
+        typer.Option(help="full (a GPU), medium (a GPU, minutes) or small (two CPU cores)."),
+    ] = "full",
     cells: Annotated[
         str | None,
         typer.Option(
@@ -84,7 +87,8 @@ def paper(
 
 def _scale(text: str) -> Any:
     from .._errors import RequestError
+    from ..papers.item import Scale
 
-    if text not in ("full", "small"):
-        raise RequestError(f"--scale must be full or small, got {text!r}")
+    if text not in get_args(Scale):
+        raise RequestError(f"--scale must be one of {', '.join(get_args(Scale))}, got {text!r}")
     return text

@@ -111,7 +111,7 @@ class Batches:
             images = images.float().mul_(self._scale).add_(self._shift)
             if isinstance(self.augmentation, Chain):
                 images = self.augmentation.normalised(images, draws)
-            yield images, self._labels[indices.to(self.device)], draws
+            yield images, self._labels[indices.to(self.device, non_blocking=True)], draws
 
     def _order(self, number: int) -> Tensor:
         if not self.shuffle:
@@ -143,7 +143,7 @@ class Batches:
 
 def _rows(resident: Tensor, indices: Tensor) -> Tensor:
     if resident.device.type != "cpu":
-        return resident.index_select(0, indices.to(resident.device))
+        return resident.index_select(0, indices.to(resident.device, non_blocking=True))
     # numpy copies rows on this thread: a parallel copy of so little waits longer than it works.
     return torch.from_numpy(resident.numpy().take(indices.numpy(), axis=0))
 

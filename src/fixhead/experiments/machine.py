@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -27,10 +28,14 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of fixhead's own checkout, with ``+changed`` where files differ from it."""
+    """The commit of fixhead's own checkout, with ``+changed`` where files differ from it.
+
+    A copy without its repository says what ``FIXHEAD_COMMIT`` says, or nothing.
+    """
     here = Path(__file__).parent
     if not _git(here, "ls-files", "--", "machine.py"):
-        return None  # an installed copy, perhaps inside somebody else's repository
+        # an installed copy, perhaps inside somebody else's repository
+        return os.environ.get("FIXHEAD_COMMIT") or None
     head = _git(here, "rev-parse", "HEAD")
     if head is None:
         return None

@@ -11,7 +11,8 @@ from .cells import Cell, TrainingCell
 from .printed import Printed
 from .recipe import PaperRecipe
 
-Scale = Literal["full", "small"]
+Scale = Literal["full", "medium", "small"]
+"""The paper's own; minutes of one GPU; minutes of two CPU cores."""
 Read = Callable[[Record], float | None]
 
 

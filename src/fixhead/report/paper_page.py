@@ -91,10 +91,16 @@ def build_paper_page(results: Record) -> str:
     )
 
 
+SCALES = {
+    "small": "small scale (CPU)",
+    "medium": "medium scale (GPU)",
+    "full": "the paper's scale",
+}
+
+
 def _subtitle(results: Record) -> str:
     cells = results["cells"]
-    where = {"small": "small scale (CPU)", "full": "the paper's scale"}[results["scale"]]
-    return f"{where}; {cells['done']} of {plural(cells['planned'], 'run')} done."
+    return f"{SCALES[results['scale']]}; {cells['done']} of {plural(cells['planned'], 'run')} done."
 
 
 def _warning(results: Record) -> Html | None:

@@ -48,12 +48,14 @@ class Engine:
     def __init__(self, model: Classifier, recipe: Recipe, device: torch.device) -> None:
         self._fabric = _fabric(device, recipe)
         model.to(device)
+        model.to(memory_format=layout(device))  # type: ignore[call-overload]
         step = Step(model)
         self.device = device
         self.model = model
         self.optimizer = build_optimizer(model, recipe)
-        self._measured = step
-        self._learned: Any = torch.compile(step) if recipe.compile else step
+        self._plain = step
+        self._compiled: Any = compiled(step) if recipe.compile else None
+        self._whole = recipe.batch_size
         self._stepping: Any = self._fabric.setup_optimizers(self.optimizer)
 
     def set_learning_rate(self, lr: float) -> None:
@@ -63,8 +65,11 @@ class Engine:
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One optimiser step; the loss and the right predictions of before it."""
         self.optimizer.zero_grad()
+        step = self._plain
+        if self._compiled is not None and len(images) == self._whole:
+            step = self._compiled  # not for an epoch's last, smaller batch: a program of its own
         with self._fabric.autocast():
-            loss, right = self._learned(images, labels)
+            loss, right = step(self._laid_out(images), labels)
         self._fabric.backward(loss)
         self._stepping.step()
         return loss.detach(), right
@@ -75,12 +80,17 @@ class Engine:
     ) -> tuple[Tensor, Tensor]:
         """The loss and the right predictions, in the precision of training."""
         with self._fabric.autocast():
-            features = self.model.features(images)
-            loss, right = self._measured.judge(features, labels)
+            features = self.model.features(self._laid_out(images))
+            loss, right = self._plain.judge(features, labels)
             points = features if watch is None else self.model.head.project(features)
         if watch is not None:
             watch.add(points, labels)
         return loss.float(), right
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if images.ndim != 4:
+            return images
+        return images.contiguous(memory_format=layout(self.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser and, in 16-bit training, the loss scale."""
@@ -90,6 +100,24 @@ class Engine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self._fabric.strategy.precision.load_state_dict(state["precision"])
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """How images lie in memory: NVIDIA's 16-bit convolutions are made for channels last."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+PROGRAMS = 64
+"""Heads and backbones that one process may compile the step for. torch stops at eight, and would
+then run further ones uncompiled without an error."""
+
+
+def compiled(step: Step) -> Any:
+    """The step through ``torch.compile``, for batches of one size; models that differ in their
+    weights only share one program."""
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, PROGRAMS)
+    return torch.compile(step, dynamic=False)
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -123,14 +151,19 @@ def _fabric(device: torch.device, recipe: Recipe) -> Fabric:
 
 @contextmanager
 def determinism(wanted: bool) -> Iterator[None]:
-    """Only deterministic operations inside; torch's switches are put back after."""
+    """Only deterministic operations inside, or else cuDNN's fastest convolutions, found by trial;
+    torch's switches are put back after."""
+    benchmark = torch.backends.cudnn.benchmark
     if not wanted:
-        yield
+        torch.backends.cudnn.benchmark = True
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = benchmark
         return
     # cuBLAS reads this when it starts, and torch refuses its matrix products without it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.get_deterministic_debug_mode()
-    benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._draws import beside
+
 GREY = (0.2989, 0.587, 0.114)
 """The weights of red, green and blue in a grey level (ITU-R 601, as torchvision rounds them)."""
 
@@ -30,7 +32,7 @@ class ColourJitter:
         spread = torch.rand((len(images), 3), generator=generator) * 2 - 1
         factors = (1 + spread * strengths).clamp_(min=0)
         order = torch.randperm(3, generator=generator).tolist()
-        return jitter(images, factors.to(images.device), order)
+        return jitter(images, beside(images, factors), order)
 
     def __str__(self) -> str:
         return f"jitter:{self.brightness:g}:{self.contrast:g}:{self.saturation:g}"

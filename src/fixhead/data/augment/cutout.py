@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._draws import beside
+
 
 @dataclass(frozen=True)
 class Cutout:
@@ -22,7 +24,7 @@ class Cutout:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         number, _, height, width = images.shape
-        centres = torch.rand((2, number), generator=generator).to(images.device)
+        centres = beside(images, torch.rand((2, number), generator=generator))
         rows = self._hidden(centres[0], height)[:, None, :, None]
         columns = self._hidden(centres[1], width)[:, None, None, :]
         return images.masked_fill(rows & columns, 0.0)

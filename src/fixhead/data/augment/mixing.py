@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._draws import beside
+
 
 @dataclass(frozen=True)
 class Mixed:
@@ -45,7 +47,7 @@ class Mixup:
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mixed:
         weight = _beta(self.alpha, generator)
-        partner = torch.randperm(len(images), generator=generator).to(images.device)
+        partner = beside(images, torch.randperm(len(images), generator=generator))
         return Mixed(torch.lerp(images[partner], images, weight), labels, labels[partner], weight)
 
     def __str__(self) -> str:
@@ -68,7 +70,7 @@ class CutMix:
         side = math.sqrt(1 - _beta(self.alpha, generator))
         top, bottom = _span(height, side, generator)
         left, right = _span(width, side, generator)
-        partner = torch.randperm(len(images), generator=generator).to(images.device)
+        partner = beside(images, torch.randperm(len(images), generator=generator))
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
         weight = 1 - (bottom - top) * (right - left) / (height * width)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
+from ._draws import beside
+
 TRIES = 10
 """Boxes tried per image before the whole middle is taken, as torchvision does."""
 
@@ -25,7 +27,7 @@ class RandomCrop:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         shifts = torch.randint(2 * self.padding + 1, (2, len(images)), generator=generator)
-        return crop(images, shifts.to(images.device), self.padding)
+        return crop(images, beside(images, shifts), self.padding)
 
     def __str__(self) -> str:
         return f"crop:{self.padding}"
@@ -39,7 +41,7 @@ class HorizontalFlip:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         flipped = torch.rand(len(images), generator=generator) < self.probability
-        return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)
+        return torch.where(beside(images, flipped)[:, None, None, None], images.flip(-1), images)
 
     def __str__(self) -> str:
         return "flip" if self.probability == 0.5 else f"flip:{self.probability:g}"
@@ -59,7 +61,7 @@ class RandomResizedCrop:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         boxes = draw_boxes(len(images), images.shape[2:], self.smallest, generator)
-        return resized_crop(images, boxes.to(images.device))
+        return resized_crop(images, beside(images, boxes))
 
     def __str__(self) -> str:
         return "rrc" if self.smallest == 0.08 else f"rrc:{self.smallest:g}"

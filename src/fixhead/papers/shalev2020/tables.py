@@ -8,7 +8,7 @@ from typing import Any
 
 from ...data.corruptions import PAPER
 from ...experiments.records import Record
-from ..item import Claim, Content, Entry, Item, Option, Request
+from ..item import Claim, Content, Entry, Item, Option, Request, Scale
 from ..printed import NOT_AT_HAND, Printed, percent
 from . import figures
 from .recipe import (
@@ -262,11 +262,15 @@ def _recipes(request: Request) -> dict[str, Any]:
     return {place(data, net): recipe(request, data, net) for data, net in grid(request)}
 
 
+ALL: tuple[Scale, ...] = ("full", "medium", "small")
+
 ITEMS = (
-    Item(NAME, "table1", "Fixed and non-fixed, dot logits", table1, published=True),
-    Item(NAME, "table2", "Fixed and non-fixed, cosine logits at S = 1", table2, published=True),
-    Item(NAME, "table3", "Fixed and non-fixed, cosine logits at the best S", table3),
-    Item(NAME, "table4", "Cosine of features to the predicted class's vector, by S", table4),
+    Item(NAME, "table1", "Fixed and non-fixed, dot logits", table1, ALL, published=True),
+    Item(
+        NAME, "table2", "Fixed and non-fixed, cosine logits at S = 1", table2, ALL, published=True
+    ),
+    Item(NAME, "table3", "Fixed and non-fixed, cosine logits at the best S", table3, ALL),
+    Item(NAME, "table4", "Cosine of features to the predicted class's vector, by S", table4, ALL),
     Item(NAME, "table5", "Generalisation sets", table5, ("full",)),
     Item(NAME, "table6", "Accuracy under corruption", table6),
     Item(NAME, "table7", "Learning rates, PreActResNet-18", table7),

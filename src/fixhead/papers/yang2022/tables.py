@@ -59,6 +59,8 @@ def tails(request: Request) -> list[tuple[str, str, float]]:
     if request.scale == "small":
         data = SMALL_DATA[:1] if request.as_published else SMALL_DATA
         return [(one, "small-cnn", SMALL_FACTOR) for one in data]
+    if request.scale == "medium":
+        return [("cifar10-jpeg", "resnet32", SMALL_FACTOR)]
     found = [(data, net, factor) for data, net in FULL for factor in FACTORS]
     return [*found, ("imagenet", "timm:resnet50", 0.0039)]
 
@@ -85,7 +87,7 @@ def long_tail(request: Request) -> Content:
 def _arms(request: Request) -> list[str]:
     if request.as_published:
         return list(PUBLISHED)
-    # The last one at the full scale only: the small one has room for six.
+    # The last one at the full scale only: the others have room for six.
     return [arm for arm in ARMS if arm != ETF_BALANCED or request.scale == "full"]
 
 
@@ -161,7 +163,14 @@ def _similar(request: Request, named: dict[str, Recipe2022], printed: Printed) -
 
 
 ITEMS = (
-    Item(NAME, "long-tail", "Long tails: learned, frozen and ETF heads", long_tail, published=True),
+    Item(
+        NAME,
+        "long-tail",
+        "Long tails: learned, frozen and ETF heads",
+        long_tail,
+        ("full", "medium", "small"),
+        published=True,
+    ),
     Item(NAME, "balanced", "Balanced classes: learned and ETF heads", balanced_classes),
     Item(NAME, "fine-grained", "Fine-grained classes: learned and ETF heads", fine_grained),
 )
