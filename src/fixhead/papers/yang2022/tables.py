@@ -68,7 +68,7 @@ def tails(request: Request) -> list[tuple[str, str, float]]:
 def long_tail(request: Request) -> Content:
     """Exponential tails: which frozen head, which loss, and which baseline.
 
-    Small: about six minutes of one CPU core; as published: two.
+    Small: about 20 minutes of one CPU core; as published: six.
     """
     entries: list[Entry] = []
     claims: list[Claim] = []
@@ -128,7 +128,7 @@ def _claims(where: str, own: dict[str, Entry]) -> list[Claim]:
 def balanced_classes(request: Request) -> Content:
     """Classes alike: the paper claims similar accuracies.
 
-    Small: about three minutes of one CPU core.
+    Small: about ten minutes of one CPU core.
     """
     places = [(data, "small-cnn") for data in SMALL_DATA]
     if request.scale == "full":
