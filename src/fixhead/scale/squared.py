@@ -11,8 +11,11 @@ Source: Vincent, de Brébisson and Bouthillier 2015 (the factorisation, for lear
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .._errors import RequestError
 from ..losses import IGNORE_INDEX
@@ -48,21 +51,46 @@ def squared_error(
     held = as_vectors(vectors, logits, unit_vectors)
     points = to_points(features, held, logits, scale)
     safe, counted = safe_labels(labels, points, held.classes, ignore_index)
-    own = (points * held.rows(safe, points.dtype)).sum(dim=1)
-    return reduce(energy(points, held, gram) - 2 * own + 1, reduction, counted=counted)
+    rows = held.rows(safe, points.dtype)
+    product = _product(points, held, gram)
+    if rows.requires_grad or product.requires_grad:  # learned vectors
+        losses = (points * (product - 2 * rows)).sum(dim=1) + 1
+    else:
+        losses = _Squares.apply(points, product, rows)  # type: ignore[no-untyped-call]
+    return reduce(losses, reduction, counted=counted)
 
 
-def energy(points: Tensor, vectors: ClassVectors, gram: Tensor | None = None) -> Tensor:
-    """``‖W x‖²`` (N,) of points (N, d)."""
+class _Squares(torch.autograd.Function):
+    """``x·(G x) − 2 w·x + 1`` of the G x that is given, G symmetric: the gradient is 2 (G x − w)."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, product: Tensor, rows: Tensor) -> Tensor:
+        half = product - rows
+        ctx.save_for_backward(half)
+        return torch.linalg.vecdot(half - rows, points).add_(1)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        (half,) = ctx.saved_tensors
+        return (2 * upstream).unsqueeze(1) * half, None, None
+
+
+def _product(points: Tensor, vectors: ClassVectors, gram: Tensor | None) -> Tensor:
+    """``WᵀW x`` (N, d); the points' own gradient is left to ``_Squares`` for fixed vectors."""
     if gram is None:
-        found = vectors.energy(points)
+        with torch.no_grad():
+            found = vectors.gram_product(points)
         if found is not None:
             return found
         gram = gram_matrix(vectors)
     width = vectors.features
     if tuple(gram.shape) != (width, width):
         raise RequestError(f"gram must be (d, d) = ({width}, {width}), got {tuple(gram.shape)}")
-    return ((points @ gram.to(points)) * points).sum(dim=1)
+    if gram.requires_grad:
+        return points @ gram.to(points)
+    with torch.no_grad():
+        return points @ gram.to(points)
 
 
 def gram_matrix(vectors: Tensor | ClassVectors) -> Tensor:

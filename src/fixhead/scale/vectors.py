@@ -20,7 +20,7 @@ from .._errors import RequestError
 from ..geometry import Certificate
 from ..vectors.implicit import CodeVectors
 from ..vectors.rows import ImplicitVectors
-from . import operators, passes, product
+from . import native, operators, passes, product
 from .kronecker import PACK, pack, transform
 from .operators import Source
 from .tiles import Tiles
@@ -70,8 +70,8 @@ class ClassVectors(ABC):
     def combine(self, weights: Tensor | None = None) -> Tensor:
         """Σ_k a_k w_k (d,); a = 1 where weights is None."""
 
-    def energy(self, points: Tensor) -> Tensor | None:
-        """‖W x‖² (N,) where it needs no Gram matrix; otherwise None."""
+    def gram_product(self, points: Tensor) -> Tensor | None:
+        """WᵀW x (N, d) where it needs no Gram matrix; otherwise None. No gradient."""
         return None
 
     @property
@@ -221,7 +221,7 @@ class Codes(Tiled):
 
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """As the code's own, from the packed diagonals: none is made again."""
-        signs = self._tiles().rows(torch.where(labels < self.coded, labels, 0))
+        signs = self._signs(torch.where(labels < self.coded, labels, 0))
         columns = self.code.columns
         signs = signs if columns is None else signs[:, columns.to(labels.device)]
         out = signs.mul_(self.code.signs.to(labels.device)).to(dtype)
@@ -275,18 +275,24 @@ class Codes(Tiled):
         total[:left] += 1.0 if weights is None else weights[self.coded :]
         return total
 
-    def energy(self, points: Tensor) -> Tensor:
-        """A block of n rows is an orthogonal matrix √(n/d) times; a cut block is transformed."""
+    def gram_product(self, points: Tensor) -> Tensor:
+        """A block of n rows is an orthogonal matrix √(n/d) times; a cut block is transformed, and
+        what it has left transformed back.
+        """
         whole, left = divmod(self.coded, self.order)
-        square = points.square()
-        total = square.sum(dim=1) * (whole * self.order / self.features)
+        total = points * (whole * self.order / self.features)
         if self.coded < self.classes:
-            total = total + square[:, : self.classes - self.coded].sum(dim=1)
+            tail = self.classes - self.coded
+            total[:, :tail] += points[:, :tail]
         if left:
             byte, bit = divmod(whole, PACK)
             signs = 1 - 2 * ((self.bits[:, byte] >> bit) & 1).to(points.dtype)
-            cut = transform(self.place(points) * signs)[:, :left]
-            total = total + cut.square().sum(dim=1)
+            cut = transform(self.place(points).mul_(signs))
+            cut[:, left:] = 0
+            back = transform(cut).mul_(signs)
+            columns = self.code.columns
+            back = back if columns is None else back[:, columns.to(back.device)]
+            total.addcmul_(back, self._factors.to(points))
         return total
 
     def place(self, points: Tensor) -> Tensor:
@@ -303,6 +309,15 @@ class Codes(Tiled):
         moved.__dict__.update(self.__dict__)
         moved.source = replace(self.source, packed=self.bits.to(device))
         return moved
+
+    def _signs(self, labels: Tensor) -> Tensor:
+        """±1 (n, order) of labels, by the compiled path where there is one."""
+        compiled = None
+        if not torch.compiler.is_compiling():
+            compiled = native.library_for(self._factors, self.bits)
+        if compiled is None or labels.device.type != "cpu":
+            return self._tiles().rows(labels)
+        return native.rows(compiled, self.bits, labels)
 
     def _tail(self, points: Tensor, bias: Tensor | None) -> Tensor:
         """The logits of the one-hot vectors."""
