@@ -61,16 +61,17 @@ def squared_error(
 
 
 class _Squares(torch.autograd.Function):
-    """``x·(G x) − 2 w·x + 1`` of the G x that is given, G symmetric: the gradient is 2 (G x − w)."""
+    """``x·(G x) − 2 w·x + 1`` of a given G x, G symmetric; its gradient is 2 (G x − w)."""
 
     @staticmethod
     def forward(ctx: Any, points: Tensor, product: Tensor, rows: Tensor) -> Tensor:
         half = product - rows
         ctx.save_for_backward(half)
-        return torch.linalg.vecdot(half - rows, points).add_(1)
+        losses: Tensor = torch.linalg.vecdot(half - rows, points)
+        return losses + 1
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         (half,) = ctx.saved_tensors
         return (2 * upstream).unsqueeze(1) * half, None, None
