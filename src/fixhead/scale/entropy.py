@@ -81,7 +81,9 @@ def cross_entropy(
         unit-features  z = S · W x/‖x‖ + b
 
     with at most a few thousand classes' logits in memory. float16 and bfloat16 features are
-    computed in float32 (under autocast too), and the loss is float32 then.
+    computed in float32 (under autocast too), and the loss is float32 then. On CUDA the products
+    of bfloat16 features, and of others under its autocast, are those of bfloat16 numbers: their
+    sums, and the sums over classes, stay in float32.
 
     Args:
         vectors: a tensor (K, d), fixed or learned, or an object of this room (``implicit``).
@@ -101,7 +103,7 @@ def cross_entropy(
     require_number("z_loss", z_loss, 0)
     require_number("label_smoothing", label_smoothing, 0, 1)
     change = _margin(cosface, arcface, logits)
-    held = as_vectors(vectors, logits, unit_vectors)
+    held = as_vectors(vectors, logits, unit_vectors, features)
     require_weight(weight, held.classes, features.device)
     shift = _shift(bias, prior, tau, held.classes, features.device)
     found = terms(
@@ -136,10 +138,10 @@ def log_sum_exp(
     unit_vectors: bool = False,
 ) -> Tensor:
     """``log Σ_k e^{z_k}`` (N,), differentiable once; arguments as ``cross_entropy``."""
-    held = as_vectors(vectors, logits, unit_vectors)
+    held = as_vectors(vectors, logits, unit_vectors, features)
     points = to_points(features, held, logits, scale)
     nobody = torch.full((len(points),), -1, device=points.device)
-    return held.rest(points, nobody, bias)[0].to(points.dtype)
+    return held.rest(points, nobody, bias, in_half(features))[0].to(points.dtype)
 
 
 def terms(
@@ -158,7 +160,7 @@ def terms(
     """What a softmax loss is made of, before its reduction."""
     points = to_points(features, vectors, logits, scale)
     safe, counted = safe_labels(labels, points, vectors.classes, ignore_index)
-    rest, plain = vectors.rest(points, safe, bias)
+    rest, plain = vectors.rest(points, safe, bias, in_half(features))
     own = plain if change is None else _changed(plain, safe, scale, change)
     nats = F.softplus(rest - own, threshold=40.0).to(
         points.dtype
@@ -190,10 +192,24 @@ def to_points(
     return unit(wide, length=scale)
 
 
+def in_half(features: Tensor) -> bool:
+    """Whether products take bfloat16 numbers: on CUDA, where features or autocast ask for them."""
+    if features.device.type != "cuda":
+        return False
+    if features.dtype == torch.bfloat16:
+        return True
+    asked = torch.is_autocast_enabled("cuda") and features.dtype == torch.float32
+    return asked and torch.get_autocast_dtype("cuda") == torch.bfloat16
+
+
 def as_vectors(
-    vectors: Tensor | ClassVectors, logits: str, unit_vectors: bool = False
+    vectors: Tensor | ClassVectors,
+    logits: str,
+    unit_vectors: bool = False,
+    features: Tensor | None = None,
 ) -> ClassVectors:
-    """Class vectors as an object; for cosine logits of unit length."""
+    """Class vectors as an object, where the features are; for cosine logits of unit length."""
+    device = features.device if isinstance(features, Tensor) else None
     if logits not in KINDS:
         raise RequestError(f"logits must be one of {', '.join(KINDS)}, got {logits!r}")
     if isinstance(vectors, Tensor):
@@ -201,8 +217,9 @@ def as_vectors(
         rows = unit(vectors) if logits == "cosine" and not unit_vectors else vectors
         return Stored(rows, norm=1.0 if known else 0.0)
     if logits == "cosine" and vectors.norm != 1.0:
-        return Stored(unit(vectors.dense()), norm=1.0)
-    return vectors
+        rows = unit(vectors.dense())
+        return Stored(rows if device is None else rows.to(device), norm=1.0)
+    return vectors if device is None else vectors.on(device)
 
 
 def _spread(
@@ -216,9 +233,10 @@ def _spread(
 ) -> Tensor:
     """(1/K) Σ_k a_k (lse − z_k), by Σ_k a_k z_k = x · Σ_k a_k w_k + Σ_k a_k b_k."""
     centre = vectors.combine(weight).to(points)
-    total = points @ centre + moved * (1.0 if weight is None else weight[labels])
+    # Sums of products in place of products of matrices: autocast leaves them as they are.
+    total = (points * centre).sum(dim=1) + moved * (1.0 if weight is None else weight[labels])
     if bias is not None:
-        total = total + (bias.sum() if weight is None else weight @ bias)
+        total = total + (bias.sum() if weight is None else (weight * bias).sum())
     mass = vectors.classes if weight is None else weight.sum()
     return (mass * lse - total) / vectors.classes
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from .entropy import as_vectors, to_points
+from .entropy import as_vectors, in_half, to_points
 from .vectors import ClassVectors
 
 
@@ -37,10 +37,10 @@ def topk(
     Raises:
         RequestError: k outside 1 … K, and as ``cross_entropy``.
     """
-    held = as_vectors(vectors, logits, unit_vectors)
+    held = as_vectors(vectors, logits, unit_vectors, features)
     _require_k(k, held.classes)
     points = to_points(features, held, logits, scale)
-    return Top(*held.scan(points, _wide(bias, points), k))
+    return Top(*held.scan(points, _wide(bias, points), k, in_half(features)))
 
 
 @torch.no_grad()
@@ -58,13 +58,14 @@ def predict_proba(
 
     Two walks over the classes: the largest logits, and log Σ_k e^{z_k}.
     """
-    held = as_vectors(vectors, logits, unit_vectors)
+    held = as_vectors(vectors, logits, unit_vectors, features)
     _require_k(k, held.classes)
     points = to_points(features, held, logits, scale)
     offset = _wide(bias, points)
-    found, classes = held.scan(points, offset, k)
+    half = in_half(features)
+    found, classes = held.scan(points, offset, k, half)
     nobody = torch.full((len(points),), -1, device=points.device)
-    total, _ = held.rest(points, nobody, offset)
+    total, _ = held.rest(points, nobody, offset, half)
     return Top((found - total.unsqueeze(1)).exp().to(points.dtype), classes)
 
 

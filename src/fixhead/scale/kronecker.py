@@ -16,13 +16,20 @@ import torch
 from torch import Tensor
 
 from ..vectors.walsh import walsh_rows
-from .tiles import Tile, Tiles
+from .tiles import ChunkTiles, Tile, Tiles
 
 CELLS = 1 << 18
 """Logits in a tile: 1 MiB of float32, about a core's second-level cache."""
 
 ROWS = (16, 64)
 """The fewest and the most rows of a tile, where there are as many; fewer of longer vectors."""
+
+CELLS_ELSEWHERE = 1 << 22
+ROWS_ELSEWHERE = (16, 1024)
+"""The same on other devices: 16 MiB, in two buffers."""
+
+MADE = 4096
+"""The longest vectors whose rows are made for a GPU's half-precision products."""
 
 PACK = 8
 """Signs in a byte; tiles begin at whole bytes."""
@@ -53,9 +60,11 @@ class KroneckerTiles(Tiles):
 
     def shape(self, rows: int) -> tuple[int, int]:
         """Blocks and rows of a tile."""
-        low, high = ROWS
-        width = max(min(rows, high, max((1 << 16) // self.order, low)), 1)
-        blocks = max(CELLS // (self.order * width) // PACK, 1) * PACK
+        cells, (low, high) = CELLS, ROWS
+        if self.packed.device.type != "cpu":
+            cells, (low, high) = CELLS_ELSEWHERE, ROWS_ELSEWHERE
+        width = max(min(rows, high, max(cells // 4 // self.order, low)), 1)
+        blocks = max(cells // (self.order * width) // PACK, 1) * PACK
         return min(blocks, -(-self.blocks // PACK) * PACK), width
 
     def walk(self, points: Tensor) -> Iterator[Tile]:
@@ -133,6 +142,33 @@ class KroneckerTiles(Tiles):
         held = self.packed.t().contiguous().index_select(0, block // PACK)
         bits = (held >> (block % PACK).to(torch.uint8).unsqueeze(1)) & 1
         return walsh.flatten(start_dim=1).mul_(bits.float().mul_(-2).add_(1))
+
+
+def made_tiles(packed: Tensor, classes: int) -> ChunkTiles:
+    """The same points and classes by bfloat16 products with rows ±1, made just before.
+
+    Exact in bfloat16, and for matrix units less work than the transform is for memory.
+    """
+    order = packed.shape[0]
+    kronecker = KroneckerTiles(packed, classes)
+
+    def make(start: int, stop: int) -> Tensor:
+        first, last = start // order, -(-stop // order)
+        begin = first // PACK * PACK
+        signs = (
+            unpack(packed, begin, last - begin, torch.bfloat16)[:, first - begin :].t().contiguous()
+        )
+        walsh = _walsh(order, packed.device)
+        rows = (signs.unsqueeze(1) * walsh).view(-1, order)
+        return rows[start - first * order : stop - first * order]
+
+    return ChunkTiles(make, kronecker.rows, classes, width=order, device=packed.device, half=True)
+
+
+@lru_cache(maxsize=2)
+def _walsh(order: int, device: torch.device) -> Tensor:
+    """H_n as ±1 in bfloat16."""
+    return _hadamard(order.bit_length() - 1, torch.bfloat16, device)
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,23 @@ from torch import Tensor
 
 from .._errors import RequestError
 from . import native, passes
-from .kronecker import KroneckerTiles
+from .kronecker import MADE, KroneckerTiles, made_tiles
 from .tiles import ChunkTiles, Tiles, dense_tiles
 
 LIBRARY: Any = torch.library.Library("fixhead", "DEF")  # type: ignore[no-untyped-call]
 LIBRARY.define(
     "rest(Tensor points, Tensor? vectors, Tensor? packed, Tensor labels, Tensor? bias, "
-    "int classes, int handle, float norm, bool gradient) -> (Tensor, Tensor, Tensor)"
+    "int classes, int handle, float norm, bool gradient, bool half=False) "
+    "-> (Tensor, Tensor, Tensor)"
 )
 LIBRARY.define(
     "class_gradients(Tensor points, Tensor? vectors, Tensor? packed, Tensor labels, Tensor? bias, "
-    "Tensor rest, Tensor upstream, int classes, int handle, float norm, bool rows) "
-    "-> (Tensor, Tensor)"
+    "Tensor rest, Tensor upstream, int classes, int handle, float norm, bool rows, "
+    "bool half=False) -> (Tensor, Tensor)"
 )
 LIBRARY.define(
-    "largest(Tensor points, Tensor packed, Tensor? bias, int classes, int k) -> (Tensor, Tensor)"
+    "largest(Tensor points, Tensor packed, Tensor? bias, int classes, int k, bool half=False) "
+    "-> (Tensor, Tensor)"
 )
 
 Maker = Callable[[Tensor], Tensor]
@@ -50,8 +52,11 @@ class Source:
     handle: int = 0
     norm: float = 0.0
 
-    def tiles(self) -> Tiles:
-        return tiles_of(self.vectors, self.packed, self.classes, self.handle)
+    def tiles(self, like: Tensor | None = None, *, half: bool = False) -> Tiles:
+        """For points of the width and on the device of ``like`` (n, d)."""
+        if like is None:
+            like = torch.empty(0, 1) if self.packed is None else self.packed.t()
+        return tiles_of(self.vectors, self.packed, self.classes, self.handle, like, half=half)
 
 
 _makers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -65,12 +70,15 @@ def keep(owner: object) -> int:
     return number
 
 
-def rest(source: Source, points: Tensor, labels: Tensor, bias: Tensor | None) -> Rest:
+def rest(
+    source: Source, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+) -> Rest:
     """log Σ_{k ≠ y} e^{w_k·x + b_k} (N,) in float64, and the own vectors (N, d) that were left out.
 
     Nothing is left out where a label is below 0. Differentiable once in points, vectors, bias.
+    half: by products of bfloat16 numbers, summed in float32.
     """
-    value, own = _Rest.apply(points, source.vectors, bias, labels, source)  # type: ignore[no-untyped-call]
+    value, own = _Rest.apply(points, source.vectors, bias, labels, source, half)  # type: ignore[no-untyped-call]
     return Rest(value, own)
 
 
@@ -89,6 +97,7 @@ class _Rest(torch.autograd.Function):
         bias: Tensor | None,
         labels: Tensor,
         source: Source,
+        half: bool,
     ) -> tuple[Tensor, Tensor]:
         value, own, pull = torch.ops.fixhead.rest(
             points,
@@ -100,8 +109,9 @@ class _Rest(torch.autograd.Function):
             source.handle,
             source.norm,
             ctx.needs_input_grad[0],
+            half,
         )
-        ctx.source = source
+        ctx.source, ctx.half = source, half
         ctx.set_materialize_grads(False)
         again = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         ctx.save_for_backward(pull, labels, *((points, vectors, bias, value) if again else ()))
@@ -130,6 +140,7 @@ class _Rest(torch.autograd.Function):
                 ctx.source.handle,
                 ctx.source.norm,
                 ctx.needs_input_grad[1],
+                ctx.half,
             )
             to_bias = once(slope.to(bias.dtype)) if ctx.needs_input_grad[2] else None
             if ctx.needs_input_grad[1]:
@@ -137,7 +148,7 @@ class _Rest(torch.autograd.Function):
                     told = (labels >= 0).unsqueeze(1)
                     rows.index_add_(0, labels.clamp(min=0), (to_own * told).to(rows.dtype))
                 to_vectors = once(rows.to(vectors.dtype))
-        return to_points, to_vectors, to_bias, None, None
+        return to_points, to_vectors, to_bias, None, None, None
 
 
 class _Once(torch.autograd.Function):
@@ -174,6 +185,7 @@ def _rest(
     handle: int,
     norm: float,
     gradient: bool,
+    half: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     length = norm if norm > 0 or vectors is None else longest(vectors)
     with torch.autocast(points.device.type, enabled=False):
@@ -186,7 +198,7 @@ def _rest(
             )
             own = native.rows(compiled, packed, labels)
             return value, own, points.new_empty(0) if pull is None else pull
-        tiles = tiles_of(vectors, packed, classes, handle)
+        tiles = tiles_of(vectors, packed, classes, handle, points, half=half)
         safe = passes.is_safe(points, length, offset, classes)
         value, pull = passes.rest(tiles, points, labels, offset, safe=safe, gradient=gradient)
         own = tiles.rows(labels.clamp(min=0)).to(points.dtype).contiguous()
@@ -203,6 +215,7 @@ def _rest_fake(
     handle: int,
     norm: float,
     gradient: bool,
+    half: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     pull = points.new_empty(points.shape if gradient else (0,))
     value = points.new_empty(points.shape[0], dtype=torch.float64)
@@ -221,6 +234,7 @@ def _class_gradients(
     handle: int,
     norm: float,
     rows: bool,
+    half: bool = False,
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
@@ -231,7 +245,7 @@ def _class_gradients(
                 compiled, packed, classes, points, labels, offset, rest, upstream, norm=norm
             )
             return slope, points.new_empty(0)
-        tiles = tiles_of(vectors, packed, classes, handle)
+        tiles = tiles_of(vectors, packed, classes, handle, points, half=half)
         slope, matrix = passes.class_gradients(
             tiles, points, labels, offset, rest, upstream, vectors=rows
         )
@@ -250,17 +264,36 @@ def _class_gradients_fake(
     handle: int,
     norm: float,
     rows: bool,
+    half: bool = False,
 ) -> tuple[Tensor, Tensor]:
     return points.new_empty(classes), points.new_empty((classes, points.shape[1]) if rows else (0,))
 
 
-def tiles_of(vectors: Tensor | None, packed: Tensor | None, classes: int, handle: int) -> Tiles:
+def tiles_of(
+    vectors: Tensor | None,
+    packed: Tensor | None,
+    classes: int,
+    handle: int,
+    like: Tensor,
+    *,
+    half: bool = False,
+) -> Tiles:
+    """Tiles for points of the width and on the device of ``like`` (n, d)."""
     if vectors is not None:
-        return dense_tiles(vectors)
+        return dense_tiles(vectors, half=half)
     if packed is not None:
+        if half and packed.shape[0] <= MADE:
+            return made_tiles(packed, classes)
         return KroneckerTiles(packed, classes)
-    make: Maker = _makers[handle].rows
-    return ChunkTiles(lambda start, stop: make(torch.arange(start, stop)), make, classes)
+    make: Maker = _makers[handle].rows  # which works on the CPU
+    return ChunkTiles(
+        lambda start, stop: make(torch.arange(start, stop)),
+        lambda labels: make(labels.cpu()).to(labels.device),
+        classes,
+        width=like.shape[1],
+        device=like.device,
+        half=half,
+    )
 
 
 def longest(vectors: Tensor) -> float:
@@ -271,18 +304,29 @@ def longest(vectors: Tensor) -> float:
 
 
 def _largest(
-    points: Tensor, packed: Tensor, bias: Tensor | None, classes: int, k: int
+    points: Tensor,
+    packed: Tensor,
+    bias: Tensor | None,
+    classes: int,
+    k: int,
+    half: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The k largest logits of code vectors (N, k) and their classes."""
     compiled = native.library_for(points, packed)
     if compiled is not None and k <= native.most(compiled):
         return native.top(compiled, packed, classes, points, bias, k)
-    found = passes.scan(KroneckerTiles(packed, classes), points, bias, k)
+    tiles = tiles_of(None, packed, classes, 0, points, half=half)
+    found = passes.scan(tiles, points, bias, k)
     return found.values, found.classes
 
 
 def _largest_fake(
-    points: Tensor, packed: Tensor, bias: Tensor | None, classes: int, k: int
+    points: Tensor,
+    packed: Tensor,
+    bias: Tensor | None,
+    classes: int,
+    k: int,
+    half: bool = False,
 ) -> tuple[Tensor, Tensor]:
     values = points.new_empty(points.shape[0], k)
     return values, torch.empty_like(values, dtype=torch.int64)

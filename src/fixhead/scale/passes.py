@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .tiles import ChunkTiles, Tile, Tiles, column_maxima
+from .tiles import ChunkTiles, Tile, Tiles, column_maxima, product
 
 SAFE = {torch.float32: 85.0, torch.float64: 700.0}
 """e^85 < 3.4e38 and e^−85 > 1.2e−38: no such logit over- or underflows, nor does a sum."""
@@ -53,11 +53,11 @@ def rest(
         if largest is not None:
             largest.see(tile)
         if peaks is not None:
-            sums[rows] *= _raise_peaks(tiles, tile, peaks[rows], gradient)
-        weights = tile.logits.exp_()
-        total = tiles.fold(tile, total=True) if gradient else weights.sum(dim=0)
-        assert total is not None
-        sums[rows] += total
+            sums[rows].mul_(_raise_peaks(tiles, tile, peaks[rows], gradient))
+        if gradient:
+            sums[rows].add_(tiles.fold_exponentials(tile))
+        else:
+            sums[rows].add_(tile.logits.exp_().sum(dim=0))
     value = sums.log()
     if peaks is not None:
         value = value + peaks
@@ -89,23 +89,29 @@ def class_gradients(
     vectors: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """A second walk: Σ_i g_i softmax_ik (K,), the bias's gradient, and with x_i the vectors'."""
-    slope = points.new_zeros(tiles.classes)
+    slope = points.new_zeros(tiles.classes + 1)  # lines past the last class end up in the last
     rows = points.new_zeros(tiles.classes, points.shape[1]) if vectors else None
     # e^{z − R} with R rounded, and what the rounding took from it: z − R itself loses nothing.
     near = rest.to(points.dtype)
     upstream = upstream * (near - rest).exp().to(points.dtype)
     own = _own_places(tiles, labels)
+    half = isinstance(tiles, ChunkTiles) and tiles.half
+    seen = points.to(torch.bfloat16) if half else points
     for tile in _walk(tiles, points):
         _prepare(tile, bias, own)
         part = slice(tile.start, tile.stop)
         weights = tile.logits.sub_(near[part]).exp_().mul_(upstream[part])
-        names = tile.names()
-        inside = names < tiles.classes
-        slope.index_add_(0, names[inside], weights.sum(dim=1)[inside])
+        if tile.span is None:
+            names = tile.names().clamp(max=tiles.classes)
+            slope.index_add_(0, names, weights.sum(dim=1))
+        else:
+            start, stop = tile.span
+            torch.sum(weights, dim=1, out=slope[start:stop])
         if rows is not None:
             assert isinstance(tiles, ChunkTiles)
-            torch.mm(weights, points, out=rows[names[0] : names[-1] + 1])
-    return slope, rows
+            assert tile.span is not None
+            product(weights.to(seen.dtype), seen, out=rows[slice(*tile.span)])
+    return slope[:-1], rows
 
 
 def combine(tiles: Tiles, like: Tensor, weights: Tensor | None) -> Tensor:
@@ -131,11 +137,22 @@ class Largest:
         self.classes = torch.zeros(len(points), k, dtype=torch.int64, device=points.device)
 
     def see(self, tile: Tile) -> None:
+        if self.k == 1 and tile.logits.device.type != "cpu":
+            self._see_one(tile)
+            return
         better = column_maxima(tile.logits) > self.values[tile.start : tile.stop, -1]
         moved = better.nonzero().squeeze(1)
         if len(moved):
             top = tile.logits[:, moved].t().topk(min(self.k, len(tile.logits)), dim=1)
             self._merge(moved + tile.start, top.values, tile.names()[top.indices])
+
+    def _see_one(self, tile: Tile) -> None:
+        """Without asking which rows moved: to know that is to wait for the device."""
+        rows = slice(tile.start, tile.stop)
+        found, places = tile.logits.max(dim=0)
+        better = found > self.values[rows, 0]
+        self.classes[rows, 0] = torch.where(better, tile.names()[places], self.classes[rows, 0])
+        self.values[rows, 0] = torch.where(better, found, self.values[rows, 0])
 
     def _merge(self, rows: Tensor, found: Tensor, names: Tensor) -> None:
         both = torch.cat([self.values[rows], found], dim=1)
@@ -157,6 +174,9 @@ def logits(tiles: Tiles, points: Tensor) -> Tensor:
     """All of them, (N, K)."""
     out = points.new_empty(len(points), tiles.classes)
     for tile in _walk(tiles, points):
+        if tile.span is not None:
+            out[tile.start : tile.stop, slice(*tile.span)] = tile.logits.t()
+            continue
         names = tile.names()
         inside = names < tiles.classes
         out[tile.start : tile.stop, names[inside]] = tile.logits[inside].t()
@@ -190,11 +210,15 @@ def _prepare(tile: Tile, bias: Tensor | None, own: dict[int, Tensor]) -> None:
 
 
 def _own_places(tiles: Tiles, labels: Tensor | None) -> dict[int, Tensor]:
-    """By tile, the places of the rows' own classes in its flat logits."""
+    """By tile, the places of the rows' own classes in its flat logits.
+
+    They are sorted on the CPU: a device is waited for once, and not for each of the steps.
+    """
     if labels is None or not len(labels):
         return {}
-    given = labels >= 0
-    keys, places = (found[given] for found in tiles.locate(labels, len(labels)))
+    here = labels.cpu()
+    keys, places = (found[here >= 0] for found in tiles.locate(here, len(here)))
     order = keys.argsort()
     found, counts = torch.unique_consecutive(keys[order], return_counts=True)
-    return dict(zip(found.tolist(), torch.split(places[order], counts.tolist()), strict=True))
+    parts = torch.split(places[order].to(labels.device), counts.tolist())
+    return dict(zip(found.tolist(), parts, strict=True))

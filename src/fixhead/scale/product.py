@@ -45,7 +45,7 @@ def _class_logits(
     points: Tensor, vectors: Tensor | None, packed: Tensor | None, classes: int, handle: int
 ) -> Tensor:
     with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
-        return passes.logits(tiles_of(vectors, packed, classes, handle), points)
+        return passes.logits(tiles_of(vectors, packed, classes, handle, points), points)
 
 
 def _class_logits_fake(
@@ -64,7 +64,7 @@ def _pull_back(
 ) -> Tensor:
     with torch.no_grad(), torch.autocast(upstream.device.type, enabled=False):
         like = upstream.new_zeros(len(upstream), width)
-        tiles = tiles_of(vectors, packed, classes, handle)
+        tiles = tiles_of(vectors, packed, classes, handle, like)
         return passes.pull_back(tiles, like, upstream).contiguous()
 
 

@@ -48,15 +48,16 @@ def squared_error(
         RequestError: as ``cross_entropy``; a Gram matrix that is not (d, d).
     """
     require_reduction(reduction)
-    held = as_vectors(vectors, logits, unit_vectors)
+    held = as_vectors(vectors, logits, unit_vectors, features)
     points = to_points(features, held, logits, scale)
     safe, counted = safe_labels(labels, points, held.classes, ignore_index)
     rows = held.rows(safe, points.dtype)
-    product = _product(points, held, gram)
-    if rows.requires_grad or product.requires_grad:  # learned vectors
-        losses = (points * (product - 2 * rows)).sum(dim=1) + 1
-    else:
-        losses = _Squares.apply(points, product, rows)  # type: ignore[no-untyped-call]
+    with torch.autocast(points.device.type, enabled=False):
+        product = _product(points, held, gram)
+        if rows.requires_grad or product.requires_grad:  # learned vectors
+            losses = (points * (product - 2 * rows)).sum(dim=1) + 1
+        else:
+            losses = _Squares.apply(points, product, rows)  # type: ignore[no-untyped-call]
     return reduce(losses, reduction, counted=counted)
 
 
@@ -97,7 +98,7 @@ def _product(points: Tensor, vectors: ClassVectors, gram: Tensor | None) -> Tens
 def gram_matrix(vectors: Tensor | ClassVectors) -> Tensor:
     """``WᵀW`` (d, d) in float64, a few thousand classes at a time; differentiable in a tensor."""
     held = as_vectors(vectors, "dot")
-    device = vectors.device if isinstance(vectors, Tensor) else None
+    device = held.device
     total = torch.zeros(held.features, held.features, dtype=torch.float64, device=device)
     step = max((1 << 22) // held.features, 1)
     for start in range(0, held.classes, step):

@@ -19,6 +19,12 @@ CELLS = 1 << 20
 CLASSES = (256, 2048)
 """The fewest and the most classes in a tile of dense vectors."""
 
+CELLS_ELSEWHERE = 1 << 23
+CLASSES_ELSEWHERE = (1024, 1 << 16)
+NUMBERS_ELSEWHERE = 1 << 25
+"""The same on other devices, where a tile's vectors are so many numbers at most. 32 MiB of logits
+are about a GPU's second-level cache."""
+
 
 @dataclass
 class Tile:
@@ -27,6 +33,7 @@ class Tile:
     key: what ``Tiles.locate`` calls this tile.
     names: makes the class of each line, (C,); lines past the last class are named K or above,
         and their logits are −∞.
+    span: the first class and the one after the last, where the classes are consecutive.
     """
 
     key: int
@@ -34,6 +41,7 @@ class Tile:
     start: int
     stop: int
     names: Callable[[], Tensor]
+    span: tuple[int, int] | None = None
 
 
 class Tiles(ABC):
@@ -51,6 +59,13 @@ class Tiles(ABC):
 
         Works in the tile's own buffers: its z is gone after.
         """
+
+    def fold_exponentials(self, tile: Tile) -> Tensor:
+        """``fold`` of e^z in place of z, with its total Σ_c e^{z_ci} (n,)."""
+        tile.logits.exp_()
+        total = self.fold(tile, total=True)
+        assert total is not None
+        return total
 
     @abstractmethod
     def folded(self) -> Tensor:
@@ -73,6 +88,7 @@ class ChunkTiles(Tiles):
     """Consecutive classes: ``make(start, stop)`` hands out rows, stored or made just now.
 
     pick: labels (n,) → their rows (n, d).
+    half: products of bfloat16 numbers, summed in float32; logits are float32 all the same.
     """
 
     def __init__(
@@ -80,35 +96,66 @@ class ChunkTiles(Tiles):
         make: Callable[[int, int], Tensor],
         pick: Callable[[Tensor], Tensor],
         classes: int,
+        *,
+        width: int,
+        device: torch.device,
+        half: bool = False,
     ) -> None:
         self.make = make
         self._pick = pick
         self.classes = classes
+        self.half = half
+        self._bounds = bounds(width, device)
         self._sum: Tensor | None = None
         self._rows: Tensor | None = None
 
     def height(self, rows: int) -> int:
-        low, high = CLASSES
-        return min(max(CELLS // max(rows, 1), low), high, self.classes)
+        cells, low, high = self._bounds
+        return min(max(cells // max(rows, 1), low), high, self.classes)
 
     def walk(self, points: Tensor) -> Iterator[Tile]:
         count = points.shape[0]
         height = self.height(count)
-        columns = points.t()
+        kind = torch.bfloat16 if self.half else points.dtype
+        columns = points.to(kind).t()
         buffer = points.new_empty(height * count)
+        self._weights = points.new_empty(height * count if self.half else 0, dtype=kind)
         self._sum = torch.zeros_like(points, memory_format=torch.contiguous_format)
         for key, start in enumerate(range(0, self.classes, height)):
             stop = min(start + height, self.classes)
-            self._rows = self.make(start, stop).to(points.dtype)
+            self._rows = self.make(start, stop).to(points.device, kind)
             logits = buffer[: (stop - start) * count].view(stop - start, count)
-            torch.mm(self._rows, columns, out=logits)
-            yield Tile(key, logits, 0, count, _span(start, stop, points.device))
+            if self.half:
+                product(self._rows, columns, out=logits)
+            else:
+                torch.mm(self._rows, columns, out=logits)
+            names = _span(start, stop, points.device)
+            yield Tile(key, logits, 0, count, names, (start, stop))
 
     def fold(self, tile: Tile, *, total: bool) -> Tensor | None:
         assert self._sum is not None
         assert self._rows is not None
-        self._sum.addmm_(tile.logits.t(), self._rows)
+        if self.half:
+            self._fold(self._halved(tile).copy_(tile.logits))
+        else:
+            self._sum.addmm_(tile.logits.t(), self._rows)
         return tile.logits.sum(dim=0) if total else None
+
+    def fold_exponentials(self, tile: Tile) -> Tensor:
+        if not self.half:
+            return super().fold_exponentials(tile)
+        # The total is that of the rounded weights: the folded vectors stay a weighted mean.
+        weights = torch.exp(tile.logits, out=self._halved(tile))
+        self._fold(weights)
+        return weights.sum(dim=0, dtype=torch.float32)
+
+    def _halved(self, tile: Tile) -> Tensor:
+        return self._weights[: tile.logits.numel()].view(tile.logits.shape)
+
+    def _fold(self, weights: Tensor) -> None:
+        assert self._sum is not None
+        assert self._rows is not None
+        self._sum += product(weights.t(), self._rows)
 
     def folded(self) -> Tensor:
         assert self._sum is not None
@@ -128,11 +175,33 @@ class ChunkTiles(Tiles):
         return self._pick(labels)
 
 
-def dense_tiles(vectors: Tensor) -> ChunkTiles:
+def dense_tiles(vectors: Tensor, *, half: bool = False) -> ChunkTiles:
     """Tiles of stored class vectors (K, d)."""
     return ChunkTiles(
-        lambda start, stop: vectors[start:stop], lambda labels: vectors[labels], len(vectors)
+        lambda start, stop: vectors[start:stop],
+        lambda labels: vectors[labels],
+        len(vectors),
+        width=vectors.shape[1],
+        device=vectors.device,
+        half=half,
     )
+
+
+def bounds(width: int, device: torch.device) -> tuple[int, int, int]:
+    """Logits in a tile of dense vectors, and its fewest and most classes."""
+    if device.type == "cpu":
+        return CELLS, *CLASSES
+    low, high = CLASSES_ELSEWHERE
+    return CELLS_ELSEWHERE, low, min(max(NUMBERS_ELSEWHERE // width, low), high)
+
+
+def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    """The matrix product; of bfloat16 numbers in float32, in which their products are summed."""
+    if left.dtype != torch.bfloat16:
+        return torch.mm(left, right, out=out)
+    if not left.is_cuda:  # only CUDA's product has another type than its factors
+        return torch.mm(left.float(), right.float(), out=out)
+    return torch.mm(left, right, out_dtype=torch.float32, out=out)
 
 
 def column_maxima(values: Tensor) -> Tensor:

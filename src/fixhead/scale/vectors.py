@@ -23,7 +23,6 @@ from ..vectors.rows import ImplicitVectors
 from . import native, operators, passes, product
 from .kronecker import PACK, pack, transform
 from .operators import Source
-from .tiles import Tiles
 
 SMALLEST = 16
 """Below so many columns a code's rows are made one by one: a transform would not be faster."""
@@ -51,15 +50,20 @@ class ClassVectors(ABC):
         """The vectors of labels (n,), (n, d)."""
 
     @abstractmethod
-    def rest(self, points: Tensor, labels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def rest(
+        self, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """log Σ_{k ≠ y} e^{z_k} in float64 and z_y, (N,) each.
 
         A label below 0 leaves no class out, and has z_y = 0.
         points (N, d) are float32 or float64. Differentiable once.
+        half: the products may be those of bfloat16 numbers, summed in float32.
         """
 
     @abstractmethod
-    def scan(self, points: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    def scan(
+        self, points: Tensor, bias: Tensor | None, k: int, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The k largest logits (N, k) and their classes; no gradient."""
 
     @abstractmethod
@@ -75,6 +79,15 @@ class ClassVectors(ABC):
         return None
 
     @property
+    def device(self) -> torch.device:
+        """Where rows are stored or made."""
+        return torch.device("cpu")
+
+    def on(self, device: torch.device) -> ClassVectors:
+        """The same vectors, ready for points there."""
+        return self
+
+    @property
     def classes(self) -> int:
         return self.shape[0]
 
@@ -84,10 +97,10 @@ class ClassVectors(ABC):
 
     def dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """All rows (K, d): the matrix that the other methods never hold."""
-        out = torch.empty(*self.shape, dtype=dtype)
+        out = torch.empty(*self.shape, dtype=dtype, device=self.device)
         step = max((1 << 22) // self.features, 1)
         for start in range(0, self.classes, step):
-            labels = torch.arange(start, min(start + step, self.classes))
+            labels = torch.arange(start, min(start + step, self.classes), device=self.device)
             out[start : start + step] = self.rows(labels, dtype)
         return out
 
@@ -108,14 +121,19 @@ class Tiled(ClassVectors):
 
     source: Source
 
-    def rest(self, points: Tensor, labels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        found = operators.rest(self.source, points, labels, bias)
+    def rest(
+        self, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        found = operators.rest(self.source, points, labels, bias, half)
         own = (points * found.own).sum(dim=1)
         return found.value, with_bias(own, labels, bias)
 
     @torch.no_grad()
-    def scan(self, points: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
-        largest = passes.scan(self._tiles(), points, bias, k)
+    def scan(
+        self, points: Tensor, bias: Tensor | None, k: int, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        with torch.autocast(points.device.type, enabled=False):
+            largest = passes.scan(self.source.tiles(points, half=half), points, bias, k)
         return largest.values, largest.classes
 
     def matmul(self, features: Tensor) -> Tensor:
@@ -123,16 +141,14 @@ class Tiled(ClassVectors):
 
     def combine(self, weights: Tensor | None = None) -> Tensor:
         kind = torch.float32 if weights is None else weights.dtype
-        device = None if weights is None else weights.device
+        device = self.device if weights is None else weights.device
         like = torch.zeros(1, self.source_width, dtype=kind, device=device)
-        return passes.combine(self._tiles(), like, weights)
+        with torch.autocast(device.type, enabled=False):
+            return passes.combine(self.source.tiles(like), like, weights)
 
     @property
     def source_width(self) -> int:
         return self.features
-
-    def _tiles(self) -> Tiles:
-        return self.source.tiles()
 
 
 class Stored(Tiled):
@@ -150,6 +166,10 @@ class Stored(Tiled):
     def shape(self) -> tuple[int, int]:
         return self.vectors.shape[0], self.vectors.shape[1]
 
+    @property
+    def device(self) -> torch.device:
+        return self.vectors.device
+
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.vectors[labels].to(dtype)
 
@@ -162,7 +182,8 @@ class Stored(Tiled):
     def combine(self, weights: Tensor | None = None) -> Tensor:
         if weights is None:
             return self.vectors.sum(dim=0, dtype=_wider(self.vectors.dtype))
-        return weights @ self.vectors.to(weights.dtype)
+        with torch.autocast(weights.device.type, enabled=False):
+            return weights @ self.vectors.to(weights.dtype)
 
 
 class Generated(Tiled):
@@ -179,7 +200,7 @@ class Generated(Tiled):
         return self.maker.shape[0], self.maker.shape[1]
 
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.maker.rows(labels).to(dtype)
+        return self.maker.rows(labels.cpu()).to(labels.device, dtype)
 
 
 class Codes(Tiled):
@@ -200,7 +221,9 @@ class Codes(Tiled):
         if family.blocks is not None:
             blocks = min(blocks, family.blocks)
         self.coded = min(code.classes, blocks * self.order)
+        self._flips, self._columns = code.signs, code.columns
         self._factors = code.signs / math.sqrt(code.signs.numel())
+        self._elsewhere: dict[torch.device, Codes] = {}
         # In the space of ``place`` rows are ±1 at d columns.
         longest = math.sqrt(code.signs.numel())
         self.source = Source(self.coded, packed=_packed(code, blocks), norm=longest)
@@ -214,6 +237,10 @@ class Codes(Tiled):
         return self.order
 
     @property
+    def device(self) -> torch.device:
+        return self.bits.device
+
+    @property
     def bits(self) -> Tensor:
         """The diagonals, packed: (n, ⌈B/8⌉) uint8."""
         assert self.source.packed is not None
@@ -221,21 +248,24 @@ class Codes(Tiled):
 
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """As the code's own, from the packed diagonals: none is made again."""
+        labels = labels.to(self.device)
         signs = self._signs(torch.where(labels < self.coded, labels, 0))
-        columns = self.code.columns
-        signs = signs if columns is None else signs[:, columns.to(labels.device)]
-        out = signs.mul_(self.code.signs.to(labels.device)).to(dtype)
+        columns = self._columns
+        signs = signs if columns is None else signs[:, columns]
+        out = signs.mul_(self._flips).to(dtype)
         out = out.mul_(1 / math.sqrt(self.features))
         if self.coded < self.classes:
             tail = labels >= self.coded
             out[tail] = F.one_hot(labels[tail] - self.coded, self.features).to(dtype)
         return out
 
-    def rest(self, points: Tensor, labels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def rest(
+        self, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
         coded = torch.where(labels < self.coded, labels, -1)
         front = None if bias is None else bias[: self.coded]
         placed = self.place(points)
-        found = operators.rest(self.source, placed, coded, front)
+        found = operators.rest(self.source, placed, coded, front, half)
         own = (placed * found.own).sum(dim=1)
         if self.coded == self.classes:
             return found.value, with_bias(own, labels, bias)
@@ -248,10 +278,12 @@ class Codes(Tiled):
         return value, torch.where(place >= 0, of_tail, with_bias(own, coded, front))
 
     @torch.no_grad()
-    def scan(self, points: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    def scan(
+        self, points: Tensor, bias: Tensor | None, k: int, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
         front = None if bias is None else bias[: self.coded]
         values, classes = torch.ops.fixhead.largest(
-            self.place(points), self.bits, front, self.coded, k
+            self.place(points), self.bits, front, self.coded, k, half
         )
         if self.coded < self.classes:
             tail = self._tail(points, bias)
@@ -269,7 +301,7 @@ class Codes(Tiled):
     def combine(self, weights: Tensor | None = None) -> Tensor:
         front = super().combine(None if weights is None else weights[: self.coded])
         factors = self._factors.to(front)
-        columns = self.code.columns
+        columns = self._columns
         total = factors * (front if columns is None else front[columns.to(front.device)])
         left = self.classes - self.coded
         total[:left] += 1.0 if weights is None else weights[self.coded :]
@@ -287,10 +319,11 @@ class Codes(Tiled):
         if left:
             byte, bit = divmod(whole, PACK)
             signs = 1 - 2 * ((self.bits[:, byte] >> bit) & 1).to(points.dtype)
-            cut = transform(self.place(points).mul_(signs))
-            cut[:, left:] = 0
-            back = transform(cut).mul_(signs)
-            columns = self.code.columns
+            with torch.autocast(points.device.type, enabled=False):
+                cut = transform(self.place(points).mul_(signs))
+                cut[:, left:] = 0
+                back = transform(cut).mul_(signs)
+            columns = self._columns
             back = back if columns is None else back[:, columns.to(back.device)]
             total.addcmul_(back, self._factors.to(points))
         return total
@@ -298,17 +331,28 @@ class Codes(Tiled):
     def place(self, points: Tensor) -> Tensor:
         """D_s x/√d, at its columns of n: (N, d) → (N, n)."""
         scaled = points * self._factors.to(points)
-        if self.code.columns is None:
+        if self._columns is None:
             return scaled
         wide = scaled.new_zeros(len(points), self.order)
-        return wide.index_copy(1, self.code.columns.to(points.device), scaled)
+        return wide.index_copy(1, self._columns.to(points.device), scaled)
 
     def to(self, device: torch.device | str) -> Codes:
         """The same codes with their bits on another device."""
         moved = object.__new__(Codes)
         moved.__dict__.update(self.__dict__)
         moved.source = replace(self.source, packed=self.bits.to(device))
+        for name in ("_factors", "_flips", "_columns"):
+            value = getattr(self, name)
+            setattr(moved, name, None if value is None else value.to(device))
         return moved
+
+    def on(self, device: torch.device) -> Codes:
+        """With bits there, which are moved once and kept."""
+        if device == self.device:
+            return self
+        if device not in self._elsewhere:
+            self._elsewhere[device] = self.to(device)
+        return self._elsewhere[device]
 
     def _signs(self, labels: Tensor) -> Tensor:
         """±1 (n, order) of labels, by the compiled path where there is one."""
@@ -316,7 +360,7 @@ class Codes(Tiled):
         if not torch.compiler.is_compiling():
             compiled = native.library_for(self._factors, self.bits)
         if compiled is None or labels.device.type != "cpu":
-            return self._tiles().rows(labels)
+            return self.source.tiles().rows(labels)
         return native.rows(compiled, self.bits, labels)
 
     def _tail(self, points: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,0 +1,108 @@
+"""Products of bfloat16 numbers with float32 sums: within what rounding the factors explains.
+
+Only CUDA takes this path by itself. On the CPU it is asked for here, so that its mathematics is
+tested everywhere.
+"""
+
+import pytest
+import torch
+from agreement import cast, plain_loss, relative
+from torch import Tensor
+
+from fixhead import scale
+from fixhead.scale import entropy, inference
+
+ULP = 2.0**-8
+"""The spacing of bfloat16 numbers, relative: rounding loses half of it."""
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU"))]  # fmt: skip
+
+
+@pytest.fixture(params=DEVICES)
+def device(request, monkeypatch):
+    for module in (entropy, inference):
+        monkeypatch.setattr(module, "in_half", lambda features: True)
+    monkeypatch.setenv("FIXHEAD_SCALE_PATH", "torch")
+    return request.param
+
+
+def kinds(classes, features):
+    rows = torch.randn(classes, features, generator=torch.Generator().manual_seed(2))
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    for family in ("auto", "random"):
+        made = scale.implicit(classes, features, family=family)
+        yield made, made.dense()
+    yield rows, rows
+
+
+def there(options, device):
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in options.items()}
+
+
+OPTIONS = [
+    {},
+    {"logits": "cosine", "scale": 20.0},
+    {"logits": "unit-features", "scale": 7.0},
+    {"logits": "cosine", "scale": 30.0, "arcface": 0.5},
+    {"logits": "cosine", "scale": 64.0, "cosface": 0.35},
+    {"bias": torch.linspace(-2, 2, 1000), "label_smoothing": 0.1},
+    {"bias": torch.linspace(-60, 60, 1000)},
+    {"weight": torch.linspace(0, 2, 1000)},
+    {"prior": torch.arange(1, 1001), "tau": 1.5},
+    {"z_loss": 1e-2},
+    {"scale": 30.0},  # ‖x‖·S = 90: the running maximum is needed
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "plain")
+@pytest.mark.parametrize(("classes", "features", "rows"), [(1000, 64, 37), (1000, 48, 1)])
+def test_loss_and_gradients_lose_what_rounding_explains(device, options, classes, features, rows):
+    generator = torch.Generator().manual_seed(rows)
+    x = torch.randn(rows, features, generator=generator)
+    x = 3 * x / x.norm(dim=1, keepdim=True)
+    labels = torch.randint(classes, (rows,), generator=generator)
+    labels[-1] = -100 if rows > 1 else classes - 1
+    longest = 3 if options.get("logits", "dot") == "dot" else 1
+    size = longest * options.get("scale", 1.0)  # of a logit, at most
+    for given, W in kinds(classes, features):
+        held = given.to(device) if isinstance(given, Tensor) else given
+        learned = isinstance(given, Tensor)
+        leaf = held.clone().requires_grad_() if learned else held
+        point = x.to(device).requires_grad_()
+        loss = scale.cross_entropy(point, leaf, labels.to(device), **there(options, device))
+        assert loss.dtype == torch.float32
+        wide, exact = W.double().requires_grad_(), x.double().requires_grad_()
+        true = plain_loss(exact, wide, labels, **cast(options, torch.float64))
+        slack = 1 + options.get("z_loss", 0.0) * 40
+        assert float((loss.cpu().double() - true).detach().abs()) <= 2 * ULP * size * slack
+        (found,) = torch.autograd.grad(loss, point, retain_graph=True)
+        (pull,) = torch.autograd.grad(true, exact, retain_graph=True)
+        assert relative(found, pull) <= 2 * ULP * (1 + size)
+        if learned:
+            (found,) = torch.autograd.grad(loss, leaf)
+            (pull,) = torch.autograd.grad(true, wide)
+            assert relative(found, pull) <= 2 * ULP * (1 + size)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_largest_logits_are_found_up_to_rounding(device, k):
+    x = torch.randn(9, 64, generator=torch.Generator().manual_seed(3))
+    for given, W in kinds(1000, 64):
+        held = given.to(device) if isinstance(given, Tensor) else given
+        z = x.double() @ W.double().T
+        most = float((x.norm(dim=1)).max())
+        found = scale.topk(x.to(device), held, k)
+        gap = z.topk(k).values - found.values.cpu()
+        assert float(gap.abs().max()) <= ULP * most
+        chosen = z.gather(1, found.classes.cpu())
+        assert float((chosen - z.topk(k).values).abs().max()) <= 2 * ULP * most
+        sure = scale.predict_proba(x.to(device), held, k)
+        assert relative(sure.values, z.softmax(dim=1).topk(k).values) <= 2 * ULP * most
+
+
+def test_the_cpu_takes_full_products_even_under_autocast():
+    x = torch.randn(2, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not entropy.in_half(x)
+    assert not entropy.in_half(x.bfloat16())
