@@ -34,10 +34,15 @@ def head_command(
     against: Annotated[
         str,
         typer.Option(
-            help="plain, learned, linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce, "
-            "native-avx2, native-portable; '' for the code alone."
+            help="plain, plain-half, chunked, learned, learned-chunked, learned-adam, "
+            "linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce, native-avx2, "
+            "native-portable; '' for the code alone."
         ),
     ] = "plain",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    dtype: Annotated[
+        str, typer.Option(help="float32; on CUDA also bfloat16 or float16, plain under autocast.")
+    ] = "float32",
     rounds: Annotated[int, typer.Option(help="Timed steps of every path, in turn.")] = 7,
     plot: Annotated[
         str | None, typer.Option(help="Write cost against K as HTML.", show_default=False)
@@ -55,7 +60,9 @@ def head_command(
     found = [
         timing
         for count in counts
-        for timing in contest(Sizes(count, features, rows), split_list(against), rounds=rounds)
+        for timing in contest(
+            Sizes(count, features, rows, device, dtype), split_list(against), rounds=rounds
+        )
     ]
     if plot is not None:
         _plot(found, plot)

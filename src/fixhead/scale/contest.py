@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from .._errors import RequestError
 from .._seeds import forked, stream
 from . import native
+from .clocks import Step, alone_on_cuda, checked, seconds
 from .codes import implicit
 from .entropy import cross_entropy, worth_it
 from .sampled import sampled_cross_entropy
@@ -33,17 +34,25 @@ from .vectors import Stored
 SAMPLE_S = 0.02
 """Seconds that a sample takes at least; a step that is shorter is repeated and averaged."""
 
-Step = Callable[[], None]
+DTYPES = ("float32", "bfloat16", "float16")
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """K classes, d features, N rows."""
+    """K classes, d features, N rows, and where and in which type features and matrix are."""
 
     classes: int
     features: int
     rows: int
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @property
+    def kind(self) -> torch.dtype:
+        found: torch.dtype = getattr(torch, self.dtype)
+        return found
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,8 @@ class Timing:
     """Of one path; ``ratio_to_plain`` is plain's median over this one's, so greater is faster.
 
     peak_bytes: the growth of the resident memory over an idle process, head included, in a process
-    of its own; first_ms: its first step there, with whatever has to be imported.
+    of its own; first_ms: its first step there, with whatever has to be imported. On CUDA both are
+    taken in this process: the growth of allocated memory, and a step that nothing was built for.
     """
 
     path: str
@@ -64,6 +74,8 @@ class Timing:
     first_ms: float
     peak_bytes: int | None
     ratio_to_plain: float | None
+    device: str = "cpu"
+    dtype: str = "float32"
 
 
 def contest(
@@ -75,53 +87,61 @@ def contest(
     Raises:
         RequestError: an unknown path, a package that is missing, or not enough memory.
     """
-    names = list(against) if only else paths(against)
+    check_place(sizes)
+    names = list(against) if only else paths(against, sizes.device)
     check_memory(sizes, names)
     alone = {name: measure_alone(name, sizes) for name in names}
-    shared = _Shared(sizes)
+    shared = Shared(sizes)
     steps = {name: PATHS[name](shared) for name in names}
     samples: dict[str, list[float]] = {name: [] for name in names}
-    calls = {name: _calls(step) for name, step in steps.items()}
+    calls = {name: _calls(step, sizes.device) for name, step in steps.items()}
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(calls[name]):
-                step()
-            samples[name].append((time.perf_counter() - start) / calls[name])
+            samples[name].append(seconds(step, calls[name], sizes.device))
     plain = statistics.median(samples["plain"]) if "plain" in samples else None
     return [_timing(name, sizes, samples[name], alone[name], plain) for name in names]
 
 
-def _calls(step: Step) -> int:
+def _calls(step: Step, device: str) -> int:
     """How many steps make a sample that a clock can tell; the first step is nobody's."""
     step()
-    start = time.perf_counter()
-    step()
-    return max(1, round(SAMPLE_S / max(time.perf_counter() - start, 1e-7)))
+    return max(1, round(SAMPLE_S / max(seconds(step, 1, device), 1e-7)))
 
 
-def paths(against: Sequence[str]) -> list[str]:
+def check_place(sizes: Sizes) -> None:
+    """Refuse a device or type that cannot be timed here."""
+    checked(sizes.device)
+    if sizes.dtype not in DTYPES:
+        raise RequestError(f"--dtype must be one of {', '.join(DTYPES)}, got {sizes.dtype!r}")
+    if sizes.device == "cpu" and sizes.dtype != "float32":
+        raise RequestError(
+            f"--dtype {sizes.dtype} needs --device cuda: on the CPU heads compute in float32"
+        )
+
+
+def paths(against: Sequence[str], device: str = "cpu") -> list[str]:
     """The paths of a contest: our own, then the rivals in the order asked for."""
     for name in against:
         if name not in PATHS:
             raise RequestError(f"--against must name {', '.join(PATHS)}, got {name!r}")
         if name in _RIVALS:
             _rival(_RIVALS[name])
-    own = ["code", "native"] if native.available() else ["code"]
+    own = ["code", "native"] if native.available() and device == "cpu" else ["code"]
     own += ["stored"] if against else []
     return own + [name for name in dict.fromkeys(against) if name not in own]
 
 
 def check_memory(sizes: Sizes, names: Sequence[str]) -> None:
     """Refuse what would not fit beside each other: better than being killed."""
-    matrix = 4 * sizes.classes * sizes.features
+    matrix = sizes.kind.itemsize * sizes.classes * sizes.features
     logits = 4 * sizes.classes * sizes.rows
     need = 0
     if any(name not in _CODES for name in names):
         need = matrix + (3 * logits if "plain" in names else 0)
         need += matrix if "adaptive-softmax" in names else 0
-        need += 3 * matrix if "learned" in names else 0
-    free = _free_bytes()
+        moments = max((2 + LEARNED[name] for name in names if name in LEARNED), default=0)
+        need += moments * 4 * sizes.classes * sizes.features
+    free = _free_bytes(sizes.device)
     if free is not None and need > free:
         raise RequestError(
             f"--against {','.join(names)} needs about {need / 2**30:.1f} GiB at these sizes, got "
@@ -130,7 +150,9 @@ def check_memory(sizes: Sizes, names: Sequence[str]) -> None:
 
 
 def measure_alone(name: str, sizes: Sizes) -> tuple[int | None, float]:
-    """Peak growth of resident memory, and the first step's milliseconds, in a fresh process."""
+    """Peak growth of memory, and the first step's milliseconds; on the CPU in a fresh process."""
+    if sizes.device != "cpu":
+        return alone_on_cuda(lambda: PATHS[name](Shared(sizes)), sizes.device)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_alone, args=(name, sizes, torch.get_num_threads(), theirs))
@@ -148,21 +170,23 @@ def measure_alone(name: str, sizes: Sizes) -> tuple[int | None, float]:
     return found
 
 
-class _Shared:
+class Shared:
     """Features, labels, the code, and its matrix from the moment somebody asks for it."""
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
         generator = stream(0, "bench")
-        self.features = torch.randn(sizes.rows, sizes.features, generator=generator)
-        self.labels = torch.randint(sizes.classes, (sizes.rows,), generator=generator)
-        self.code = implicit(sizes.classes, sizes.features)
+        x = torch.randn(sizes.rows, sizes.features, generator=generator)
+        labels = torch.randint(sizes.classes, (sizes.rows,), generator=generator)
+        self.features = x.to(sizes.device, sizes.kind)
+        self.labels = labels.to(sizes.device)
+        self.code = implicit(sizes.classes, sizes.features).on(self.labels.device)
         self._matrix: Tensor | None = None
 
     @property
     def matrix(self) -> Tensor:
         if self._matrix is None:
-            self._matrix = self.code.dense()
+            self._matrix = self.code.dense(self.sizes.kind)
         return self._matrix
 
     def step(self, loss: Loss) -> Step:
@@ -176,10 +200,10 @@ class _Shared:
         return run
 
 
-def _by(path: str) -> Callable[[_Shared], Step]:
+def _by(path: str) -> Callable[[Shared], Step]:
     """The code's loss by a path of ``fixhead.scale.native``."""
 
-    def made(shared: _Shared) -> Step:
+    def made(shared: Shared) -> Step:
         def loss(x: Tensor, y: Tensor) -> Tensor:
             with native.forced(path):
                 return cross_entropy(x, shared.code, y)
@@ -189,7 +213,7 @@ def _by(path: str) -> Callable[[_Shared], Step]:
     return made
 
 
-def _stored(shared: _Shared) -> Step:
+def _stored(shared: Shared) -> Step:
     """As ``ClassificationHead.loss`` does with a fixed matrix: plain while that is small."""
     sizes, held = shared.sizes, Stored(shared.matrix, norm=1.0)
     if not worth_it(sizes.rows, sizes.classes, held.vectors.device):
@@ -197,26 +221,59 @@ def _stored(shared: _Shared) -> Step:
     return shared.step(lambda x, y: cross_entropy(x, held, y))
 
 
-def _plain(shared: _Shared) -> Step:
+def _chunked(shared: Shared) -> Step:
+    """The stored matrix, without the logits whatever their size."""
+    held = Stored(shared.matrix, norm=1.0)
+    return shared.step(lambda x, y: cross_entropy(x, held, y))
+
+
+def _plain(shared: Shared) -> Step:
+    """As one trains: of half-precision features under autocast, with the loss in float32."""
+    W = shared.matrix
+    return shared.step(lambda x, y: _plain_loss(x, W, y))
+
+
+def _plain_loss(x: Tensor, W: Tensor, y: Tensor) -> Tensor:
+    if x.dtype == torch.float32:
+        return F.cross_entropy(F.linear(x, W), y)
+    with torch.autocast(x.device.type, dtype=x.dtype):
+        return F.cross_entropy(F.linear(x, W), y)
+
+
+def _plain_half(shared: Shared) -> Step:
+    """Logits, softmax and loss in the features' own type, and no float32 anywhere."""
     W = shared.matrix
     return shared.step(lambda x, y: F.cross_entropy(F.linear(x, W), y))
 
 
-def _learned(shared: _Shared) -> Step:
-    """Learned vectors with their gradient and a step of SGD with momentum."""
-    W = torch.nn.Parameter(shared.matrix.clone())
-    optimizer = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
-    step = shared.step(lambda x, y: F.cross_entropy(F.linear(x, W), y))
-
-    def run() -> None:
-        optimizer.zero_grad()
-        step()
-        optimizer.step()
-
-    return run
+LEARNED = {"learned": 1, "learned-chunked": 1, "learned-adam": 2}
+"""Learned vectors in float32, and how many moments their optimizer keeps."""
 
 
-def _linear_cross_entropy(shared: _Shared) -> Step:
+def _learned(name: str) -> Callable[[Shared], Step]:
+    """Learned vectors with their gradient and a step of SGD with momentum, or of Adam."""
+
+    def made(shared: Shared) -> Step:
+        W = torch.nn.Parameter(shared.matrix.float().clone())
+        optimizer: torch.optim.Optimizer = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
+        if LEARNED[name] == 2:
+            optimizer = torch.optim.Adam([W], lr=1e-3)
+        loss: Callable[[Tensor, Tensor, Tensor], Tensor] = _plain_loss
+        if name == "learned-chunked":
+            loss = cross_entropy
+        step = shared.step(lambda x, y: loss(x, W, y))
+
+        def run() -> None:
+            optimizer.zero_grad()
+            step()
+            optimizer.step()
+
+        return run
+
+    return made
+
+
+def _linear_cross_entropy(shared: Shared) -> Step:
     found = getattr(F, "linear_cross_entropy", None)
     options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
     if found is None:
@@ -229,17 +286,17 @@ def _linear_cross_entropy(shared: _Shared) -> Step:
     return shared.step(lambda x, y: found(x, W, y, **given))
 
 
-def _partial_fc(shared: _Shared) -> Step:
-    W, generator = shared.matrix, stream(0, "bench", "sample")
+def _partial_fc(shared: Shared) -> Step:
+    W, generator = shared.matrix, stream(0, "bench", "sample", device=shared.sizes.device)
     return shared.step(lambda x, y: sampled_cross_entropy(x, W, y, rate=0.1, generator=generator))
 
 
-def _adaptive_softmax(shared: _Shared) -> Step:
+def _adaptive_softmax(shared: Shared) -> Step:
     classes = shared.sizes.classes
     cuts = [classes // 100, classes // 10] if classes >= 1000 else [classes // 2]
     with forked(0, "bench"):
         head = torch.nn.AdaptiveLogSoftmaxWithLoss(shared.sizes.features, classes, cuts)
-    head.requires_grad_(False)
+    head.requires_grad_(False).to(shared.sizes.device, shared.sizes.kind)
     return shared.step(lambda x, y: head(x, y).loss)
 
 
@@ -257,13 +314,13 @@ def _rival(module: str) -> ModuleType:
         ) from error
 
 
-def _liger(shared: _Shared) -> Step:
+def _liger(shared: Shared) -> Step:
     module = _rival(_RIVALS["liger"])
     loss, W = module.LigerFusedLinearCrossEntropyLoss(), shared.matrix
     return shared.step(lambda x, y: loss(W, x, y))
 
 
-def _cce(shared: _Shared) -> Step:
+def _cce(shared: Shared) -> Step:
     module = _rival(_RIVALS["cce"])
     W = shared.matrix
     return shared.step(lambda x, y: module.linear_cross_entropy(x, W, y))
@@ -271,12 +328,14 @@ def _cce(shared: _Shared) -> Step:
 
 _CODES = ("code", "native", "native-avx512", "native-avx2", "native-portable")
 
-PATHS: dict[str, Callable[[_Shared], Step]] = {
+PATHS: dict[str, Callable[[Shared], Step]] = {
     "code": _by("torch"),
     **{name: _by(name) for name in _CODES[1:]},
     "stored": _stored,
+    "chunked": _chunked,
     "plain": _plain,
-    "learned": _learned,
+    "plain-half": _plain_half,
+    **{name: _learned(name) for name in LEARNED},
     "linear_cross_entropy": _linear_cross_entropy,
     "partial-fc": _partial_fc,
     "adaptive-softmax": _adaptive_softmax,
@@ -289,12 +348,12 @@ after them store a (K, d) matrix; partial-fc samples 10 %."""
 
 def _alone(name: str, sizes: Sizes, threads: int, answer: Connection) -> None:
     torch.set_num_threads(threads)
-    _by("torch")(_Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
+    _by("torch")(Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
     gc.collect()
     _trim()
     before = _resident("VmRSS")
     _reset_peak()
-    shared = _Shared(sizes)
+    shared = Shared(sizes)
     step = PATHS[name](shared)
     start = time.perf_counter()
     step()
@@ -324,6 +383,8 @@ def _timing(
         first_ms=round(alone[1], 3),
         peak_bytes=alone[0],
         ratio_to_plain=None if plain is None else round(plain / median, 4),
+        device=sizes.device,
+        dtype=sizes.dtype,
     )
 
 
@@ -350,7 +411,9 @@ def _trim() -> None:
         trim(0)
 
 
-def _free_bytes() -> int | None:
+def _free_bytes(device: str) -> int | None:
+    if device != "cpu":
+        return int(torch.cuda.mem_get_info(device)[0])
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
