@@ -33,7 +33,8 @@ import measure
 from fixhead import scale
 from fixhead.scale import tiles
 from fixhead.scale.clocks import Step, seconds
-from fixhead.scale.contest import PATHS, Shared, Sizes, measure_alone
+from fixhead.scale.contest import measure_alone
+from fixhead.scale.rivals import PATHS, Shared, Sizes
 
 Row = dict[str, Any]
 

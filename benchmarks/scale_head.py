@@ -31,7 +31,8 @@ from torch.nn import functional as F
 
 import measure
 from fixhead import scale
-from fixhead.scale.contest import Sizes, contest
+from fixhead.scale.contest import contest
+from fixhead.scale.rivals import Sizes
 
 Row = dict[str, Any]
 Cell = Callable[[int], Iterator[Row]]

@@ -32,7 +32,8 @@ from torch.nn import functional as F
 import measure
 from fixhead import scale
 from fixhead.scale import native
-from fixhead.scale.contest import Sizes, contest, measure_alone
+from fixhead.scale.contest import contest, measure_alone
+from fixhead.scale.rivals import Sizes
 
 Row = dict[str, Any]
 

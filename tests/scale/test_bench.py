@@ -1,12 +1,14 @@
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from fixhead import RequestError
 from fixhead.cli.bench import bench_app
 from fixhead.scale import native
-from fixhead.scale.contest import Sizes, check_memory, contest, paths
+from fixhead.scale.contest import check_memory, contest, paths
+from fixhead.scale.rivals import Sizes
 
 
 def test_the_command_prints_a_record_for_every_path():
@@ -51,6 +53,31 @@ def test_the_path_in_use_is_told_with_its_reason(monkeypatch):
     shown = CliRunner().invoke(bench_app, ["paths"], catch_exceptions=False).stdout
     assert shown.startswith("in use: torch")
     assert "native-portable" in shown
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(RequestError, match="needs a CUDA device"):
+        CliRunner().invoke(bench_app, ["head", "--device", "cuda"], catch_exceptions=False)
+
+
+def test_places_and_types_that_cannot_be_timed_are_refused():
+    for arguments, match in (
+        (["--device", "tpu"], "--device must be cpu, cuda"),
+        (["--dtype", "bfloat16"], "needs --device cuda"),
+        (["--dtype", "int8"], "--dtype must be one of float32, bfloat16"),
+    ):
+        with pytest.raises(RequestError, match=match):
+            CliRunner().invoke(bench_app, ["head", *arguments], catch_exceptions=False)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_every_path_of_ours_is_timed_on_a_gpu(dtype):
+    names = ["plain", "plain-half", "chunked", "partial-fc", "learned", "learned-chunked"]
+    found = contest(Sizes(2_000, 32, 64, "cuda", dtype), names, rounds=2)
+    assert {timing.path for timing in found} == {"code", "stored", *names}
+    assert all(timing.median_ms > 0 and timing.peak_bytes > 0 for timing in found)
 
 
 @pytest.mark.slow

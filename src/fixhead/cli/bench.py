@@ -50,7 +50,8 @@ def head_command(
     as_json: AsJson = False,
 ) -> None:
     """Time a training step over K classes: forward, and the gradient to the features."""
-    from ..scale.contest import Sizes, contest
+    from ..scale.contest import contest
+    from ..scale.rivals import Sizes
 
     counts = [_whole("--classes", text, 2) for text in split_list(classes)]
     if not counts:

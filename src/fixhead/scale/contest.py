@@ -1,58 +1,29 @@
 """One training step over K classes, forward and gradient to the features, by rival paths.
 
-Each path is a function of the sizes that builds its head and returns the step; steps of the paths
-that store a matrix share it. Data and vectors are the same for all: the implicit code's.
+The paths are those of ``rivals``; they are timed in turn, and each one's memory alone.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from .._errors import RequestError
-from .._seeds import forked, stream
 from . import native
 from .clocks import Step, alone_on_cuda, checked, seconds
-from .codes import implicit
-from .entropy import cross_entropy, worth_it
-from .sampled import sampled_cross_entropy
-from .vectors import Stored
+from .rivals import CODES, DTYPES, LEARNED, PATHS, RIVALS, Shared, Sizes, rival
 
 SAMPLE_S = 0.02
 """Seconds that a sample takes at least; a step that is shorter is repeated and averaged."""
-
-DTYPES = ("float32", "bfloat16", "float16")
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """K classes, d features, N rows, and where and in which type features and matrix are."""
-
-    classes: int
-    features: int
-    rows: int
-    device: str = "cpu"
-    dtype: str = "float32"
-
-    @property
-    def kind(self) -> torch.dtype:
-        found: torch.dtype = getattr(torch, self.dtype)
-        return found
 
 
 @dataclass(frozen=True)
@@ -124,8 +95,8 @@ def paths(against: Sequence[str], device: str = "cpu") -> list[str]:
     for name in against:
         if name not in PATHS:
             raise RequestError(f"--against must name {', '.join(PATHS)}, got {name!r}")
-        if name in _RIVALS:
-            _rival(_RIVALS[name])
+        if name in RIVALS:
+            rival(RIVALS[name])
     own = ["code", "native"] if native.available() and device == "cpu" else ["code"]
     own += ["stored"] if against else []
     return own + [name for name in dict.fromkeys(against) if name not in own]
@@ -136,7 +107,7 @@ def check_memory(sizes: Sizes, names: Sequence[str]) -> None:
     matrix = sizes.kind.itemsize * sizes.classes * sizes.features
     logits = 4 * sizes.classes * sizes.rows
     need = 0
-    if any(name not in _CODES for name in names):
+    if any(name not in CODES for name in names):
         need = matrix + (3 * logits if "plain" in names else 0)
         need += matrix if "adaptive-softmax" in names else 0
         moments = max((2 + LEARNED[name] for name in names if name in LEARNED), default=0)
@@ -170,185 +141,9 @@ def measure_alone(name: str, sizes: Sizes) -> tuple[int | None, float]:
     return found
 
 
-class Shared:
-    """Features, labels, the code, and its matrix from the moment somebody asks for it."""
-
-    def __init__(self, sizes: Sizes) -> None:
-        self.sizes = sizes
-        generator = stream(0, "bench")
-        x = torch.randn(sizes.rows, sizes.features, generator=generator)
-        labels = torch.randint(sizes.classes, (sizes.rows,), generator=generator)
-        self.features = x.to(sizes.device, sizes.kind)
-        self.labels = labels.to(sizes.device)
-        self.code = implicit(sizes.classes, sizes.features).on(self.labels.device)
-        self._matrix: Tensor | None = None
-
-    @property
-    def matrix(self) -> Tensor:
-        if self._matrix is None:
-            self._matrix = self.code.dense(self.sizes.kind)
-        return self._matrix
-
-    def step(self, loss: Loss) -> Step:
-        """Forward, and the gradient to the features."""
-        x = self.features.detach().requires_grad_()
-
-        def run() -> None:
-            x.grad = None
-            loss(x, self.labels).backward()  # type: ignore[no-untyped-call]
-
-        return run
-
-
-def _by(path: str) -> Callable[[Shared], Step]:
-    """The code's loss by a path of ``fixhead.scale.native``."""
-
-    def made(shared: Shared) -> Step:
-        def loss(x: Tensor, y: Tensor) -> Tensor:
-            with native.forced(path):
-                return cross_entropy(x, shared.code, y)
-
-        return shared.step(loss)
-
-    return made
-
-
-def _stored(shared: Shared) -> Step:
-    """As ``ClassificationHead.loss`` does with a fixed matrix: plain while that is small."""
-    sizes, held = shared.sizes, Stored(shared.matrix, norm=1.0)
-    if not worth_it(sizes.rows, sizes.classes, held.vectors.device):
-        return _plain(shared)
-    return shared.step(lambda x, y: cross_entropy(x, held, y))
-
-
-def _chunked(shared: Shared) -> Step:
-    """The stored matrix, without the logits whatever their size."""
-    held = Stored(shared.matrix, norm=1.0)
-    return shared.step(lambda x, y: cross_entropy(x, held, y))
-
-
-def _plain(shared: Shared) -> Step:
-    """As one trains: of half-precision features under autocast, with the loss in float32."""
-    W = shared.matrix
-    return shared.step(lambda x, y: _plain_loss(x, W, y))
-
-
-def _plain_loss(x: Tensor, W: Tensor, y: Tensor) -> Tensor:
-    if x.dtype == torch.float32:
-        return F.cross_entropy(F.linear(x, W), y)
-    with torch.autocast(x.device.type, dtype=x.dtype):
-        return F.cross_entropy(F.linear(x, W), y)
-
-
-def _plain_half(shared: Shared) -> Step:
-    """Logits, softmax and loss in the features' own type, and no float32 anywhere."""
-    W = shared.matrix
-    return shared.step(lambda x, y: F.cross_entropy(F.linear(x, W), y))
-
-
-LEARNED = {"learned": 1, "learned-chunked": 1, "learned-adam": 2}
-"""Learned vectors in float32, and how many moments their optimizer keeps."""
-
-
-def _learned(name: str) -> Callable[[Shared], Step]:
-    """Learned vectors with their gradient and a step of SGD with momentum, or of Adam."""
-
-    def made(shared: Shared) -> Step:
-        W = torch.nn.Parameter(shared.matrix.float().clone())
-        optimizer: torch.optim.Optimizer = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
-        if LEARNED[name] == 2:
-            optimizer = torch.optim.Adam([W], lr=1e-3)
-        loss: Callable[[Tensor, Tensor, Tensor], Tensor] = _plain_loss
-        if name == "learned-chunked":
-            loss = cross_entropy
-        step = shared.step(lambda x, y: loss(x, W, y))
-
-        def run() -> None:
-            optimizer.zero_grad()
-            step()
-            optimizer.step()
-
-        return run
-
-    return made
-
-
-def _linear_cross_entropy(shared: Shared) -> Step:
-    found = getattr(F, "linear_cross_entropy", None)
-    options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
-    if found is None:
-        raise RequestError(
-            "--against linear_cross_entropy needs a torch that has "
-            f"torch.nn.functional.linear_cross_entropy, got torch {torch.__version__}"
-        )
-    W = shared.matrix
-    given = {} if options is None else {"options": options()}
-    return shared.step(lambda x, y: found(x, W, y, **given))
-
-
-def _partial_fc(shared: Shared) -> Step:
-    W, generator = shared.matrix, stream(0, "bench", "sample", device=shared.sizes.device)
-    return shared.step(lambda x, y: sampled_cross_entropy(x, W, y, rate=0.1, generator=generator))
-
-
-def _adaptive_softmax(shared: Shared) -> Step:
-    classes = shared.sizes.classes
-    cuts = [classes // 100, classes // 10] if classes >= 1000 else [classes // 2]
-    with forked(0, "bench"):
-        head = torch.nn.AdaptiveLogSoftmaxWithLoss(shared.sizes.features, classes, cuts)
-    head.requires_grad_(False).to(shared.sizes.device, shared.sizes.kind)
-    return shared.step(lambda x, y: head(x, y).loss)
-
-
-_RIVALS = {"liger": "liger_kernel.transformers", "cce": "cut_cross_entropy"}
-
-
-def _rival(module: str) -> ModuleType:
-    """A rival's package, which fixhead does not depend on."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise RequestError(
-            f"--against needs the module {error.name} for that path, and it is not installed; "
-            "install it as its authors say, or leave the path out"
-        ) from error
-
-
-def _liger(shared: Shared) -> Step:
-    module = _rival(_RIVALS["liger"])
-    loss, W = module.LigerFusedLinearCrossEntropyLoss(), shared.matrix
-    return shared.step(lambda x, y: loss(W, x, y))
-
-
-def _cce(shared: Shared) -> Step:
-    module = _rival(_RIVALS["cce"])
-    W = shared.matrix
-    return shared.step(lambda x, y: module.linear_cross_entropy(x, W, y))
-
-
-_CODES = ("code", "native", "native-avx512", "native-avx2", "native-portable")
-
-PATHS: dict[str, Callable[[Shared], Step]] = {
-    "code": _by("torch"),
-    **{name: _by(name) for name in _CODES[1:]},
-    "stored": _stored,
-    "chunked": _chunked,
-    "plain": _plain,
-    "plain-half": _plain_half,
-    **{name: _learned(name) for name in LEARNED},
-    "linear_cross_entropy": _linear_cross_entropy,
-    "partial-fc": _partial_fc,
-    "adaptive-softmax": _adaptive_softmax,
-    "liger": _liger,
-    "cce": _cce,
-}
-"""What ``--against`` may name. ``code`` is the PyTorch path, ``native`` the compiled one; those
-after them store a (K, d) matrix; partial-fc samples 10 %."""
-
-
 def _alone(name: str, sizes: Sizes, threads: int, answer: Connection) -> None:
     torch.set_num_threads(threads)
-    _by("torch")(Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
+    PATHS["code"](Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
     gc.collect()
     _trim()
     before = _resident("VmRSS")
