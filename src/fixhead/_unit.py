@@ -21,7 +21,7 @@ def unit(rows: Tensor, *, length: float | Tensor = 1.0) -> Tensor:
     if torch.compiler.is_compiling():
         return rows * _factor(rows, length)[0]  # the compiler fuses the passes by itself
     if not isinstance(length, Tensor):
-        length = rows.new_tensor(length)
+        length = rows.new_full((), length)  # made on the device: nothing is copied
     scaled: Tensor = _Unit.apply(rows, length)  # type: ignore[no-untyped-call]
     return scaled
 
