@@ -324,7 +324,6 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try the script")
     parser.add_argument("--seconds", type=float, default=75.0, help="begin no cell after it")
     parser.add_argument("--out", type=Path, help="the folder of the record")
-    parser.add_argument("--commit", help="what the record says, where there is no git")
     options = parser.parse_args()
     start = time.monotonic()
     run = Run(options.device, options.rounds, options.tiny)
@@ -333,8 +332,6 @@ def main() -> None:
         asked = [name.strip() for name in options.cells.split(";")]
     rows: list[Row] = []
     told: Row = {"tiny": options.tiny, **facts()}
-    if options.commit is not None:
-        told["commit"] = options.commit
     if options.out is not None:
         measure.RESULTS = options.out
     for name in asked:
