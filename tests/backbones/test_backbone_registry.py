@@ -13,7 +13,7 @@ IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 def small(**options: object) -> Backbone:
     arguments = {"channels": 3, "image_size": 32, "seed": 0} | options
-    return build("small-cnn", **arguments)  # type: ignore[arg-type]
+    return build("small-cnn", **arguments)
 
 
 @pytest.mark.parametrize("name", NAMES)

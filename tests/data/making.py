@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import struct
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
+
+STL10_NAMES = "airplane bird car cat deer dog horse monkey ship truck"
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -60,9 +63,9 @@ def _python2(value: Any) -> bytes:
     return b"}(" + items + b"u"
 
 
-def write_tar(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
+def write_tar(path: Path, members: Mapping[str, bytes], mode: Literal["w", "w:gz"] = "w") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(path, mode) as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -76,3 +79,52 @@ def write_members(folder: Path, members: Mapping[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return folder
+
+
+def stl10_files(train: Sequence[int], test: Sequence[int]) -> dict[str, bytes]:
+    """The members of ``stl10_binary`` for labels 1..10: noise, stored column by column."""
+    made = {"class_names.txt": "\n".join(STL10_NAMES.split()).encode()}
+    for part, labels in (("train", train), ("test", test)):
+        made[f"{part}_X.bin"] = noise(len(labels), 3, 96, 96, seed=len(labels)).tobytes()
+        made[f"{part}_y.bin"] = bytes(labels)
+    return made
+
+
+def put_svhn(folder: Path, part: str, labels: Sequence[int]) -> np.ndarray:
+    """SVHN's MATLAB file of a part for labels 1..10, of which 10 is the digit 0."""
+    images = noise(32, 32, 3, len(labels), seed=len(labels))
+    targets = np.array(labels, dtype=np.uint8)[:, None]
+    savemat(folder / f"{part}_32x32.mat", {"X": images, "y": targets}, do_compression=True)
+    return images
+
+
+def put_tiny_imagenet(folder: Path, ids: Sequence[str]) -> Path:
+    """The official tree: two training images of every class, and one grey test image."""
+    tree = folder / "tiny-imagenet-200"
+    lines = []
+    for number, name in enumerate(ids):
+        for image in range(2):
+            pixels = noise(64, 64, 3, seed=10 * number + image)
+            put_image(tree / "train" / name / "images" / f"{name}_{image}.JPEG", pixels)
+        put_image(tree / "val" / "images" / f"val_{number}.JPEG", noise(64, 64, seed=number))
+        lines.append(f"val_{number}.JPEG\t{name}\t0\t0\t63\t63")
+    (tree / "wnids.txt").write_text("\n".join(ids) + "\n")
+    (tree / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+    return tree
+
+
+def put_birds(folder: Path, images: Sequence[tuple[str, int, bool]]) -> Path:
+    """CUB-200-2011: (name below ``images``, class 1 or 2, whether for training) of each picture."""
+    root = folder / "CUB_200_2011"
+    for number, (name, _, _) in enumerate(images):
+        put_image(root / "images" / name, noise(30 + number, 40, 3, seed=number))
+    lists = {
+        "images.txt": [name for name, _, _ in images],
+        "image_class_labels.txt": [label for _, label, _ in images],
+        "train_test_split.txt": [int(train) for _, _, train in images],
+        "classes.txt": ["001.Albatross", "002.Auklet"],
+    }
+    for name, values in lists.items():
+        lines = [f"{number + 1} {value}" for number, value in enumerate(values)]
+        (root / name).write_text("\n".join(lines) + "\n")
+    return root

@@ -153,7 +153,7 @@ def test_the_mixed_loss_weighs_both_labels() -> None:
 
 @pytest.mark.parametrize("step", [TrivialAugment(), RandAugment(2, 9)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_policies_draw_from_their_generator_and_spare_the_global_one(step, channels: int) -> None:  # type: ignore[no-untyped-def]
+def test_policies_draw_from_their_generator_and_spare_the_global_one(step, channels: int) -> None:
     batch = images(40, channels)
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -175,7 +175,7 @@ def test_policies_change_groups_of_a_batch_differently() -> None:
 
 
 @pytest.mark.parametrize("step", [RandomResizedCrop(), ColourJitter()])
-def test_one_seed_gives_one_result(step) -> None:  # type: ignore[no-untyped-def]
+def test_one_seed_gives_one_result(step) -> None:
     first, again, other = (step(images(9), seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -26,7 +26,7 @@ def batches(data: Split, batch_size: int = 4, **options: object) -> Batches:
     settings = {"device": "cpu", "seed": 0, "shuffle": True, **options}
     mean = settings.pop("mean", [0.0] * channels)
     std = settings.pop("std", [1.0] * channels)
-    return Batches(data, batch_size, mean=mean, std=std, **settings)  # type: ignore[arg-type]
+    return Batches(data, batch_size, mean=mean, std=std, **settings)
 
 
 @settings(deadline=None, max_examples=50)

@@ -58,7 +58,7 @@ def read_or_refused(work: Callable[[], object]) -> None:
 
 
 def use(name: str, **options: object) -> None:
-    data = load(name, **options)  # type: ignore[arg-type]
+    data = load(name, **options)
     for split in (data.train, data.test):
         np.asarray(split.images[:])
 

@@ -50,7 +50,7 @@ def test_masks_and_places_that_do_not_exist_are_refused(
     indices: list[object], message: str
 ) -> None:
     with pytest.raises(RequestError, match=message):
-        split(4).take(indices)  # type: ignore[arg-type]
+        split(4).take(indices)
 
 
 def test_nothing_can_be_taken() -> None:

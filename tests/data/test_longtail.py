@@ -115,7 +115,7 @@ def test_thinning_leaves_the_test_set_and_says_what_it_did() -> None:
 
 def test_thinning_is_deterministic_in_its_seed() -> None:
     whole = dataset([50, 50])
-    taken = [thin(whole, "exp:0.5", seed=seed).train.images.indices for seed in (0, 0, 1)]  # type: ignore[attr-defined]
+    taken = [thin(whole, "exp:0.5", seed=seed).train.images.indices for seed in (0, 0, 1)]
     np.testing.assert_array_equal(taken[0], taken[1])
     assert taken[0].tolist() != taken[2].tolist()
 

@@ -73,6 +73,6 @@ def test_unknown_samplings_are_refused() -> None:
     split = Split(np.zeros((1000, 1, 1, 1), dtype=np.uint8), LABELS)
     options = {"device": "cpu", "mean": [0.0], "std": [1.0], "seed": 0}
     with pytest.raises(RequestError, match="one of each"):
-        Batches(split, 100, shuffle=True, sampling="uniform", **options)  # type: ignore[arg-type]
+        Batches(split, 100, shuffle=True, sampling="uniform", **options)
     with pytest.raises(RequestError, match="shuffle=True"):
-        Batches(split, 9, shuffle=False, sampling="square-root", **options)  # type: ignore[arg-type]
+        Batches(split, 9, shuffle=False, sampling="square-root", **options)

@@ -1,11 +1,11 @@
 import pytest
-from paper_data import birds, mnist
+from paper_data import everything
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """A folder with a small made MNIST, and still fewer made birds."""
-    return birds(mnist(tmp_path_factory.mktemp("mnist"), training=200, test=40))
+    """A folder with all the data sets, as small as can be."""
+    return everything(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,41 @@
-"""Small made data in the papers' own file formats, for recipes that are only tried."""
+"""The papers' data sets in their own file formats, made as small as runs can be."""
 
 from __future__ import annotations
 
 import gzip
 import pickle
-import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+from making import (
+    encoded,
+    idx_bytes,
+    noise,
+    put_birds,
+    put_image,
+    put_svhn,
+    put_tiny_imagenet,
+    stl10_files,
+    write_members,
+)
+
+EACH, CLASSES = 2, 10
+"""Training images of a class: one is left to train on beside the one for validation."""
+
+
+def everything(folder: Path) -> Path:
+    """A folder with every data set that a recipe of the papers names, but for the digits."""
+    birds(mnist(folder, training=200, test=40))
+    cifar(folder)
+    cifar_jpeg(folder)
+    svhn(folder)
+    stl10(folder)
+    put_tiny_imagenet(folder, ["n01", "n02", "n03"])
+    imagenet(folder)
+    return folder
 
 
 def mnist(folder: Path, training: int = 4_096, test: int = 60) -> Path:
@@ -19,34 +46,30 @@ def mnist(folder: Path, training: int = 4_096, test: int = 60) -> Path:
         labels = (np.arange(number) % 10).astype(np.uint8)
         images = draws.integers(0, 100, (number, 28, 28)) + 12 * labels[:, None, None]
         for kind, array in (("images-idx3", images.astype(np.uint8)), ("labels-idx1", labels)):
-            head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
             path = folder / f"{part}-{kind}-ubyte.gz"
-            path.write_bytes(gzip.compress(head + array.tobytes(), 1))
+            path.write_bytes(gzip.compress(idx_bytes(array), 1))
     return folder
 
 
 def cifar(folder: Path) -> Path:
-    """CIFAR-10, CIFAR-100 and CIFAR-10.1 as published, 40 images of noise each."""
+    """CIFAR-10, CIFAR-100 and CIFAR-10.1 as published."""
+    ten, hundred = folder / "cifar-10-batches-py", folder / "cifar-100-python"
     names = b"airplane automobile bird cat deer dog frog horse ship truck".split()
-    _batches(folder / "cifar-10-batches-py", [f"data_batch_{n}" for n in range(1, 6)], "labels", 10)
-    _pickled(folder / "cifar-10-batches-py" / "batches.meta", {"label_names": names})
-    _batches(folder / "cifar-100-python", ["train"], "fine_labels", 100)
-    fine = [f"class {number}".encode() for number in range(100)]
-    _pickled(folder / "cifar-100-python" / "meta", {"fine_label_names": fine})
-    draws = np.random.default_rng(1)
-    pixels = draws.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    np.save(folder / "cifar10.1_v6_data.npy", pixels)
-    np.save(folder / "cifar10.1_v6_labels.npy", np.arange(20) % 10)
+    for number in range(1, 6):
+        _batch(ten / f"data_batch_{number}", [2 * number - 2, 2 * number - 1] * EACH, "labels")
+    _batch(ten / "test_batch", _labels(1), "labels")
+    _pickled(ten / "batches.meta", {"label_names": names})
+    _batch(hundred / "train", _labels(), "fine_labels")
+    _batch(hundred / "test", _labels(1), "fine_labels")
+    fine = [f"class {number}".encode() for number in range(CLASSES)]
+    _pickled(hundred / "meta", {"fine_label_names": fine})
+    np.save(folder / "cifar10.1_v6_data.npy", noise(CLASSES, 32, 32, 3))
+    np.save(folder / "cifar10.1_v6_labels.npy", np.arange(CLASSES))
     return folder
 
 
-def _batches(folder: Path, training: list[str], labels: str, classes: int) -> None:
-    test = "test_batch" if len(training) > 1 else "test"
-    number = 40 if classes == 10 else 200
-    for seed, name in enumerate([*training, test]):
-        draws = np.random.default_rng(seed)
-        rows = draws.integers(0, 256, (number, 3072), dtype=np.uint8)
-        _pickled(folder / name, {"data": rows, labels: [n % classes for n in range(number)]})
+def _batch(path: Path, labels: Sequence[int], key: str) -> None:
+    _pickled(path, {"data": noise(len(labels), 3072, seed=labels[0]), key: list(labels)})
 
 
 def _pickled(path: Path, content: object) -> None:
@@ -54,21 +77,45 @@ def _pickled(path: Path, content: object) -> None:
     path.write_bytes(pickle.dumps(content, protocol=2))
 
 
-def birds(folder: Path) -> Path:
-    """CUB-200-2011 as published, eight small photographs of noise in two classes."""
-    root = folder / "CUB_200_2011"
-    names = [f"00{1 + n % 2}.Bird/{n}.png" for n in range(8)]
-    draws = np.random.default_rng(0)
-    for name in names:
-        path = root / "images" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-    lists = {
-        "images.txt": [f"{n + 1} {name}" for n, name in enumerate(names)],
-        "image_class_labels.txt": [f"{n + 1} {1 + n % 2}" for n in range(8)],
-        "train_test_split.txt": [f"{n + 1} {int(n < 6)}" for n in range(8)],
-        "classes.txt": ["1 001.Bird", "2 002.Bird"],
-    }
-    for name, lines in lists.items():
-        (root / name).write_text("\n".join(lines) + "\n")
+def cifar_jpeg(folder: Path) -> Path:
+    """The JPEG copy of CIFAR-10 in parquet."""
+    root = folder / "cifar10_jpeg"
+    root.mkdir(parents=True, exist_ok=True)
+    for part, labels in (("train", _labels()), ("test", _labels(1))):
+        pixels = noise(len(labels), 32, 32, 3, seed=len(labels))
+        images = [{"bytes": encoded(one, "JPEG"), "path": None} for one in pixels]
+        pq.write_table(pa.table({"image": images, "label": labels}), root / f"{part}-0.parquet")
     return folder
+
+
+def svhn(folder: Path) -> Path:
+    """SVHN with its extra part, in MATLAB files."""
+    for part, labels in (("train", _labels()), ("extra", _labels()), ("test", _labels(1))):
+        put_svhn(folder, part, [label or 10 for label in labels])
+    return folder
+
+
+def stl10(folder: Path) -> Path:
+    """STL-10 in its binary format: its images are large, so only two classes have any."""
+    write_members(folder / "stl10_binary", stl10_files([1, 1, 2], [1, 2]))
+    return folder
+
+
+def birds(folder: Path) -> Path:
+    """CUB-200-2011: two classes, of each a small photograph for training and one for the test."""
+    put_birds(folder, [(f"00{1 + n % 2}.Bird/{n}.png", 1 + n % 2, n < 2) for n in range(4)])
+    return folder
+
+
+def imagenet(folder: Path) -> Path:
+    """ImageNet's tree of two classes."""
+    for part, number in (("train", 2), ("val", 1)):
+        for name in ("n01", "n02"):
+            for image in range(number):
+                pixels = noise(40, 50, 3, seed=image)
+                put_image(folder / part / name / f"{name}_{image}.JPEG", pixels)
+    return folder
+
+
+def _labels(each: int = EACH) -> list[int]:
+    return list(range(CLASSES)) * each

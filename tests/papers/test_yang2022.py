@@ -11,6 +11,7 @@ from fixhead.logits import unit
 from fixhead.papers import Request, Way, find
 from fixhead.papers.perform import build, perform
 from fixhead.papers.yang2022 import figures, gradients
+from fixhead.papers.yang2022.collapse import _rare_cosine
 from fixhead.papers.yang2022.peeled import CLASSES, HEADS, LENGTH, peeled
 from fixhead.papers.yang2022.recipe import (
     ARMS,
@@ -132,6 +133,13 @@ def test_epochs_to_an_accuracy_are_counted_from_one_and_may_never_come():
 def test_the_rarest_classes_are_read_where_there_are_groups():
     assert few_accuracy({"group_accuracy": {"few": 0.25}}) == 0.25
     assert few_accuracy({}) is None
+
+
+def test_rare_vectors_are_compared_where_there_are_groups():
+    cosines = [[1.0, 0.1, 0.2], [0.1, 1.0, 0.6], [0.2, 0.6, 1.0]]
+    row = {"geometry": {"class_cosines": cosines}}
+    assert _rare_cosine(row | {"groups": {"few": [1, 2]}}) == 0.6
+    assert _rare_cosine(row) is None
 
 
 def test_collapse_is_measured_on_the_training_images(tmp_path):

@@ -78,10 +78,10 @@ def test_every_pair_of_the_record_has_a_card_with_its_pictures(make_comparison: 
 
 def test_without_pictures_the_counts_serve(make_comparison: Make) -> None:
     folder = picture_confusions(make_comparison(heads=PAIR, seeds=1))
-    pictured = _cards(browser(read_records(folder)).body)  # type: ignore[union-attr]
+    pictured = _cards(browser(read_records(folder)).body)
     for sheet in folder.glob("runs/*/examples.webp"):
         sheet.unlink()
-    bare = _cards(browser(read_records(folder)).body)  # type: ignore[union-attr]
+    bare = _cards(browser(read_records(folder)).body)
     assert len(bare) == len(pictured)
     assert all('role="img"' not in card for card in bare)
 

@@ -30,7 +30,7 @@ def test_measuring_uses_the_precision_of_training() -> None:
     images, labels = next(blobs(shuffle=False).epoch(1))
     losses = []
     for precision in ("32-true", "bf16-mixed"):
-        engine = Engine(tiny(), Recipe(precision=precision), torch.device("cpu"))  # type: ignore[arg-type]
+        engine = Engine(tiny(), Recipe(precision=precision), torch.device("cpu"))
         engine.model.eval()
         loss, right = engine.measure(images, labels)
         assert (loss.dtype, right.dtype, right.shape) == (torch.float32, torch.bool, (16,))

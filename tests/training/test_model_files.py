@@ -18,7 +18,7 @@ ABOUT = {"backbone": "tiny", "classes": ["a", "b", "c"]}
 def wide(head: str) -> Classifier:
     """A model with tiny's head and another backbone."""
     model = tiny(head=head)
-    model.backbone.body.append(torch.nn.Linear(8, 8))  # type: ignore[operator]
+    model.backbone.body.append(torch.nn.Linear(8, 8))
     return model
 
 
@@ -62,7 +62,7 @@ def test_a_model_of_another_construction_is_refused_and_left_untouched(
     other: object, words: str, tmp_path: Path
 ) -> None:
     save_model(tmp_path, tiny(head="random-cosine@20"), ABOUT)
-    model = other()  # type: ignore[operator]
+    model = other()
     before = weights_of(model)
     with pytest.raises(RequestError, match=words) as caught:
         load_model_state(tmp_path, model)

@@ -49,7 +49,7 @@ def adam(w: Tensor, gradients: list[Tensor], decay: float, coupled: bool) -> Ten
 def test_optimisers_follow_their_formulae(kind: str, name: str, decay: float) -> None:
     model = model_in_float64()
     recipe = Recipe(
-        optimizer=kind.split("-")[0],  # type: ignore[arg-type]
+        optimizer=kind.split("-")[0],
         nesterov=kind == "sgd-nesterov",
         lr=LR,
         weight_decay=DECAY,

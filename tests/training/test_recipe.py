@@ -35,7 +35,7 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
 
 def test_whole_numbers_and_floats_give_one_recipe() -> None:
     assert Recipe(lr=1, warmup_epochs=2).to_dict() == Recipe(lr=1.0, warmup_epochs=2.0).to_dict()
-    assert Recipe(milestones=[3, 4]) == Recipe(milestones=(3, 4))  # type: ignore[arg-type]
+    assert Recipe(milestones=[3, 4]) == Recipe(milestones=(3, 4))
 
 
 @pytest.mark.parametrize(

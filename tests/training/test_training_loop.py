@@ -177,7 +177,7 @@ class Poisoned(MemoryBatches):
         super().__init__(source.images, source.labels, 16, shuffle=False)
         self.bad = bad
 
-    def epoch(self, number: int):  # type: ignore[no-untyped-def]
+    def epoch(self, number: int):
         for step, (images, labels) in enumerate(super().epoch(number), (number - 1) * len(self)):
             yield images * (math.nan if step == self.bad else 1.0), labels
 
@@ -240,7 +240,7 @@ def test_what_cannot_be_met_is_refused_before_training(
     model = tiny()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(RequestError, match=words):
-        train(model, blobs(), None, recipe, seed=0, **options)  # type: ignore[arg-type]
+        train(model, blobs(), None, recipe, seed=0, **options)
     assert_same(before, model.state_dict())
 
 

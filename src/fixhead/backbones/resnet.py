@@ -36,7 +36,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu(y.add_(self.downsample(x)))  # type: ignore[no-any-return]
+        found: Tensor = self.relu(y.add_(self.downsample(x)))
+        return found
 
 
 class Bottleneck(nn.Module):
@@ -60,7 +61,8 @@ class Bottleneck(nn.Module):
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.relu(y.add_(self.downsample(x)))  # type: ignore[no-any-return]
+        found: Tensor = self.relu(y.add_(self.downsample(x)))
+        return found
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Module:

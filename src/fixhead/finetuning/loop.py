@@ -60,7 +60,7 @@ def _one_epoch(
                 f"epoch {epoch} after {images} images; try a lower learning rate"
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
         total, images = total + float(loss.detach()) * len(labels), images + len(labels)
     if not images:

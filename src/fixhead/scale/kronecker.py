@@ -222,7 +222,7 @@ def _sign_table(dtype: torch.dtype, device: torch.device) -> Tensor:
 def _factors(order: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """H_a and H_b with a·b = n and a ≤ b ≤ 2a."""
     m = order.bit_length() - 1
-    return tuple(_hadamard(part, dtype, device) for part in (m // 2, m - m // 2))  # type: ignore[return-value]
+    return _hadamard(m // 2, dtype, device), _hadamard(m - m // 2, dtype, device)
 
 
 def _hadamard(m: int, dtype: torch.dtype, device: torch.device) -> Tensor:

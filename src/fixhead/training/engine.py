@@ -18,26 +18,6 @@ from .recipe import Recipe
 from .watch import Watch
 
 
-class Step(nn.Module):
-    """images, labels → the head's loss (a scalar), and which predictions are right (N,) bool.
-
-    Of probabilities (N, K) in the labels' place, the largest is what is right.
-    """
-
-    def __init__(self, model: Classifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.judge(self.model.features(images), labels)
-
-    def judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The same from features (N, d)."""
-        loss, logits = self.model.head.loss_and_logits(features, labels)
-        wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
-        return loss, logits.detach().argmax(dim=-1) == wanted
-
-
 class Engine:
     """A model on its device, ready to learn from a batch or to be measured on one.
 
@@ -49,12 +29,10 @@ class Engine:
         self._fabric = _fabric(device, recipe)
         model.to(device)
         model.to(memory_format=layout(device))  # type: ignore[call-overload]
-        step = Step(model)
         self.device = device
         self.model = model
         self.optimizer = build_optimizer(model, recipe)
-        self._plain = step
-        self._compiled: Any = compiled(step) if recipe.compile else None
+        self._compiled: Any = compiled(model.backbone) if recipe.compile else None
         self._whole = recipe.batch_size
         self._stepping: Any = self._fabric.setup_optimizers(self.optimizer)
 
@@ -65,11 +43,11 @@ class Engine:
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One optimiser step; the loss and the right predictions of before it."""
         self.optimizer.zero_grad()
-        step = self._plain
+        features = self.model.features
         if self._compiled is not None and len(images) == self._whole:
-            step = self._compiled  # not for an epoch's last, smaller batch: a program of its own
+            features = self._compiled  # not for an epoch's last, smaller batch: another program
         with self._fabric.autocast():
-            loss, right = step(self._laid_out(images), labels)
+            loss, right = self._judge(features(self._laid_out(images)), labels)
         self._fabric.backward(loss)
         self._stepping.step()
         return loss.detach(), right
@@ -81,11 +59,20 @@ class Engine:
         """The loss and the right predictions, in the precision of training."""
         with self._fabric.autocast():
             features = self.model.features(self._laid_out(images))
-            loss, right = self._plain.judge(features, labels)
+            loss, right = self._judge(features, labels)
             points = features if watch is None else self.model.head.project(features)
         if watch is not None:
             watch.add(points, labels)
         return loss.float(), right
+
+    def _judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """features (N, d), labels → the head's loss (a scalar), and which predictions are right.
+
+        Of probabilities (N, K) in the labels' place, the largest is what is right.
+        """
+        loss, logits = self.model.head.loss_and_logits(features, labels)
+        wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
+        return loss, logits.detach().argmax(dim=-1) == wanted
 
     def _laid_out(self, images: Tensor) -> Tensor:
         if images.ndim != 4:
@@ -108,16 +95,18 @@ def layout(device: torch.device) -> torch.memory_format:
 
 
 PROGRAMS = 64
-"""Heads and backbones that one process may compile the step for. torch stops at eight, and would
-then run further ones uncompiled without an error."""
+"""Backbones that one process may compile. torch stops at eight, and would then run further ones
+uncompiled without an error."""
 
 
-def compiled(step: Step) -> Any:
-    """The step through ``torch.compile``, for batches of one size; models that differ in their
-    weights only share one program."""
+def compiled(backbone: nn.Module) -> Any:
+    """The backbone through ``torch.compile``, for batches of one size.
+
+    Backbones that differ in their weights only share one program, whatever their heads are.
+    """
     limit = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(limit, PROGRAMS)
-    return torch.compile(step, dynamic=False)
+    return torch.compile(backbone, dynamic=False)
 
 
 def resolve_device(name: str | torch.device) -> torch.device:

@@ -36,7 +36,7 @@ class Recipe:
         plateau_patience: epochs without a better validation score that are let pass.
         plateau_factor: factor of ``"plateau"``.
         precision: ``"32-true"``; ``"bf16-mixed"``; ``"16-mixed"`` (needs a GPU).
-        compile: run the training step through ``torch.compile``.
+        compile: run the backbone through ``torch.compile`` in training.
         deterministic: refuse operations that have no deterministic form (on the CPU all runs are
             deterministic anyway).
 

@@ -11,8 +11,10 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import skimage
 import torch
 from PIL import Image
 from scipy import stats
@@ -24,9 +26,6 @@ from fixhead.data.corruptions.draws import Draws
 from fixhead.data.corruptions.filters import disk, gaussian, motion, trimmed
 from fixhead.data.corruptions.noise import poisson
 from fixhead.data.corruptions.weather import FROST_FILES, plasma
-
-cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
-skimage = pytest.importorskip("skimage", reason="scikit-image is not installed")
 
 CASES = [(32, severity) for severity in (1, 3, 5)] + [(64, 2), (64, 4)]
 

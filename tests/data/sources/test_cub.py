@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from making import noise, put_image
+from making import noise, put_birds, put_image
 
 from fixhead._errors import RequestError
 from fixhead.data import load
@@ -14,18 +14,8 @@ from fixhead.data import load
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two classes, photographs of different sizes, numbered out of order."""
-    folder = tmp_path / "CUB_200_2011"
     names = ["001.Albatross/a.png", "002.Auklet/b.png", "001.Albatross/c.png", "002.Auklet/d.png"]
-    for number, name in enumerate(names):
-        put_image(folder / "images" / name, noise(30 + number, 40, 3, seed=number))
-    lists = {
-        "images.txt": [f"{number + 1} {name}" for number, name in enumerate(names)],
-        "image_class_labels.txt": ["1 1", "2 2", "3 1", "4 2"],
-        "train_test_split.txt": ["1 1", "2 0", "3 0", "4 1"],
-        "classes.txt": ["1 001.Albatross", "2 002.Auklet"],
-    }
-    for name, lines in lists.items():
-        (folder / name).write_text("\n".join(lines) + "\n")
+    put_birds(tmp_path, list(zip(names, [1, 2, 1, 2], [True, False, False, True], strict=True)))
     return tmp_path
 
 

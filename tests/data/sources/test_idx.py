@@ -40,7 +40,7 @@ def test_plain_and_gzipped_files_read_alike(
         (lambda content: gzip.compress(content)[:20] + b"\xff" * 30, "not a whole gzip file"),
     ],
 )
-def test_broken_files_are_refused(tmp_path: Path, images: np.ndarray, change, message) -> None:  # type: ignore[no-untyped-def]
+def test_broken_files_are_refused(tmp_path: Path, images: np.ndarray, change, message) -> None:
     path = tmp_path / "images"
     path.write_bytes(change(idx_bytes(images)))
     with pytest.raises(RequestError, match=message) as refused:

@@ -47,7 +47,7 @@ def halves(root: Path, test: str = "test") -> Path:
     return root
 
 
-def levels(split) -> list[int]:  # type: ignore[no-untyped-def]
+def levels(split) -> list[int]:
     return sorted(np.asarray(split.images)[:, 0, 0, 0].tolist())
 
 

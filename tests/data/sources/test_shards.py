@@ -64,7 +64,7 @@ def test_streamed_and_cached_shards_give_the_same_batches(root: Path) -> None:
         assert torch.equal(first, second)
 
 
-def batches(data) -> list[torch.Tensor]:  # type: ignore[no-untyped-def]
+def batches(data) -> list[torch.Tensor]:
     made = Batches(data.train, 2, device="cpu", mean=data.mean, std=data.std, seed=0, shuffle=True)
     return [images for images, _ in made.epoch(0)]
 

@@ -6,20 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import noise, write_members, write_tar
+from making import STL10_NAMES, noise, stl10_files, write_members, write_tar
 
 from fixhead._errors import RequestError
 from fixhead.data import load
 
-NAMES = "airplane bird car cat deer dog horse monkey ship truck"
-
 
 def files() -> dict[str, bytes]:
-    made = {"class_names.txt": "\n".join(NAMES.split()).encode()}
-    for part, number in (("train", 4), ("test", 3)):
-        made[f"{part}_X.bin"] = noise(number, 3, 96, 96, seed=number).tobytes()
-        made[f"{part}_y.bin"] = bytes([10, 1, 2, 3][:number])
-    return made
+    return stl10_files(train=[10, 1, 2, 3], test=[10, 1, 2])
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -33,7 +27,7 @@ def test_rows_and_columns_are_the_right_way_round(tmp_path: Path, packed: bool) 
     stored = noise(4, 3, 96, 96, seed=4)
     np.testing.assert_array_equal(data.train.images[:], stored.swapaxes(2, 3))
     assert data.train.labels.tolist() == [9, 0, 1, 2]
-    assert data.classes == tuple(NAMES.split())
+    assert data.classes == tuple(STL10_NAMES.split())
 
 
 def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:

@@ -6,23 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import noise
+from making import put_svhn
 from scipy.io import savemat
 
 from fixhead._errors import RequestError
 from fixhead.data import load
 
 
-def put(folder: Path, part: str, labels: list[int]) -> np.ndarray:
-    images = noise(32, 32, 3, len(labels), seed=len(labels))
-    targets = np.array(labels, dtype=np.uint8)[:, None]
-    savemat(folder / f"{part}_32x32.mat", {"X": images, "y": targets}, do_compression=True)
-    return images
-
-
 def test_axes_are_moved_and_ten_is_zero(tmp_path: Path) -> None:
-    images = put(tmp_path, "train", [10, 1, 9])
-    put(tmp_path, "test", [2, 10])
+    images = put_svhn(tmp_path, "train", [10, 1, 9])
+    put_svhn(tmp_path, "test", [2, 10])
     data = load("svhn", data_dir=tmp_path)
     assert data.train.labels.tolist() == [0, 1, 9]
     assert data.test.labels.tolist() == [2, 0]
@@ -30,16 +23,16 @@ def test_axes_are_moved_and_ten_is_zero(tmp_path: Path) -> None:
 
 
 def test_the_extra_part_follows_the_training_part(tmp_path: Path) -> None:
-    put(tmp_path, "train", [1, 2, 3])
-    put(tmp_path, "extra", [4, 5, 6, 7])
-    put(tmp_path, "test", [1, 2])
+    put_svhn(tmp_path, "train", [1, 2, 3])
+    put_svhn(tmp_path, "extra", [4, 5, 6, 7])
+    put_svhn(tmp_path, "test", [1, 2])
     assert load("svhn-extra", data_dir=tmp_path).train.labels.tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert load("svhn", data_dir=tmp_path).train.labels.tolist() == [1, 2, 3]
 
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:
-    put(tmp_path, "train", [1, 2, 3])
-    put(tmp_path, "test", [1, 2])
+    put_svhn(tmp_path, "train", [1, 2, 3])
+    put_svhn(tmp_path, "test", [1, 2])
     path = tmp_path / "test_32x32.mat"
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"no matlab", b""):
@@ -60,7 +53,7 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
 def test_other_contents_are_refused(
     tmp_path: Path, content: dict[str, np.ndarray], message: str
 ) -> None:
-    put(tmp_path, "train", [1, 2, 3])
+    put_svhn(tmp_path, "train", [1, 2, 3])
     savemat(tmp_path / "test_32x32.mat", content)
     with pytest.raises(RequestError, match=message):
         load("svhn", data_dir=tmp_path)

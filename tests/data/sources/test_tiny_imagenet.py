@@ -5,28 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from making import noise, put_image
+from making import put_tiny_imagenet
 
 from fixhead._errors import RequestError
 from fixhead.data import load
-
-IDS = ["n02", "n01", "n03"]
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Three classes, two training and one test image each, in the official tree."""
-    tree = tmp_path / "tiny-imagenet-200"
-    lines = []
-    for number, name in enumerate(IDS):
-        for image in range(2):
-            pixels = noise(64, 64, 3, seed=10 * number + image)
-            put_image(tree / "train" / name / "images" / f"{name}_{image}.JPEG", pixels)
-        put_image(tree / "val" / "images" / f"val_{number}.JPEG", noise(64, 64, seed=number))
-        lines.append(f"val_{number}.JPEG\t{name}\t0\t0\t63\t63")
-    (tree / "wnids.txt").write_text("\n".join(IDS) + "\n")
+    tree = put_tiny_imagenet(tmp_path, ["n02", "n01", "n03"])
     (tree / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\tnewt\nn99\tx\n")
-    (tree / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
     return tmp_path
 
 

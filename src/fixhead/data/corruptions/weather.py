@@ -95,7 +95,7 @@ def snow(
 def _grey(values: Tensor) -> Tensor:
     if values.shape[1] != 3:
         return values
-    red, green, blue = values.split(1, dim=1)  # type: ignore[no-untyped-call]
+    red, green, blue = torch.split(values, 1, dim=1)
     grey: Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
     return grey
 

@@ -94,12 +94,13 @@ def _named(model: nn.Module, name: str) -> Place:
 
 
 def _by_contract(model: nn.Module) -> list[Place]:
-    if not callable(getattr(model, "get_classifier", None)):
+    classifier = getattr(model, "get_classifier", None)
+    if not callable(classifier):
         inner = getattr(model, "timm_model", None)  # transformers' wrapper round timm
         if not isinstance(inner, nn.Module):
             return []
         return [replace(own, name=f"timm_model.{own.name}") for own in _by_contract(inner)]
-    given = model.get_classifier()  # type: ignore[operator]
+    given = classifier()
     modules = given if isinstance(given, tuple | list) else (given,)
     if any(isinstance(module, nn.Identity) for module in modules):
         raise RequestError(

@@ -72,11 +72,11 @@ def restate_classes(
     if before == after:
         return []
     changed: list[tuple[Any, str, Any]] = []
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if getattr(config, "num_labels", None) == before:
         labels = ("id2label", "label2id")
         changed += [(config, key, getattr(config, key)) for key in labels if hasattr(config, key)]
-        config.num_labels = after  # type: ignore[union-attr]
+        config.num_labels = after
         if not any(key == "id2label" for _, key, _ in changed):
             changed.append((config, "num_labels", before))
     for module in _round(model, names):

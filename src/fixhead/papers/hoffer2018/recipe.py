@@ -55,7 +55,7 @@ NETWORKS = (
     Network("ResNet-50", "imagenet", "timm:resnet50", 1000, 75.3, 75.3, 25_557_032, 8.01),
     Network("DenseNet-169", "imagenet", "timm:densenet169", 1000, 76.2, 76.0, 14_149_480, 11.76),
     Network("ShuffleNet, 3 groups", "imagenet", "shufflenet", 1000, 65.9, 65.4, 1_826_555, 52.56),
-)  # fmt: skip
+)
 
 LEARNED, ORTHONORMAL, HADAMARD = "learned", "fixed, orthonormal", "fixed, Hadamard"
 ARMS = {

@@ -93,7 +93,7 @@ def _read(key: str) -> Any:
 
 def _rare_cosine(row: Record) -> float | None:
     """Learned vectors of rare classes run together ("minority collapse"); an ETF's cannot."""
-    rare, cosines = row["groups"]["few"], row["geometry"]["class_cosines"]
+    rare, cosines = row.get("groups", {}).get("few", ()), row["geometry"]["class_cosines"]
     pairs = [cosines[i][j] for i in rare for j in rare if i < j]
     return mean(pairs) if pairs else None
 

@@ -201,7 +201,7 @@ def small_birds() -> Recipe2022:
     """
     return replace(
         small("cub200"), image_size=64, train_images=None, augmentation="crop:8,flip", epochs=20
-    )  # fmt: skip
+    )
 
 
 def balanced(request: Request, data: str, net: str) -> Recipe2022:

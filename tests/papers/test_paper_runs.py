@@ -1,0 +1,114 @@
+"""Every table and figure runs, at each of its scales and by each of its protocols, on made data.
+
+One cell and a few steps of each; every network once. ``make test-all`` has every network on each
+of its data sets.
+"""
+
+import html
+
+import pytest
+
+from fixhead.backbones.external import timm_module
+from fixhead.papers import Request, Way, items
+from fixhead.papers.cells import TrainingCell
+from fixhead.papers.perform import build, name_of, perform
+
+SMALL_IMAGES = ("mnist", "digits", "cifar10", "cifar10-jpeg", "cifar100", "tiny-imagenet")
+NETS = ("small-cnn", "resnet32", "resnet56", "mobilenetv2", "resnet18")
+"""The quickest first."""
+
+# Released Hadamard rows cannot all be reached after a ReLU, which is what those runs show.
+pytestmark = pytest.mark.filterwarnings("ignore::fixhead.heads.reach.ReachabilityWarning")
+
+
+def named(item, request, *more):
+    protocol = "-published" if request.as_published else ""
+    return "-".join([item.paper, item.name, request.scale, *more]) + protocol
+
+
+PLANS = [
+    pytest.param(item, request, id=named(item, request))
+    for item in items()
+    for scale in item.scales
+    for request in (Request(scale, False, 1, 1), Request(scale, True, 1, 1))
+    if item.published or not request.as_published
+]
+
+
+def picked(cells):
+    """The last of the quickest cells that are trained, and the first that is only computed.
+
+    The last, because with the released heads the first is often learned-dot, as in both protocols.
+    """
+    trained = [cell for cell in reversed(cells) if isinstance(cell, TrainingCell)]
+    computed = [cell for cell in cells if not isinstance(cell, TrainingCell)]
+    return [*sorted(trained, key=_cost)[:1], *computed[:1]]
+
+
+def _cost(cell):
+    net, data = cell.recipe.backbone, cell.recipe.data
+    return (
+        NETS.index(net) if net in NETS else len(NETS),
+        SMALL_IMAGES.index(data) if data in SMALL_IMAGES else len(SMALL_IMAGES),
+    )
+
+
+def networks():
+    """What the items' own runs leave of (paper, protocol, data, network); slow but for new nets."""
+    found, done = {}, set()
+    for item, request in (plan.values for plan in PLANS):
+        cells = [cell for cell in build(item, request).cells if isinstance(cell, TrainingCell)]
+        own = picked(cells)
+        for cell in cells:
+            key = item.paper, request.as_published, cell.recipe.data, cell.recipe.backbone
+            found.setdefault(key, (item, request, cell))
+            done |= {key} if cell in own else set()
+    nets = {net for *_, net in done}
+    for key in sorted(found.keys() - done):
+        item, request, cell = found[key]
+        *_, data, net = key
+        quick = net not in nets and data in SMALL_IMAGES
+        nets |= {net} if quick else set()
+        marks = () if quick else pytest.mark.slow
+        yield pytest.param(item, request, cell, id=named(item, request, data, net), marks=marks)
+
+
+@pytest.fixture(autouse=True)
+def drawn_weights(monkeypatch):
+    """In place of the weights that timm would fetch, those that it draws: there is no network."""
+    create = timm_module().create_model
+    monkeypatch.setattr(
+        "timm.models._builder.load_state_dict_from_hf",
+        lambda name, *_, **__: create(name.partition("/")[2].partition(".")[0]).state_dict(),
+    )
+
+
+@pytest.mark.parametrize(("item", "request_"), PLANS)
+def test_an_item_runs_with_one_cell_and_a_few_steps(item, request_, tiny, store):
+    runs(item, request_, picked(build(item, request_).cells), tiny, store)
+
+
+@pytest.mark.parametrize(("item", "request_", "cell"), list(networks()))
+def test_a_network_trains_on_its_data(item, request_, cell, tiny, store):
+    runs(item, request_, [cell], tiny, store)
+
+
+@pytest.mark.parametrize(
+    ("item", "request_"), [plan for plan in PLANS if plan.id.endswith("-small-published")]
+)
+def test_all_arms_as_published_run_at_the_small_scale(item, request_, tiny, store):
+    runs(item, request_, build(item, request_).cells, tiny, store)
+
+
+def runs(item, request, cells, data, store):
+    """The cells are done, none failed, and the page is there."""
+    names = [cell.name for cell in cells]
+    way = Way(data, "cpu", ",".join(names), keep_models=False)
+    results = perform(item, request, store, way)
+    assert not results["failed"]
+    assert names
+    assert not set(names) & set(results["cells"]["missing"])
+    folder = store / f"{item.paper}-{request.scale}" / name_of(item, request)
+    page = html.unescape((folder / "report.html").read_text())
+    assert item.title in page
+    assert results["as_published"] == request.as_published
