@@ -23,7 +23,7 @@ from .model import Classifier
 from .progress import Progress, SilentProgress
 from .recipe import Recipe
 from .resume import RunCheckpoint
-from .run import Run, State, copy_of_weights
+from .run import Run, State, copy_of_weights, on_cpu
 from .schedules import Schedule
 from .tally import Tally
 from .watch import MakeWatch
@@ -199,7 +199,7 @@ def _result(run: Run, resumed_from: int) -> TrainingResult:
     return TrainingResult(
         history=history,
         best_epoch=run.best_epoch,
-        best_state=run.best_state,
+        best_state=on_cpu(run.best_state),
         last_state=copy_of_weights(run.engine.model),
         seconds=sum(row["seconds"] for row in history),
         images_per_second=images / len(history),

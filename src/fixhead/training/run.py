@@ -35,7 +35,8 @@ class Run:
         self.schedule.observe(score)
         if score is None or self.best_score is None or score > self.best_score:
             self.best_epoch, self.best_score = self.epoch, score
-            self.best_state = copy_of_weights(self.engine.model)
+            # on its device: fetching them every epoch would hold up an accelerator
+            self.best_state = copied(self.engine.model.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain Python values only, for ``torch.load(weights_only=True)``."""
@@ -62,6 +63,15 @@ class Run:
         return self.epoch
 
 
+def copied(state: State) -> State:
+    """Weights apart from the model's own memory."""
+    return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
 def copy_of_weights(model: nn.Module) -> State:
     """The state_dict on the CPU, apart from the model's own memory."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    return on_cpu(copied(model.state_dict()))
+
+
+def on_cpu(state: State) -> State:
+    return {name: tensor.cpu() for name, tensor in state.items()}
