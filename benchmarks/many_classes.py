@@ -1,15 +1,16 @@
 """Which head learns when there are many more classes than features: accuracy at equal steps.
 
-Two tasks. 1,000 characters (``characters.py``), 24 images of each, three epochs, d = 32 and 128;
-two arms also for twelve epochs. Tiny ImageNet's 200 classes, 100 images of each at 32 × 32, four
-epochs, d = 16, 32 and 64. One network of three strided convolutions and a linear layer to d
-features; Adam (rate 3e-3, warm-up and cosine), batches of 64. For one seed every arm has the same
-images, order and first weights; every arm has the same rate, and the scale S is varied for all.
+Three tasks. 1,000 characters (``characters.py``), 24 images of each, three epochs, d = 32 and 128;
+two arms also for twelve epochs. 16,000 characters, 12 images of each, three epochs, d = 32. Tiny
+ImageNet's 200 classes, 100 images of each at 32 × 32, four epochs, d = 16, 32 and 64. One network
+of three strided convolutions and a linear layer to d features; Adam (rate 3e-3, warm-up and
+cosine), batches of 64. For one seed every arm has the same images, order and first weights; every
+arm has the same rate, and the scale S is varied for all.
 The test images are touched once.
 
 A row per run is appended to results/many-classes/runs.jsonl; started again, it carries on.
 
-    python benchmarks/many_classes.py --data-dir DIR     (about 40 minutes of one core)
+    python benchmarks/many_classes.py --data-dir DIR     (about two hours of one core)
     python docs/many_classes.py                          (the page from the rows)
 
 Tiny ImageNet is looked for in DIR, as ``fixhead data check tiny-imagenet`` does.
@@ -22,11 +23,11 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -53,15 +54,27 @@ class Task:
 
 CHARACTERS = Task("characters", 1_000, 3)
 LONGER = Task("characters, longer", 1_000, 12)
+MORE = Task("characters, 16,000", 16_000, 3)
 TINY = Task("tiny-imagenet", 200, 4)
+
+
+Start = Literal["gauss", "padded"]
+"""Entries of N(0, 1/d); the identity over zeros, times √(D/d). Both have frames' length on average
+or exactly."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A head's sentence; ``sampled`` trains learned vectors on 10 % of the classes a step."""
+    """A head's sentence; ``sampled`` trains learned vectors on 10 % of the classes a step.
+
+    start: A's first values, where they are not the head's own (a random frame).
+    course: S over the run as multiples of its own, from the first to the last step.
+    """
 
     name: str
     sentence: str
+    start: Start | None = None
+    course: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,8 @@ def learned(scale: int, *, neck: str = "none", sampled: bool = False) -> Arm:
 
 
 def fixed(vectors: str, scale: int, width: int | None = None, *, neck: str = "none") -> Arm:
-    """``random`` or ``codes``, in d dimensions or behind a map to ``width``."""
+    """``random``, ``codes`` or ``implicit`` (codes that are not stored), in d dimensions or behind
+    a map to ``width``."""
     name = vectors if width is None else f"{vectors}:{width}"
     said = f"vectors={vectors},scale={scale}"
     return _arm(name, said if width is None else f"{said},code_width={width}", scale, neck)
@@ -110,6 +124,28 @@ def plan() -> Iterator[Run]:
     for seed in (1, 2):
         for features in (16, 32, 64):
             yield from _runs(TINY, features, arms, seed)
+    yield from _runs(CHARACTERS, 32, list(_variants()))
+    yield from _runs(TINY, 16, [learned(5)])
+    arms = [learned(10), learned(20), learned(10, sampled=True), fixed("random", 20)]
+    arms += [fixed("implicit", 20), fixed("implicit", 40, 1024), fixed("implicit", 40, 4096)]
+    yield from _runs(MORE, 32, [*arms, fixed("implicit", 20, 4096)])
+    for seed in (1, 2):
+        yield from _runs(TINY, 16, [learned(5)], seed)
+        yield from _runs(CHARACTERS, 32, list(_variants()), seed)
+        yield from _runs(MORE, 32, [learned(10), fixed("implicit", 40, 4096)], seed)
+
+
+def _variants() -> Iterator[Arm]:
+    """Of the widest map at its best scale: A's start, S over the run, what is normalised."""
+    plain = fixed("codes", 40, 1024)
+    for start in get_args(Start):
+        yield replace(plain, name=f"{plain.name}~{start}", start=start)
+    yield replace(plain, name=f"{plain.name}~rising", course=(0.25, 1.0))
+    yield replace(plain, name=f"{plain.name}~falling", course=(1.0, 0.25))
+    sentence = f"{plain.sentence},logits=unit-features"
+    yield Arm(f"{plain.name}~unit-features", sentence)
+    sentence = plain.sentence.replace("scale=40", "scale=learned:40")
+    yield Arm(f"{plain.name}~learned-scale", sentence)
 
 
 def _compared(scale: int, *widths: int) -> list[Arm]:
@@ -146,11 +182,11 @@ class Data:
     test_labels: Tensor
 
 
-@lru_cache(maxsize=3)
-def characters_of(seed: int) -> Data:
+@lru_cache(maxsize=1)
+def characters_of(classes: int, seed: int) -> Data:
     """The classes are the same for every seed, the images are not."""
-    train = characters(CHARACTERS.classes, 24, part=f"train {seed}")
-    test = characters(CHARACTERS.classes, 5, part="test")
+    train = characters(classes, 12 if classes == MORE.classes else 24, part=f"train {seed}")
+    test = characters(classes, 5 if classes == CHARACTERS.classes else 1, part="test")
     return Data(train.images, train.labels, test.images, test.labels)
 
 
@@ -180,18 +216,24 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
     head = ClassificationHead.from_preset(
         run.arm.sentence, run.features, run.task.classes, generator=stream(run.seed, "vectors")
     )
+    _begin(head, run.arm.start, stream(run.seed, "map"))
     weights = [*body.parameters(), *(p for p in head.parameters() if p.requires_grad)]
     optimizer = torch.optim.Adam(weights, lr=RATE)
     steps = run.task.epochs * (len(data.labels) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     draws = stream(run.seed, "classes") if run.arm.name.startswith(SAMPLED) else None
-    start, seconds = time.process_time(), 0.0
+    start, seconds, step = time.process_time(), 0.0, 0
+    own = None if head.scale is None else head.scale.detach().clone()
     for epoch in range(run.task.epochs):
         order = torch.randperm(len(data.labels), generator=stream(run.seed, "order", epoch))
         for batch in order.split(BATCH)[: len(data.labels) // BATCH]:
             optimizer.zero_grad()
             features, labels = body(prepared(data.images[batch])), data.labels[batch]
             before = time.process_time()
+            if run.arm.course != (1.0, 1.0):
+                first, last = run.arm.course
+                head.scale = own * (first + (last - first) * step / steps)
+            step += 1
             leaf = features.detach().requires_grad_()
             loss = _loss(head, leaf, labels, draws)
             loss.backward()
@@ -221,6 +263,21 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
         "commit": machine.commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _begin(head: ClassificationHead, start: Start | None, draws: torch.Generator) -> None:
+    """A's first values, where the arm has its own."""
+    if start is None:
+        return
+    lift = head.lift
+    width, features = lift.shape
+    first = torch.zeros_like(lift)
+    if start == "gauss":
+        first.normal_(0.0, features**-0.5, generator=draws)
+    else:
+        first[:features].fill_diagonal_((width / features) ** 0.5)
+    with torch.no_grad():
+        lift.copy_(first)
 
 
 def _loss(
@@ -285,7 +342,9 @@ def main() -> None:
         if time.monotonic() - start > options.seconds:
             break
         tiny = run.task is TINY
-        data = tiny_imagenet(options.data_dir) if tiny else characters_of(run.seed)
+        data = (
+            tiny_imagenet(options.data_dir) if tiny else characters_of(run.task.classes, run.seed)
+        )
         row = perform(run, data)
         with ROWS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
