@@ -11,12 +11,16 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- measured: docs/measured.py writes this -->", "<!-- end of measured -->"
-PAPER = ROOT / "results" / "papers" / "shalev2020-small"
-STARTS = ROOT / "results" / "papers" / "delacalle2019-small"
+PAPERS = ROOT / "results" / "papers"
 TABLES = (
-    ("table1", "dot"),
-    ("table2", "cosine, S = 1"),
-    ("table3", "cosine, best of S = 1, 20"),
+    ("shalev2020-medium", "table2", "cosine, S = 1"),
+    ("shalev2020-small", "table1", "dot"),
+    ("shalev2020-small", "table2", "cosine, S = 1"),
+    ("shalev2020-small", "table3", "cosine, best of S = 1, 20"),
+)
+STARTS = (
+    ("delacalle2019-full", "ResNet-101, 100 epochs"),
+    ("delacalle2019-small", "the small network, 100 epochs"),
 )
 SETS = (("digits", "digits-demo"), ("MNIST, 2 epochs", "mnist-cosine-scale-1"))
 
@@ -35,13 +39,13 @@ def updated(text: str) -> str:
 def paper_table() -> str:
     """Frozen against learned random vectors, as Shalev et al. 2020 compare them, run here."""
     lines = [
-        "| logits | data | frozen | learned | frozen − learned, points (95 % interval) | "
+        "| logits | data | network | frozen | learned | frozen − learned, points (95 % interval) | "
         "in the paper | runs |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     verdicts = []
-    for item, logits in TABLES:
-        path = PAPER / item / "results.json"
+    for folder, item, logits in TABLES:
+        path = PAPERS / folder / item / "results.json"
         if not path.exists():
             continue
         found = _read(path)
@@ -50,20 +54,39 @@ def paper_table() -> str:
             if claim["difference"] is None or claim["difference"]["ci95"] is None:
                 continue  # fewer than two paired runs
             fixed, learned = (row for row in found["rows"] if row["row"] == place)
-            data = place.rsplit(", ", 1)[0]
+            data, network = place.rsplit(", ", 1)
             (low, high), mean = claim["difference"]["ci95"], claim["difference"]["mean"]
             lines.append(
-                f"| {logits} | {data} | {_spread(fixed)} | {_spread(learned)} | {100 * mean:+.2f} "
+                f"| {logits} | {data} | {network} | {_spread(fixed)} | {_spread(learned)} | {100 * mean:+.2f} "
                 f"({100 * low:+.2f} … {100 * high:+.2f}) | {_printed(fixed, learned)} | "
                 f"{claim['n']} + {claim['n']} |"
             )
-            verdicts.append((logits, data, claim["verdict"]))
-    return "\n".join([*lines, "", _in_words(verdicts), "", starts_in_words()])
+            verdicts.append((logits, f"{data}, {network}", claim["verdict"]))
+    told = [starts_in_words(*one) for one in STARTS]
+    return "\n".join([*lines, "", _in_words(verdicts), "", at_another_scale(), *told])
 
 
-def starts_in_words() -> str:
+def at_another_scale() -> str:
+    """The first table's network at S = 20: those seeds of which both arms were run."""
+    by_arm: dict[str, dict[int, float]] = {"random": {}, "learned": {}}
+    for line in (PAPERS / TABLES[0][0] / "runs.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        arm, logits, scale = row["head"].replace("-", "@").split("@")
+        if (logits, scale, row["data"]) == ("cosine", "20", "cifar10-jpeg"):
+            by_arm[arm][row["seed"]] = row["test_accuracy"]
+    seeds = sorted(by_arm["random"].keys() & by_arm["learned"].keys())
+    frozen, learned = (
+        100 * sum(by_arm[arm][seed] for seed in seeds) / len(seeds) for arm in ("random", "learned")
+    )
+    return (
+        f"- The same at S = 20: frozen {frozen:.2f} %, learned {learned:.2f} % "
+        f"({len(seeds)} + {len(seeds)} runs)."
+    )
+
+
+def starts_in_words(folder: str, network: str) -> str:
     """de la Calle et al. 2019: random and guided starts on thinned MNIST, beside their figures."""
-    found = _read(STARTS / "variability" / "results.json")
+    found = _read(PAPERS / folder / "variability" / "results.json")
     rows = {(row["row"], row["column"]): row for row in found["rows"]}
 
     def told(arm: str) -> str:
@@ -77,8 +100,8 @@ def starts_in_words() -> str:
         )
 
     return (
-        "de la Calle et al.'s thinned MNIST in two dimensions, with the small network: random "
-        f"starts reach {told('random')}; guided starts {told('guided')}."
+        f"- de la Calle et al.'s thinned MNIST in two dimensions, {network}: random starts reach "
+        f"{told('random')}; guided starts {told('guided')}."
     )
 
 

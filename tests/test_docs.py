@@ -34,7 +34,9 @@ def test_every_preset_has_a_line_in_the_docs():
     assert all(re.search(rf"[ ,]{re.escape(preset)}\b", said) for preset in PRESETS)
 
 
-@pytest.mark.parametrize(("script", "made"), [("many_classes", "page"), ("draw_cost", "drawn")])
+@pytest.mark.parametrize(
+    ("script", "made"), [("many_classes", "page"), ("draw_cost", "drawn"), ("gpu", "page")]
+)
 def test_what_a_script_wrote_is_what_the_records_give(script, made, monkeypatch):
     monkeypatch.syspath_prepend(DOCS)
     module = importlib.import_module(script)
