@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -133,14 +133,40 @@ def plan() -> Iterator[Run]:
         yield from _runs(TINY, 16, [learned(5)], seed)
         yield from _runs(CHARACTERS, 32, list(_variants()), seed)
         yield from _runs(MORE, 32, [learned(10), fixed("implicit", 40, 4096)], seed)
+    for seed in (0, 1, 2):
+        yield from _promising(seed)
+
+
+def _promising(seed: int) -> Iterator[Run]:
+    """The start and the course that did best at first, everywhere; the course for learned too."""
+    both = [learned(40), learned(20)]
+    yield from _runs(CHARACTERS, 32, [_rising(_padded(fixed("codes", 40, 1024)))], seed)
+    yield from _runs(CHARACTERS, 32, [_rising(arm) for arm in both], seed)
+    for task, features, arm in (
+        (CHARACTERS, 128, fixed("codes", 40, 1024)),
+        (TINY, 16, fixed("codes", 20, 256)),
+        (TINY, 32, fixed("codes", 20, 256)),
+        (MORE, 32, fixed("implicit", 40, 4096)),
+    ):
+        yield from _runs(task, features, [_padded(arm), _rising(arm)], seed)
+    for task, features, arm in ((TINY, 16, learned(20)), (MORE, 32, learned(40))):
+        yield from _runs(task, features, [_rising(arm)], seed)
+
+
+def _padded(arm: Arm) -> Arm:
+    return replace(arm, name=f"{arm.name}~padded", start="padded")
+
+
+def _rising(arm: Arm) -> Arm:
+    return replace(arm, name=f"{arm.name}~rising", course=(0.25, 1.0))
 
 
 def _variants() -> Iterator[Arm]:
     """Of the widest map at its best scale: A's start, S over the run, what is normalised."""
     plain = fixed("codes", 40, 1024)
-    for start in get_args(Start):
-        yield replace(plain, name=f"{plain.name}~{start}", start=start)
-    yield replace(plain, name=f"{plain.name}~rising", course=(0.25, 1.0))
+    yield replace(plain, name=f"{plain.name}~gauss", start="gauss")
+    yield _padded(plain)
+    yield _rising(plain)
     yield replace(plain, name=f"{plain.name}~falling", course=(1.0, 0.25))
     sentence = f"{plain.sentence},logits=unit-features"
     yield Arm(f"{plain.name}~unit-features", sentence)

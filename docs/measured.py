@@ -57,8 +57,8 @@ def paper_table() -> str:
             data, network = place.rsplit(", ", 1)
             (low, high), mean = claim["difference"]["ci95"], claim["difference"]["mean"]
             lines.append(
-                f"| {logits} | {data} | {network} | {_spread(fixed)} | {_spread(learned)} | {100 * mean:+.2f} "
-                f"({100 * low:+.2f} … {100 * high:+.2f}) | {_printed(fixed, learned)} | "
+                f"| {logits} | {data} | {network} | {_spread(fixed)} | {_spread(learned)} | "
+                f"{100 * mean:+.2f} ({100 * low:+.2f} … {100 * high:+.2f}) | {_printed(fixed, learned)} | "
                 f"{claim['n']} + {claim['n']} |"
             )
             verdicts.append((logits, f"{data}, {network}", claim["verdict"]))
