@@ -58,7 +58,8 @@ def paper_table() -> str:
             (low, high), mean = claim["difference"]["ci95"], claim["difference"]["mean"]
             lines.append(
                 f"| {logits} | {data} | {network} | {_spread(fixed)} | {_spread(learned)} | "
-                f"{100 * mean:+.2f} ({100 * low:+.2f} … {100 * high:+.2f}) | {_printed(fixed, learned)} | "
+                f"{100 * mean:+.2f} ({100 * low:+.2f} … {100 * high:+.2f}) | "
+                f"{_printed(fixed, learned)} | "
                 f"{claim['n']} + {claim['n']} |"
             )
             verdicts.append((logits, f"{data}, {network}", claim["verdict"]))

@@ -55,7 +55,8 @@ def full() -> Recipe2019:
     """ResNet-101, as the paper.
 
     fixhead paper delacalle2019 variability --scale full --data-dir DIR
-    One GPU: some minutes a run. One CPU core: about an hour and a half a run; --epochs shortens it.
+    One H200: a minute a run beside eight others. One CPU core: about an hour and a half a run;
+    --epochs shortens it.
     """
     return Recipe2019()
 
