@@ -10,7 +10,7 @@ from agreement import cast, plain_loss, relative
 from torch import Tensor
 
 from fixhead import scale
-from fixhead.scale import entropy, inference, tiles
+from fixhead.scale import entropy, half, inference, tiles
 
 ULP = 2.0**-8
 """The spacing of bfloat16 numbers, relative: rounding loses half of it."""
@@ -25,6 +25,8 @@ def device(request, monkeypatch):
         monkeypatch.setattr(module, "in_half", lambda features: True)
     for name in ("CLASSES", "CLASSES_ELSEWHERE"):  # many tiles, which begin within a block
         monkeypatch.setattr(tiles, name, (50, 150))
+    monkeypatch.setattr(half, "CLASSES", (50, 150))
+    monkeypatch.setattr(half, "STEP", 8)
     monkeypatch.setenv("FIXHEAD_SCALE_PATH", "torch")
     return request.param
 

@@ -20,13 +20,19 @@ SAFE = {torch.float32: 85.0, torch.float64: 700.0}
 """e^85 < 3.4e38 and e^−85 > 1.2e−38: no such logit over- or underflows, nor does a sum."""
 
 
-def is_safe(points: Tensor, norm: float, bias: Tensor | None, classes: int) -> bool:
-    """Whether max|b| + ‖w‖·‖x‖ + ln K ≤ 85 for every row: then no maximum need be sought."""
-    longest = torch.linalg.vector_norm(points, dim=1).amax() if len(points) else 0.0
-    bound = longest * norm + math.log(classes)
+def is_safe(
+    points: Tensor, norm: float, bias: Tensor | None, classes: int, bound: float = 0.0
+) -> bool:
+    """Whether max|b| + ‖w‖·‖x‖ + ln K ≤ 85 for every row: then no maximum need be sought.
+
+    bound: of ‖w‖·‖x‖, where it is known.
+    """
+    most: float | Tensor = bound
+    if bound <= 0 and len(points):
+        most = torch.linalg.vector_norm(points, dim=1).amax() * norm
     if bias is not None:
-        bound = bound + bias.abs().amax()
-    return bool(bound <= SAFE[points.dtype])
+        most = most + bias.abs().amax()
+    return bool(most <= SAFE[points.dtype] - math.log(classes))
 
 
 def rest(
