@@ -197,43 +197,75 @@ def _rest(
     half: bool = False,
     bound: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    source = Source(classes, vectors, packed, handle, norm)
+    value, own, pull = rest_of(
+        source,
+        points,
+        labels,
+        labels.clamp(min=0),
+        bias,
+        gradient=gradient,
+        half=half,
+        bound=bound,
+    )
+    return value, own, points.new_empty(0) if pull is None else pull
+
+
+def rest_of(
+    source: Source,
+    points: Tensor,
+    labels: Tensor,
+    chosen: Tensor,
+    bias: Tensor | None,
+    *,
+    gradient: bool,
+    half: bool,
+    bound: float,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """R, the vectors (N, d) of the chosen classes, and G, without a graph."""
+    packed, classes = source.packed, source.classes
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
         compiled = native.library_for(points, packed)
         if compiled is not None:
             assert packed is not None
             value, pull = native.rest(
-                compiled, packed, classes, points, labels, offset, norm=norm, gradient=gradient
+                compiled,
+                packed,
+                classes,
+                points,
+                labels,
+                offset,
+                norm=source.norm,
+                gradient=gradient,
             )
-            own = native.rows(compiled, packed, labels)
-            return value, own, points.new_empty(0) if pull is None else pull
-        tiles = tiles_of(vectors, packed, classes, handle, points, half=half)
-        value, pull = _walked(tiles, points, vectors, labels, offset, norm, bound, gradient)
-        own = tiles.rows(labels.clamp(min=0)).to(points.dtype).contiguous()
-    return value, own, points.new_empty(0) if pull is None else pull.contiguous()
+            return value, native.rows(compiled, packed, chosen), pull
+        tiles = source.tiles(points, half=half)
+        value, pull = _walked(tiles, points, source, labels, offset, bound, gradient)
+        own = tiles.rows(chosen).to(points.dtype).contiguous()
+    return value, own, None if pull is None else pull.contiguous()
 
 
 def _walked(
     tiles: Tiles,
     points: Tensor,
-    vectors: Tensor | None,
+    source: Source,
     labels: Tensor,
     bias: Tensor | None,
-    norm: float,
     bound: float,
     gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """R and G by bfloat16 logits where they are asked for and fit, or by those of the points."""
-    measured = bound <= 0 and norm <= 0 and vectors is not None
+    learned = source.vectors if bound <= 0 and source.norm <= 0 else None
     if bias is None and _halved(tiles, points):
-        length = _longest(vectors) if measured and vectors is not None else norm
+        length = source.norm if learned is None else _longest(learned)
         fits = halves.within(points, length, bound, tiles.classes)
         # On a device the answer comes while it works: if it is no, the work was for nothing.
         found = halves.rest(tiles, points, labels, gradient=gradient)
         if fits():
             return found
-    length = longest(vectors) if measured and vectors is not None else norm
-    safe = passes.is_safe(points, length, bias, tiles.classes, bound)
+    norm = source.norm if learned is None else longest(learned)
+    safe = passes.is_safe(points, norm, bias, tiles.classes, bound)
     return passes.rest(tiles, points, labels, bias, safe=safe, gradient=gradient)
 
 
