@@ -8,6 +8,7 @@ costs O(N·d).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -109,10 +110,9 @@ def cross_entropy(
     held = as_vectors(vectors, logits, unit_vectors, features)
     require_weight(weight, held.classes, features.device)
     shift = _shift(bias, prior, tau, held.classes, features.device)
-    if shift is change is weight is None and not (label_smoothing or z_loss):
-        loss = _plain(features, held, labels, logits, scale, ignore_index, reduction)
-        if loss is not None:
-            return loss
+    bare = shift is change is weight is None and not (label_smoothing or z_loss)
+    if bare and held.at_once:
+        return _plain(features, held, labels, logits, scale, ignore_index, reduction)
     found = terms(
         features,
         held,
@@ -138,9 +138,8 @@ def _plain(
     scale: float | Tensor,
     ignore_index: int,
     reduction: Reduction,
-) -> Tensor | None:
-    """The loss that most heads train with, in a third of the operations; None where there is none.
-    """
+) -> Tensor:
+    """The loss that most heads train with, in a third of the operations."""
     points = to_points(features, vectors, logits, scale)
     return vectors.cross_entropy(
         points,
@@ -340,7 +339,7 @@ def checked_labels(labels: Tensor, points: Tensor, classes: int, ignore_index: i
 
 
 def _require_finite(features: Tensor) -> None:
-    if not readable(features) or bool(torch.isfinite(features.detach().sum())):
+    if not readable(features) or math.isfinite(float(features.detach().sum())):
         return
     bad = ~torch.isfinite(features.detach()).all(dim=1)
     if bool(bad.any()):

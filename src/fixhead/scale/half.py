@@ -95,8 +95,11 @@ def within(points: Tensor, norm: float | Tensor, bound: float, classes: int) -> 
     most = REACH - math.log(classes)
     if bound > 0:
         return lambda: bound <= most
-    longest = later(torch.linalg.vector_norm(points, dim=1).amax() * norm)
-    return lambda: longest() <= most
+    longest = torch.linalg.vector_norm(points, dim=1).amax()
+    if isinstance(norm, Tensor):
+        longest, norm = longest * norm, 1.0
+    reach, factor = later(longest), norm
+    return lambda: reach() * factor <= most
 
 
 def near(rest: Tensor) -> Callable[[], bool]:

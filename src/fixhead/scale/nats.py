@@ -93,7 +93,7 @@ def _to_vectors(
 ) -> Tensor:
     ignored, _, half, _ = ctx.how
     source, given = ctx.source, (upstream * share).to(points.dtype)
-    left_out = torch.where(labels != ignored, labels, 0)
+    left_out = labels.masked_fill(labels == ignored, 0)
     _, rows = torch.ops.fixhead.class_gradients(
         points,
         vectors,
@@ -127,20 +127,20 @@ def _cross_entropy(
     half: bool,
     bound: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    counted = labels != ignored
-    left_out = torch.where(counted, labels, 0)
+    ignores = labels == ignored
+    left_out = labels.masked_fill(ignores, 0)
     source = Source(classes, vectors, packed, handle, norm)
     with torch.autocast(points.device.type, enabled=False):
         rest, own, pull = rest_of(
             source, points, left_out, left_out, None, gradient=gradient, half=half, bound=bound
         )
         # A row that does not count is one whose class is sure: ℓ = p = 0.
-        gap = torch.where(counted, rest - torch.linalg.vecdot(points, own), -torch.inf)
+        gap = rest.sub(torch.linalg.vecdot(points, own)).masked_fill_(ignores, -torch.inf)
         loss, share = F.softplus(gap, threshold=CERTAIN), gap.sigmoid()
         if reduction != "none":
             loss = loss.sum()
         if reduction == "mean":
-            count = counted.sum().clamp_(min=1)
+            count = (len(labels) - ignores.sum()).clamp_(min=1)
             loss, share = loss / count, share / count
         if pull is not None:
             pull = pull.sub_(own).mul_(share.to(pull.dtype).unsqueeze(1))

@@ -8,6 +8,7 @@ Sums over classes are kept in float64 per row, whatever the logits are.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -27,12 +28,11 @@ def is_safe(
 
     bound: of ‖w‖·‖x‖, where it is known.
     """
-    most: float | Tensor = bound
     if bound <= 0 and len(points):
-        most = torch.linalg.vector_norm(points, dim=1).amax() * norm
+        bound = norm * float(torch.linalg.vector_norm(points, dim=1).amax())
     if bias is not None:
-        most = most + bias.abs().amax()
-    return bool(most <= SAFE[points.dtype] - math.log(classes))
+        bound += float(bias.abs().amax())
+    return bound + math.log(classes) <= SAFE[points.dtype]
 
 
 def rest(
@@ -223,8 +223,9 @@ def _own_places(tiles: Tiles, labels: Tensor | None) -> dict[int, Tensor]:
     if labels is None or not len(labels):
         return {}
     here = labels.cpu()
-    keys, places = (found[here >= 0] for found in tiles.locate(here, len(here)))
-    order = keys.argsort()
-    found, counts = torch.unique_consecutive(keys[order], return_counts=True)
-    parts = torch.split(places[order].to(labels.device), counts.tolist())
-    return dict(zip(found.tolist(), parts, strict=True))
+    keys, places = tiles.locate(here, len(here))
+    keys = (keys + 1).clamp_(min=0)  # 0: of no tile
+    none, *counts = torch.bincount(keys).tolist()
+    places = places[keys.argsort()].to(labels.device)
+    ends = itertools.accumulate(counts, initial=none)
+    return {key: places[end : end + n] for key, (end, n) in enumerate(zip(ends, counts)) if n}

@@ -168,7 +168,7 @@ class ChunkTiles(Tiles):
     def locate(self, labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         height = self.height(rows)
         key = torch.div(labels, height, rounding_mode="floor")
-        place = (labels - key * height) * rows + torch.arange(rows, device=labels.device)
+        place = labels.remainder(height) * rows + torch.arange(rows, device=labels.device)
         return key, place
 
     def rows(self, labels: Tensor) -> Tensor:

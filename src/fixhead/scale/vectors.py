@@ -67,6 +67,9 @@ class ClassVectors(ABC):
         bound: what no |w_k·x| exceeds; 0 where that is to be measured.
         """
 
+    at_once = False
+    """Whether ``cross_entropy`` makes the plain loss by itself."""
+
     def cross_entropy(
         self,
         points: Tensor,
@@ -76,9 +79,9 @@ class ClassVectors(ABC):
         reduction: str,
         half: bool = False,
         bound: float = 0.0,
-    ) -> Tensor | None:
-        """The plain loss of logits W x at once, or None where it is better made of ``rest``."""
-        return None
+    ) -> Tensor:
+        """The plain loss of logits W x, from their ``rest`` and with its gradient."""
+        raise NotImplementedError
 
     @abstractmethod
     def scan(
@@ -140,6 +143,7 @@ class Tiled(ClassVectors):
     """What follows from a ``Source`` alone, for points as they are."""
 
     source: Source
+    at_once = True
 
     def rest(
         self,
@@ -162,7 +166,7 @@ class Tiled(ClassVectors):
         reduction: str,
         half: bool = False,
         bound: float = 0.0,
-    ) -> Tensor | None:
+    ) -> Tensor:
         return nats.cross_entropy(
             self.source,
             points,
@@ -304,9 +308,11 @@ class Codes(Tiled):
             out[tail] = F.one_hot(labels[tail] - self.coded, self.features).to(dtype)
         return out
 
-    def cross_entropy(self, points: Tensor, labels: Tensor, **options: Any) -> Tensor | None:
-        if self.coded < self.classes:
-            return None
+    @property
+    def at_once(self) -> bool:  # type: ignore[override]
+        return self.coded == self.classes
+
+    def cross_entropy(self, points: Tensor, labels: Tensor, **options: Any) -> Tensor:
         return super().cross_entropy(self.place(points), labels, **options)
 
     def rest(
