@@ -110,7 +110,7 @@ def cross_entropy(
     held = as_vectors(vectors, logits, unit_vectors, features)
     require_weight(weight, held.classes, features.device)
     shift = _shift(bias, prior, tau, held.classes, features.device)
-    bare = shift is change is weight is None and not (label_smoothing or z_loss)
+    bare = shift is None and change is None and weight is None and not (label_smoothing or z_loss)
     if bare and held.at_once:
         return _plain(features, held, labels, logits, scale, ignore_index, reduction)
     found = terms(

@@ -18,9 +18,9 @@ from .tiles import ChunkTiles, product
 CELLS = 1 << 25
 """Logits in a tile: 64 MiB."""
 
-CLASSES = (1024, 1 << 16)
+CLASSES = (1024, 1 << 22)
 NUMBERS = 1 << 25
-"""The fewest and the most classes of a tile, whose vectors are so many numbers at most."""
+"""The fewest and the most classes of a tile, and numbers of its vectors where they are made."""
 
 STEP = 128
 """Tiles are whole multiples of so many classes, which the products like."""
@@ -35,11 +35,13 @@ NEAR = 60.0
 """With |R| ≤ 60 both e^z and e^−R are far from the ends of the range."""
 
 
-def height(rows: int, classes: int, width: int) -> int:
-    """Classes of a tile, so that tiles are about equal."""
+def height(tiles: ChunkTiles, points: Tensor, kind: torch.dtype) -> int:
+    """Classes of a tile, so that tiles are about equal; vectors of that kind are needed."""
     low, high = CLASSES
-    most = min(max(CELLS // max(rows, 1), low), high, max(NUMBERS // width, low))
-    even = -(-classes // -(-classes // most))
+    if tiles.stored != kind:
+        high = min(high, max(NUMBERS // points.shape[1], low))
+    most = min(max(CELLS // max(len(points), 1), low), high)
+    even = -(-tiles.classes // -(-tiles.classes // most))
     return -(-even // STEP) * STEP
 
 
@@ -76,7 +78,7 @@ def _exponentials(
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """By tile: its first class, its vectors (C, d), and e^z (n, C), which is 0 for labels."""
     count, classes, device = len(points), tiles.classes, points.device
-    lines = height(count, classes, points.shape[1])
+    lines = height(tiles, points, torch.bfloat16)
     buffer = torch.empty(count, lines + 2 * EDGE, dtype=torch.bfloat16, device=device)
     narrow = points.bfloat16()
     before = torch.arange(-EDGE, classes - EDGE, lines, device=device).unsqueeze(1)
@@ -117,7 +119,7 @@ def later(value: Tensor) -> Callable[[], float]:
         return lambda: float(value)
     kept = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
     kept.copy_(value, non_blocking=True)
-    sent = torch.cuda.Event()
+    sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
     sent.record(torch.cuda.current_stream(value.device))
 
     def ask() -> float:

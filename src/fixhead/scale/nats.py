@@ -163,10 +163,10 @@ def _cross_entropy_fake(
     bound: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = points.shape[0]
-    per_row = (points.new_empty(rows, dtype=torch.float64) for _ in range(2))
+    share, rest = (points.new_empty(rows, dtype=torch.float64) for _ in range(2))
     loss = points.new_empty(rows if reduction == "none" else ())
     pull = points.new_empty(points.shape if gradient else (0,))
-    return loss, pull, *per_row
+    return loss, pull, share, rest
 
 
 LIBRARY.impl("cross_entropy", _cross_entropy, "CompositeExplicitAutograd")

@@ -315,11 +315,11 @@ def _class_gradients(
             )
             return points.new_empty(0) if bias is None else slope, points.new_empty(0)
         tiles = tiles_of(vectors, packed, classes, handle, points, half=half)
-        if bias is None and _halved(tiles, points):
+        if rows and bias is None and _halved(tiles, points):
             fits = halves.near(rest)
-            matrix = halves.vector_gradients(tiles, points, labels, rest, upstream)
+            found = halves.vector_gradients(tiles, points, labels, rest, upstream)
             if fits():
-                return points.new_empty(0), matrix
+                return points.new_empty(0), found
         slope, matrix = passes.class_gradients(
             tiles, points, labels, offset, rest, upstream, vectors=rows
         )
@@ -398,8 +398,7 @@ def _largest(
     if compiled is not None and k <= native.most(compiled):
         return native.top(compiled, packed, classes, points, bias, k)
     tiles = tiles_of(None, packed, classes, 0, points, half=half)
-    found = passes.scan(tiles, points, bias, k)
-    return found.values, found.classes
+    return passes.scan(tiles, points, bias, k)
 
 
 def _largest_fake(

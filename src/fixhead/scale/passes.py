@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .first import first
 from .tiles import ChunkTiles, Tile, Tiles, column_maxima, product
 
 SAFE = {torch.float32: 85.0, torch.float64: 700.0}
@@ -167,13 +168,20 @@ class Largest:
         self.classes[rows] = torch.cat([self.classes[rows], names], dim=1).gather(1, order)
 
 
-def scan(tiles: Tiles, points: Tensor, bias: Tensor | None, k: int) -> Largest:
-    """The k largest logits of every row."""
+def scan(tiles: Tiles, points: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest logits of every row and their classes, (N, k) each."""
+    if k == 1 and isinstance(tiles, ChunkTiles) and waits(points):
+        return first(tiles, points, bias)
     largest = Largest(points, k)
     for tile in _walk(tiles, points):
         _prepare(tile, bias, {})
         largest.see(tile)
-    return largest
+    return largest.values, largest.classes
+
+
+def waits(points: Tensor) -> bool:
+    """Whether to look at a number is to wait for a device."""
+    return points.device.type != "cpu" and len(points) > 0
 
 
 def logits(tiles: Tiles, points: Tensor) -> Tensor:
@@ -225,7 +233,8 @@ def _own_places(tiles: Tiles, labels: Tensor | None) -> dict[int, Tensor]:
     here = labels.cpu()
     keys, places = tiles.locate(here, len(here))
     keys = (keys + 1).clamp_(min=0)  # 0: of no tile
-    none, *counts = torch.bincount(keys).tolist()
+    counts = torch.bincount(keys).tolist()
     places = places[keys.argsort()].to(labels.device)
-    ends = itertools.accumulate(counts, initial=none)
-    return {key: places[end : end + n] for key, (end, n) in enumerate(zip(ends, counts)) if n}
+    begins = itertools.accumulate(counts, initial=0)
+    parts = list(zip(begins, counts, strict=False))[1:]
+    return {key: places[begin : begin + n] for key, (begin, n) in enumerate(parts) if n}

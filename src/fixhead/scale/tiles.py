@@ -89,6 +89,7 @@ class ChunkTiles(Tiles):
 
     pick: labels (n,) → their rows (n, d).
     half: products of bfloat16 numbers, summed in float32; logits are float32 all the same.
+    stored: the type of stored rows, which nobody has to make.
     """
 
     def __init__(
@@ -100,11 +101,13 @@ class ChunkTiles(Tiles):
         width: int,
         device: torch.device,
         half: bool = False,
+        stored: torch.dtype | None = None,
     ) -> None:
         self.make = make
         self._pick = pick
         self.classes = classes
         self.half = half
+        self.stored = stored
         self._bounds = bounds(width, device)
         self._sum: Tensor | None = None
         self._rows: Tensor | None = None
@@ -184,6 +187,7 @@ def dense_tiles(vectors: Tensor, *, half: bool = False) -> ChunkTiles:
         width=vectors.shape[1],
         device=vectors.device,
         half=half,
+        stored=vectors.dtype,
     )
 
 

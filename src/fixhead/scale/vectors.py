@@ -182,8 +182,7 @@ class Tiled(ClassVectors):
         self, points: Tensor, bias: Tensor | None, k: int, half: bool = False
     ) -> tuple[Tensor, Tensor]:
         with torch.autocast(points.device.type, enabled=False):
-            largest = passes.scan(self.source.tiles(points, half=half), points, bias, k)
-        return largest.values, largest.classes
+            return passes.scan(self.source.tiles(points, half=half), points, bias, k)
 
     def matmul(self, features: Tensor) -> Tensor:
         return product.logits(self.source, features)
