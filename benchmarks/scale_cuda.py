@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 import measure
 from fixhead import scale
-from fixhead.scale import half, tiles
+from fixhead.scale import tiles, unshifted
 from fixhead.scale.clocks import Step, seconds
 from fixhead.scale.contest import measure_alone
 from fixhead.scale.kronecker import made_tiles
@@ -164,16 +164,16 @@ def tile_sizes(*size: Any) -> Cell:
     def cell(run: Run) -> Iterator[Row]:
         sizes = run.sizes(*size)
         shared = Shared(sizes)
-        before = half.CELLS
+        before = unshifted.CELLS
         try:
             for power in range(22, 28):
-                half.CELLS = 1 << power
+                unshifted.CELLS = 1 << power
                 work = {name: PATHS[name](shared) for name in ("chunked", "code")}
                 found = raced(replace(run, rounds=min(run.rounds, 5)), work)
                 facts = {"what": "tile sizes", "cells": 1 << power, **asdict(sizes)}
                 yield from rows_of(*found, facts)
         finally:
-            half.CELLS = before
+            unshifted.CELLS = before
 
     return cell
 
@@ -226,7 +226,7 @@ def pieces(*size: Any) -> Cell:
         sizes = run.sizes(*size)
         shared = Shared(sizes)
         x, packed = shared.features.bfloat16(), shared.code.bits
-        classes = min(max(half.CELLS // sizes.rows, 128), sizes.classes) // 8 * 8
+        classes = min(max(unshifted.CELLS // sizes.rows, 128), sizes.classes) // 8 * 8
         W = shared.matrix[:classes].bfloat16()
         wide = torch.zeros(sizes.rows, classes + 16, dtype=torch.bfloat16, device=sizes.device)
         z = wide[:, 8:-8]

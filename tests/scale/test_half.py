@@ -10,7 +10,7 @@ from agreement import cast, plain_loss, relative
 from torch import Tensor
 
 from fixhead import scale
-from fixhead.scale import entropy, first, half, inference, kronecker, passes, tiles
+from fixhead.scale import entropy, first, inference, kronecker, passes, tiles, unshifted
 
 ULP = 2.0**-8
 """The spacing of bfloat16 numbers, relative: rounding loses half of it."""
@@ -25,8 +25,8 @@ def device(request, monkeypatch):
         monkeypatch.setattr(module, "in_half", lambda features: True)
     for name in ("CLASSES", "CLASSES_ELSEWHERE"):  # many tiles, which begin within a block
         monkeypatch.setattr(tiles, name, (50, 150))
-    monkeypatch.setattr(half, "CLASSES", (50, 150))
-    monkeypatch.setattr(half, "STEP", 8)
+    monkeypatch.setattr(unshifted, "CLASSES", (50, 150))
+    monkeypatch.setattr(unshifted, "STEP", 8)
     monkeypatch.setenv("FIXHEAD_SCALE_PATH", "torch")
     return request.param
 
@@ -158,7 +158,7 @@ def test_a_bound_that_comes_late_is_kept(monkeypatch, device, length):
 
 
 def test_the_bound_of_cosines_is_known_without_a_look(monkeypatch, device):
-    monkeypatch.setattr(half, "later", None)
+    monkeypatch.setattr(unshifted, "later", None)
     x = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).to(device).requires_grad_()
     made = scale.implicit(1000, 64)
     scale.cross_entropy(

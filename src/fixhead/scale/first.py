@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .half import height
 from .tiles import ChunkTiles, product
+from .unshifted import height
 
 
 def first(tiles: ChunkTiles, points: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -9,14 +9,13 @@ import itertools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from . import half as halves
-from . import native, passes
+from . import native, passes, unshifted
 from .kronecker import FEW, MADE, KroneckerTiles, made_tiles
 from .tiles import ChunkTiles, Tiles, dense_tiles
 
@@ -255,22 +254,18 @@ def _walked(
     bound: float,
     gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """R and G by bfloat16 logits where they are asked for and fit, or by those of the points."""
+    """R and G without a maximum where that is fast and fits, or with a running one."""
     learned = source.vectors if bound <= 0 and source.norm <= 0 else None
-    if bias is None and _halved(tiles, points):
+    if bias is None and unshifted.suits(tiles, points):
         length = source.norm if learned is None else _longest(learned)
-        fits = halves.within(points, length, bound, tiles.classes)
+        fits = unshifted.within(points, length, bound, tiles.classes)
         # On a device the answer comes while it works: if it is no, the work was for nothing.
-        found = halves.rest(tiles, points, labels, gradient=gradient)
+        found = unshifted.rest(tiles, points, labels, gradient=gradient)
         if fits():
             return found
     norm = source.norm if learned is None else longest(learned)
     safe = passes.is_safe(points, norm, bias, tiles.classes, bound)
     return passes.rest(tiles, points, labels, bias, safe=safe, gradient=gradient)
-
-
-def _halved(tiles: Tiles, points: Tensor) -> TypeGuard[ChunkTiles]:
-    return isinstance(tiles, ChunkTiles) and tiles.half and len(points) > 0
 
 
 def _rest_fake(
@@ -315,9 +310,9 @@ def _class_gradients(
             )
             return points.new_empty(0) if bias is None else slope, points.new_empty(0)
         tiles = tiles_of(vectors, packed, classes, handle, points, half=half)
-        if rows and bias is None and _halved(tiles, points):
-            fits = halves.near(rest)
-            found = halves.vector_gradients(tiles, points, labels, rest, upstream)
+        if rows and bias is None and unshifted.suits(tiles, points):
+            fits = unshifted.near(rest)
+            found = unshifted.vector_gradients(tiles, points, labels, rest, upstream)
             if fits():
                 return points.new_empty(0), found
         slope, matrix = passes.class_gradients(

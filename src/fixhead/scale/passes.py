@@ -16,10 +16,7 @@ import torch
 from torch import Tensor
 
 from .first import first
-from .tiles import ChunkTiles, Tile, Tiles, column_maxima, product
-
-SAFE = {torch.float32: 85.0, torch.float64: 700.0}
-"""e^85 < 3.4e38 and e^−85 > 1.2e−38: no such logit over- or underflows, nor does a sum."""
+from .tiles import SAFE, ChunkTiles, Tile, Tiles, column_maxima, product
 
 
 def is_safe(

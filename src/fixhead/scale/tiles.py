@@ -26,6 +26,10 @@ NUMBERS_ELSEWHERE = 1 << 25
 are about a GPU's second-level cache."""
 
 
+SAFE = {torch.float32: 85.0, torch.float64: 700.0}
+"""e^85 < 3.4e38 and e^−85 > 1.2e−38: no such logit over- or underflows, nor does a sum."""
+
+
 @dataclass
 class Tile:
     """Logits (C, n) of ``names`` (C,) classes for the rows ``start`` … ``stop`` − 1.
