@@ -8,6 +8,7 @@ Goal: chunked at least 1.5 times as fast as plain in bfloat16, without any N × 
 
 Run: python benchmarks/scale_cuda.py            (about a minute on an H100)
      … --device cpu --tiny                      the same cells at small sizes, not for timings
+     … --cells short                            the most telling ones, --skip "cce; liger"
      … --cells "NAME; NAME"                     only these; --out FOLDER for the record
 """
 
@@ -31,9 +32,10 @@ from torch.nn import functional as F
 
 import measure
 from fixhead import scale
-from fixhead.scale import tiles
+from fixhead.scale import tiles, unshifted
 from fixhead.scale.clocks import Step, seconds
 from fixhead.scale.contest import measure_alone
+from fixhead.scale.kronecker import made_tiles
 from fixhead.scale.rivals import PATHS, Shared, Sizes
 
 Row = dict[str, Any]
@@ -51,6 +53,7 @@ class Run:
     device: str
     rounds: int
     tiny: bool
+    skip: tuple[str, ...] = ()
 
     def sizes(self, classes: int, features: int, rows: int, dtype: str) -> Sizes:
         if self.tiny:
@@ -103,6 +106,8 @@ def step(*size: Any, paths: str) -> Cell:
         alone: dict[str, tuple[int | None, float]] = {}
         failed: dict[str, str] = {}
         for name in paths.split():
+            if name in run.skip:
+                continue
             try:
                 alone[name] = measure_alone(name, sizes)
             except Exception as error:
@@ -143,22 +148,32 @@ def top_one(*size: Any) -> Cell:
     return cell
 
 
+def top_of(shared: Shared, path: str) -> Step:
+    """``top-1 code`` or ``top-1 stored``."""
+    held = shared.code if path == "top-1 code" else shared.matrix
+
+    def run() -> None:
+        scale.topk(shared.features, held, 1)
+
+    return run
+
+
 def tile_sizes(*size: Any) -> Cell:
     """Our own paths by the number of logits in a tile."""
 
     def cell(run: Run) -> Iterator[Row]:
         sizes = run.sizes(*size)
         shared = Shared(sizes)
-        before = tiles.CELLS_ELSEWHERE
+        before = unshifted.CELLS
         try:
-            for power in range(21, 27):
-                tiles.CELLS_ELSEWHERE = 1 << power
+            for power in range(22, 28):
+                unshifted.CELLS = 1 << power
                 work = {name: PATHS[name](shared) for name in ("chunked", "code")}
                 found = raced(replace(run, rounds=min(run.rounds, 5)), work)
                 facts = {"what": "tile sizes", "cells": 1 << power, **asdict(sizes)}
                 yield from rows_of(*found, facts)
         finally:
-            tiles.CELLS_ELSEWHERE = before
+            unshifted.CELLS = before
 
     return cell
 
@@ -204,8 +219,42 @@ def _heard(path: str, shared: Shared) -> list[tuple[float, Tensor]]:
     return heard
 
 
-def kernels(*size: Any) -> Cell:
-    """Where the time of our own steps goes: microseconds by kernel."""
+def pieces(*size: Any) -> Cell:
+    """What a walk by bfloat16 logits is made of, each at the size of a tile, and other ways."""
+
+    def cell(run: Run) -> Iterator[Row]:
+        sizes = run.sizes(*size)
+        shared = Shared(sizes)
+        x, packed = shared.features.bfloat16(), shared.code.bits
+        classes = min(max(unshifted.CELLS // sizes.rows, 128), sizes.classes) // 8 * 8
+        W = shared.matrix[:classes].bfloat16()
+        wide = torch.zeros(sizes.rows, classes + 16, dtype=torch.bfloat16, device=sizes.device)
+        z = wide[:, 8:-8]
+        ones = torch.ones(classes, 8, dtype=torch.bfloat16, device=sizes.device)
+        tall = torch.zeros(classes, sizes.rows, dtype=torch.bfloat16, device=sizes.device)
+        made = made_tiles(packed, shared.code.coded)
+        last = min(classes, shared.code.coded)
+        work: dict[str, Callable[[], object]] = {
+            "x W^T": lambda: torch.mm(x, W.t(), out=z),
+            "W x^T": lambda: torch.mm(W, x.t(), out=tall),
+            "exp": wide.exp_,
+            "sum over lines": lambda: z.sum(dim=1, dtype=torch.float32),
+            "product with ones": lambda: tiles.product(z, ones),
+            "sum, classes first": lambda: tall.sum(dim=0, dtype=torch.float32),
+            "e^z W": lambda: tiles.product(z, W),
+            "e^z W, classes first": lambda: tiles.product(tall.t(), W),
+            "e^z^T x": lambda: tiles.product(z.t(), x),
+            "make rows": lambda: made.make(0, last),
+        }
+        samples, failed = raced(run, work)  # type: ignore[arg-type]
+        facts = {"what": "pieces", "tile": classes, **asdict(sizes)}
+        yield from rows_of(samples, failed, facts, reference="x W^T")
+
+    return cell
+
+
+def kernels(*size: Any, paths: str = "chunked; code; plain") -> Cell:
+    """Where the time of our own steps goes: microseconds by kernel, and the step's own."""
 
     def cell(run: Run) -> Iterator[Row]:
         from torch.profiler import ProfilerActivity, profile
@@ -214,15 +263,26 @@ def kernels(*size: Any) -> Cell:
         shared = Shared(sizes)
         kinds = [ProfilerActivity.CPU]
         kinds += [ProfilerActivity.CUDA] if run.device != "cpu" else []
-        for path in ("chunked", "code", "plain"):
-            work = PATHS[path](shared)
-            work()
+        for path in paths.split("; "):
+            work = top_of(shared, path) if path.startswith("top-1") else PATHS[path](shared)
+            for _ in range(3):
+                work()
             with profile(activities=kinds) as found:
                 work()
                 _wait(run)
             key = "self_device_time_total" if run.device != "cpu" else "self_cpu_time_total"
-            events = sorted(found.key_averages(), key=lambda e: -getattr(e, key))[:10]
-            for event in events:
+            events = sorted(found.key_averages(), key=lambda e: -getattr(e, key))
+            launches = sum(e.count for e in events if e.key == "cudaLaunchKernel")
+            waits = sum(e.count for e in events if "Synchronize" in e.key)
+            yield {
+                "what": "launches",
+                "path": path,
+                **asdict(sizes),
+                "launches": launches,
+                "waits": waits - 1,  # our own, at the end
+                "aten": sum(e.count for e in events if e.key.startswith("aten::")),
+            }
+            for event in events[:14]:
                 yield {
                     "what": "kernels",
                     "path": path,
@@ -250,7 +310,11 @@ CELLS: dict[str, Cell] = {
     "bf16 K=100,000 d=1024": step(
         100_000, 1024, 1024, HALF, paths="code chunked plain plain-half cce"
     ),
-    "kernels bf16 K=100,000": kernels(100_000, 512, 1024, HALF),
+    "pieces bf16 K=100,000": pieces(100_000, 512, 1024, HALF),
+    "kernels bf16 K=100,000": kernels(
+        100_000, 512, 1024, HALF, paths="chunked; code; plain; learned-chunked"
+    ),
+    "kernels bf16 K=10,000": kernels(10_000, 512, 1024, HALF, paths="chunked; code"),
     "tiles bf16 K=100,000": tile_sizes(100_000, 512, 1024, HALF),
     "learned bf16 K=100,000": step(
         100_000, 512, 1024, HALF, paths="plain learned learned-chunked learned-adam partial-fc"
@@ -260,6 +324,10 @@ CELLS: dict[str, Cell] = {
     "top-1 bf16 N=256": top_one(1_000_000, 512, 256, HALF),
     "top-1 float32 N=1": top_one(1_000_000, 512, 1, "float32"),
     "top-1 float32 N=256": top_one(1_000_000, 512, 256, "float32"),
+    "top-1 kernels bf16": kernels(1_000_000, 512, 256, HALF, paths="top-1 code"),
+    "top-1 kernels float32": kernels(
+        1_000_000, 512, 256, "float32", paths="top-1 code; top-1 stored"
+    ),
     "bf16 K=10,000": step(10_000, 512, 1024, HALF, paths="code chunked plain plain-half"),
     "bf16 K=30,000": step(30_000, 512, 1024, HALF, paths="code chunked plain plain-half"),
     "bf16 K=100,000 N=128": step(100_000, 512, 128, HALF, paths="code chunked plain plain-half"),
@@ -268,6 +336,14 @@ CELLS: dict[str, Cell] = {
     ),
     "liger bf16 K=1,000,000": step(1_000_000, 512, 1024, HALF, paths="plain liger"),
 }  # fmt: skip
+
+SHORT = [
+    "bf16 K=100,000", "bf16 K=1,000,000", "bf16 errors K=100,000", "kernels bf16 K=100,000",
+    "pieces bf16 K=100,000", "kernels bf16 K=10,000", "tiles bf16 K=100,000", "bf16 K=10,000",
+    "float32 K=100,000", "learned bf16 K=100,000", "top-1 bf16 N=1", "top-1 bf16 N=256",
+    "top-1 float32 N=1", "top-1 float32 N=256", "top-1 kernels bf16", "top-1 kernels float32",
+]  # fmt: skip
+"""The most telling cells, in that order: less than a minute."""
 
 
 def _said(error: Exception) -> str:
@@ -323,13 +399,16 @@ def main() -> None:
     parser.add_argument("--cells", help="only these, by semicolons")
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try the script")
     parser.add_argument("--seconds", type=float, default=75.0, help="begin no cell after it")
+    parser.add_argument("--skip", default="", help="leave these paths out, by semicolons")
     parser.add_argument("--out", type=Path, help="the folder of the record")
     options = parser.parse_args()
     start = time.monotonic()
-    run = Run(options.device, options.rounds, options.tiny)
+    skip = tuple(name.strip() for name in options.skip.split(";"))
+    run = Run(options.device, options.rounds, options.tiny, skip)
     asked = list(CELLS)
     if options.cells is not None:
         asked = [name.strip() for name in options.cells.split(";")]
+        asked = SHORT if asked == ["short"] else asked
     rows: list[Row] = []
     told: Row = {"tiny": options.tiny, **facts()}
     if options.out is not None:

@@ -241,6 +241,11 @@ class Agreement(ABC):
         (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
         with pytest.raises(RequestError, match="first derivative only"):
             gradient.sum().backward()
+        x, labels = x.detach().requires_grad_(), torch.arange(4, device=self.device)
+        loss = scale.cross_entropy(x, self.make(100, 32), labels)
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        with pytest.raises(RequestError, match="first derivative only"):
+            gradient.sum().backward()
 
     def test_a_batch_in_which_nothing_counts_has_no_loss_and_no_gradient(self):
         made = self.make(100, 32)

@@ -10,7 +10,7 @@ from agreement import cast, plain_loss, relative
 from torch import Tensor
 
 from fixhead import scale
-from fixhead.scale import entropy, inference, tiles
+from fixhead.scale import entropy, first, inference, kronecker, passes, tiles, unshifted
 
 ULP = 2.0**-8
 """The spacing of bfloat16 numbers, relative: rounding loses half of it."""
@@ -25,6 +25,8 @@ def device(request, monkeypatch):
         monkeypatch.setattr(module, "in_half", lambda features: True)
     for name in ("CLASSES", "CLASSES_ELSEWHERE"):  # many tiles, which begin within a block
         monkeypatch.setattr(tiles, name, (50, 150))
+    monkeypatch.setattr(unshifted, "CLASSES", (50, 150))
+    monkeypatch.setattr(unshifted, "STEP", 8)
     monkeypatch.setenv("FIXHEAD_SCALE_PATH", "torch")
     return request.param
 
@@ -87,8 +89,10 @@ def test_loss_and_gradients_lose_what_rounding_explains(device, options, classes
             assert relative(found, pull) <= 2 * ULP * (1 + size)
 
 
+@pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("k", [1, 3])
-def test_the_largest_logits_are_found_up_to_rounding(device, k):
+def test_the_largest_logits_are_found_up_to_rounding(monkeypatch, device, k, once):
+    monkeypatch.setattr(passes, "waits", lambda points: once)
     x = torch.randn(9, 64, generator=torch.Generator().manual_seed(3))
     for given, W in kinds(1000, 64):
         held = given.to(device) if isinstance(given, Tensor) else given
@@ -101,6 +105,66 @@ def test_the_largest_logits_are_found_up_to_rounding(device, k):
         assert float((chosen - z.topk(k).values).abs().max()) <= 2 * ULP * most
         sure = scale.predict_proba(x.to(device), held, k)
         assert relative(sure.values, z.softmax(dim=1).topk(k).values) <= 2 * ULP * most
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_the_largest_logits_of_float32_points_are_found_in_one_look(device, rows):
+    bias = torch.randn(1000, generator=torch.Generator().manual_seed(4))
+    x = torch.randn(rows, 64, generator=torch.Generator().manual_seed(3))
+    _, W = next(kinds(1000, 64))
+    held = tiles.dense_tiles(W.to(device))
+    for offset in (None, bias):
+        z = x.double() @ W.double().T + (0 if offset is None else offset)
+        there = None if offset is None else offset.to(device)
+        values, classes = first.first(held, x.to(device), there)
+        assert relative(values, z.amax(dim=1, keepdim=True)) < 1e-6
+        assert torch.equal(classes.cpu(), z.argmax(dim=1, keepdim=True))
+
+
+def test_rows_made_by_their_sign_bits_are_those_of_the_transform(device):
+    packed = scale.implicit(1000, 64).source.packed.to(device)
+    labels = torch.arange(130, 900, device=device)
+    made = kronecker.made_tiles(packed, 1000)
+    assert torch.equal(made.make(130, 900).float(), made.rows(labels))
+
+
+@pytest.mark.parametrize(("rows", "way"), [(37, "made_tiles"), (7, "KroneckerTiles")])
+def test_rows_are_made_for_as_many_points_as_pay_for_them(rows, way):
+    source = scale.implicit(1000, 64).source
+    found = source.tiles(torch.zeros(rows, 64), half=True)
+    assert isinstance(found, tiles.ChunkTiles) == (way == "made_tiles")
+
+
+@pytest.mark.parametrize("length", [3.0, 100.0])
+def test_a_bound_that_comes_late_is_kept(monkeypatch, device, length):
+    """Beyond it float32 logits and a running maximum take the place of what was computed."""
+    seen = []
+    monkeypatch.setattr(
+        passes, "rest", lambda *a, real=passes.rest, **k: seen.append(1) or real(*a, **k)
+    )
+    W = torch.randn(1000, 64, generator=torch.Generator().manual_seed(2)).to(device)
+    W = W / W.norm(dim=1, keepdim=True)
+    x = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).to(device)
+    x = length * x / x.norm(dim=1, keepdim=True)
+    leaf = W.clone().requires_grad_()
+    labels = torch.tensor([0, 999, 5, -100, 7], device=device)
+    for given in (W, leaf):
+        loss = scale.cross_entropy(x, given, labels)
+        true = plain_loss(x.double(), W.double(), labels)
+        assert relative(loss, true) < 0.02
+    loss.backward()
+    assert leaf.grad.isfinite().all()
+    assert len(seen) == (0 if length < 85 else 2)
+
+
+def test_the_bound_of_cosines_is_known_without_a_look(monkeypatch, device):
+    monkeypatch.setattr(unshifted, "later", None)
+    x = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).to(device).requires_grad_()
+    made = scale.implicit(1000, 64)
+    scale.cross_entropy(
+        x, made, torch.arange(5, device=device), logits="cosine", scale=64.0
+    ).backward()
+    assert x.grad.isfinite().all()
 
 
 def test_the_cpu_takes_full_products_even_under_autocast():

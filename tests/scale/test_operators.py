@@ -42,6 +42,9 @@ def test_fake_implementations_tell_the_truth(bias):
         value = torch.ops.fixhead.rest(*given)[0]
         again = (*given[:5], value, torch.rand(5), 100, 0, given[7], given[1] is not None)
         torch.library.opcheck(torch.ops.fixhead.class_gradients.default, again, test_utils=tests)
+        for reduction in ("mean", "none"):
+            plain = (*given[:4], *given[5:8], -1, reduction, given[8], False, 0.0)
+            torch.library.opcheck(torch.ops.fixhead.cross_entropy.default, plain, test_utils=tests)
     x, _, packed, _, b, classes, *_ = given
     largest = (x, packed, b, classes, 3)
     torch.library.opcheck(torch.ops.fixhead.largest.default, largest, test_utils=tests)
@@ -49,18 +52,20 @@ def test_fake_implementations_tell_the_truth(bias):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("kind", ["codes", "learned"])
-def test_a_compiled_step_gives_the_same_loss_and_gradients(kind):
+def test_a_compiled_step_gives_the_same_loss_and_gradients(kind, biased):
     made = scale.implicit(300, 32)
     W = made.dense().requires_grad_()
     bias = torch.randn(300, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    bias = bias if biased else None
     x = torch.randn(5, 32, generator=torch.Generator().manual_seed(4)).requires_grad_()
 
     def step(x, labels):
         given = W if kind == "learned" else made
         return scale.cross_entropy(x, given, labels, logits="cosine", scale=9.0, bias=bias)
 
-    leaves = [x, bias, *([W] if kind == "learned" else [])]
+    leaves = [x, *([bias] if biased else []), *([W] if kind == "learned" else [])]
     labels = torch.tensor([0, 299, 5, -100, 7])
     eager = step(x, labels)
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")(x, labels)

@@ -5,7 +5,8 @@ import torch
 from agreement import Agreement
 
 from fixhead import scale
-from fixhead.scale import native
+from fixhead.scale import native, unshifted
+from fixhead.scale.tiles import ChunkTiles
 from fixhead.vectors.coding import find_code
 
 
@@ -29,6 +30,27 @@ class TestFixedMatrixOfUnequalRows(TestFixedMatrix):
 
 class TestLearnedMatrix(TestFixedMatrixOfUnequalRows):
     learned = True
+
+
+class Unshifted:
+    """As on a device: points first, many tiles, and no maximum where a bound allows it."""
+
+    @pytest.fixture(autouse=True)
+    def _as_on_a_device(self, monkeypatch):
+        def suits(tiles, points):
+            return isinstance(tiles, ChunkTiles) and len(points) > 0
+
+        monkeypatch.setattr(unshifted, "suits", suits)
+        monkeypatch.setattr(unshifted, "CLASSES", (50, 150))
+        monkeypatch.setattr(unshifted, "STEP", 8)
+
+
+class TestFixedMatrixUnshifted(Unshifted, TestFixedMatrixOfUnequalRows):
+    pass
+
+
+class TestLearnedMatrixUnshifted(Unshifted, TestLearnedMatrix):
+    pass
 
 
 class Implicit(Agreement):
@@ -68,3 +90,7 @@ class TestRowsMadeOnDemand(Implicit):
         generator = torch.Generator().manual_seed(1)
         code = find_code(classes, features, max_cosine=1.0, generator=generator)
         return scale.Generated(code.vectors, norm=1.0, construction=code.name)
+
+
+class TestRowsMadeOnDemandUnshifted(Unshifted, TestRowsMadeOnDemand):
+    pass

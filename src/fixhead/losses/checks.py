@@ -25,6 +25,10 @@ def check_labels(labels: Tensor, classes: int, *, ignore_index: int = IGNORE_IND
         RequestError: naming the first label that is not, and its place.
     """
     labels = labels.to(torch.int64)  # uint8 would take -100 for 156
+    if labels.numel():
+        low, high = torch.aminmax(labels)
+        if int(low) >= 0 and int(high) < classes:
+            return
     wrong = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
     if bool(wrong.any()):
         place = int(wrong.nonzero()[0])

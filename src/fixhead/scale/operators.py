@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from . import native, passes
-from .kronecker import MADE, KroneckerTiles, made_tiles
+from . import native, passes, unshifted
+from .kronecker import FEW, MADE, KroneckerTiles, made_tiles
 from .tiles import ChunkTiles, Tiles, dense_tiles
 
 LIBRARY: Any = torch.library.Library("fixhead", "DEF")  # type: ignore[no-untyped-call]
 LIBRARY.define(
     "rest(Tensor points, Tensor? vectors, Tensor? packed, Tensor labels, Tensor? bias, "
-    "int classes, int handle, float norm, bool gradient, bool half=False) "
+    "int classes, int handle, float norm, bool gradient, bool half=False, float bound=0.0) "
     "-> (Tensor, Tensor, Tensor)"
 )
 LIBRARY.define(
@@ -71,14 +71,20 @@ def keep(owner: object) -> int:
 
 
 def rest(
-    source: Source, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+    source: Source,
+    points: Tensor,
+    labels: Tensor,
+    bias: Tensor | None,
+    half: bool = False,
+    bound: float = 0.0,
 ) -> Rest:
     """log Σ_{k ≠ y} e^{w_k·x + b_k} (N,) in float64, and the own vectors (N, d) that were left out.
 
     Nothing is left out where a label is below 0. Differentiable once in points, vectors, bias.
     half: by products of bfloat16 numbers, summed in float32.
+    bound: what no |w_k·x| exceeds; 0 where that is to be measured.
     """
-    value, own = _Rest.apply(points, source.vectors, bias, labels, source, half)  # type: ignore[no-untyped-call]
+    value, own = _Rest.apply(points, source.vectors, bias, labels, source, half, bound)  # type: ignore[no-untyped-call]
     return Rest(value, own)
 
 
@@ -98,6 +104,7 @@ class _Rest(torch.autograd.Function):
         labels: Tensor,
         source: Source,
         half: bool,
+        bound: float,
     ) -> tuple[Tensor, Tensor]:
         value, own, pull = torch.ops.fixhead.rest(
             points,
@@ -110,6 +117,7 @@ class _Rest(torch.autograd.Function):
             source.norm,
             ctx.needs_input_grad[0],
             half,
+            bound,
         )
         ctx.source, ctx.half = source, half
         ctx.set_materialize_grads(False)
@@ -148,7 +156,7 @@ class _Rest(torch.autograd.Function):
                     told = (labels >= 0).unsqueeze(1)
                     rows.index_add_(0, labels.clamp(min=0), (to_own * told).to(rows.dtype))
                 to_vectors = once(rows.to(vectors.dtype))
-        return to_points, to_vectors, to_bias, None, None, None
+        return to_points, to_vectors, to_bias, None, None, None, None
 
 
 class _Once(torch.autograd.Function):
@@ -186,23 +194,78 @@ def _rest(
     norm: float,
     gradient: bool,
     half: bool = False,
+    bound: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    length = norm if norm > 0 or vectors is None else longest(vectors)
+    source = Source(classes, vectors, packed, handle, norm)
+    value, own, pull = rest_of(
+        source,
+        points,
+        labels,
+        labels.clamp(min=0),
+        bias,
+        gradient=gradient,
+        half=half,
+        bound=bound,
+    )
+    return value, own, points.new_empty(0) if pull is None else pull
+
+
+def rest_of(
+    source: Source,
+    points: Tensor,
+    labels: Tensor,
+    chosen: Tensor,
+    bias: Tensor | None,
+    *,
+    gradient: bool,
+    half: bool,
+    bound: float,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """R, the vectors (N, d) of the chosen classes, and G, without a graph."""
+    packed, classes = source.packed, source.classes
     with torch.autocast(points.device.type, enabled=False):
         offset = None if bias is None else bias.to(points.dtype)
         compiled = native.library_for(points, packed)
         if compiled is not None:
             assert packed is not None
             value, pull = native.rest(
-                compiled, packed, classes, points, labels, offset, norm=length, gradient=gradient
+                compiled,
+                packed,
+                classes,
+                points,
+                labels,
+                offset,
+                norm=source.norm,
+                gradient=gradient,
             )
-            own = native.rows(compiled, packed, labels)
-            return value, own, points.new_empty(0) if pull is None else pull
-        tiles = tiles_of(vectors, packed, classes, handle, points, half=half)
-        safe = passes.is_safe(points, length, offset, classes)
-        value, pull = passes.rest(tiles, points, labels, offset, safe=safe, gradient=gradient)
-        own = tiles.rows(labels.clamp(min=0)).to(points.dtype).contiguous()
-    return value, own, points.new_empty(0) if pull is None else pull.contiguous()
+            return value, native.rows(compiled, packed, chosen), pull
+        tiles = source.tiles(points, half=half)
+        value, pull = _walked(tiles, points, source, labels, offset, bound, gradient)
+        own = tiles.rows(chosen).to(points.dtype).contiguous()
+    return value, own, None if pull is None else pull.contiguous()
+
+
+def _walked(
+    tiles: Tiles,
+    points: Tensor,
+    source: Source,
+    labels: Tensor,
+    bias: Tensor | None,
+    bound: float,
+    gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """R and G without a maximum where that is fast and fits, or with a running one."""
+    learned = source.vectors if bound <= 0 and source.norm <= 0 else None
+    if bias is None and unshifted.suits(tiles, points):
+        length = source.norm if learned is None else _longest(learned)
+        fits = unshifted.within(points, length, bound, tiles.classes)
+        # On a device the answer comes while it works: if it is no, the work was for nothing.
+        found = unshifted.rest(tiles, points, labels, gradient=gradient)
+        if fits():
+            return found
+    norm = source.norm if learned is None else longest(learned)
+    safe = passes.is_safe(points, norm, bias, tiles.classes, bound)
+    return passes.rest(tiles, points, labels, bias, safe=safe, gradient=gradient)
 
 
 def _rest_fake(
@@ -216,6 +279,7 @@ def _rest_fake(
     norm: float,
     gradient: bool,
     half: bool = False,
+    bound: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     pull = points.new_empty(points.shape if gradient else (0,))
     value = points.new_empty(points.shape[0], dtype=torch.float64)
@@ -244,11 +308,17 @@ def _class_gradients(
             slope = native.slope(
                 compiled, packed, classes, points, labels, offset, rest, upstream, norm=norm
             )
-            return slope, points.new_empty(0)
+            return points.new_empty(0) if bias is None else slope, points.new_empty(0)
         tiles = tiles_of(vectors, packed, classes, handle, points, half=half)
+        if rows and bias is None and unshifted.suits(tiles, points):
+            fits = unshifted.near(rest)
+            found = unshifted.vector_gradients(tiles, points, labels, rest, upstream)
+            if fits():
+                return points.new_empty(0), found
         slope, matrix = passes.class_gradients(
             tiles, points, labels, offset, rest, upstream, vectors=rows
         )
+    slope = points.new_empty(0) if bias is None else slope
     return slope, points.new_empty(0) if matrix is None else matrix
 
 
@@ -266,7 +336,8 @@ def _class_gradients_fake(
     rows: bool,
     half: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    return points.new_empty(classes), points.new_empty((classes, points.shape[1]) if rows else (0,))
+    slope = points.new_empty(0 if bias is None else classes)
+    return slope, points.new_empty((classes, points.shape[1]) if rows else (0,))
 
 
 def tiles_of(
@@ -282,7 +353,7 @@ def tiles_of(
     if vectors is not None:
         return dense_tiles(vectors, half=half)
     if packed is not None:
-        if half and packed.shape[0] <= MADE:
+        if half and packed.shape[0] <= min(MADE, FEW * len(like)):
             return made_tiles(packed, classes)
         return KroneckerTiles(packed, classes)
     make: Maker = _makers[handle].rows  # which works on the CPU
@@ -297,10 +368,16 @@ def tiles_of(
 
 
 def longest(vectors: Tensor) -> float:
-    """The largest row norm max_k ‖w_k‖, a few classes at a time."""
-    step = max((1 << 22) // max(vectors.shape[1], 1), 1)
-    norms = [torch.linalg.vector_norm(v.float(), dim=1).amax() for v in torch.split(vectors, step)]
-    return float(torch.stack(norms).amax())
+    """The largest row norm max_k ‖w_k‖."""
+    return float(_longest(vectors))
+
+
+def _longest(vectors: Tensor) -> Tensor:
+    """The same where the vectors are, not waited for; a few classes at a time."""
+    step = 1 << (22 if vectors.device.type == "cpu" else 26)
+    parts = torch.split(vectors, max(step // max(vectors.shape[1], 1), 1))
+    norms = [torch.linalg.vector_norm(v.float(), dim=1).amax() for v in parts]
+    return norms[0] if len(norms) == 1 else torch.stack(norms).amax()
 
 
 def _largest(
@@ -316,8 +393,7 @@ def _largest(
     if compiled is not None and k <= native.most(compiled):
         return native.top(compiled, packed, classes, points, bias, k)
     tiles = tiles_of(None, packed, classes, 0, points, half=half)
-    found = passes.scan(tiles, points, bias, k)
-    return found.values, found.classes
+    return passes.scan(tiles, points, bias, k)
 
 
 def _largest_fake(

@@ -8,25 +8,29 @@ Sums over classes are kept in float64 per row, whatever the logits are.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from .tiles import ChunkTiles, Tile, Tiles, column_maxima, product
-
-SAFE = {torch.float32: 85.0, torch.float64: 700.0}
-"""e^85 < 3.4e38 and e^−85 > 1.2e−38: no such logit over- or underflows, nor does a sum."""
+from .first import first
+from .tiles import SAFE, ChunkTiles, Tile, Tiles, column_maxima, product
 
 
-def is_safe(points: Tensor, norm: float, bias: Tensor | None, classes: int) -> bool:
-    """Whether max|b| + ‖w‖·‖x‖ + ln K ≤ 85 for every row: then no maximum need be sought."""
-    longest = torch.linalg.vector_norm(points, dim=1).amax() if len(points) else 0.0
-    bound = longest * norm + math.log(classes)
+def is_safe(
+    points: Tensor, norm: float, bias: Tensor | None, classes: int, bound: float = 0.0
+) -> bool:
+    """Whether max|b| + ‖w‖·‖x‖ + ln K ≤ 85 for every row: then no maximum need be sought.
+
+    bound: of ‖w‖·‖x‖, where it is known.
+    """
+    if bound <= 0 and len(points):
+        bound = norm * float(torch.linalg.vector_norm(points, dim=1).amax())
     if bias is not None:
-        bound = bound + bias.abs().amax()
-    return bool(bound <= SAFE[points.dtype])
+        bound += float(bias.abs().amax())
+    return bound + math.log(classes) <= SAFE[points.dtype]
 
 
 def rest(
@@ -161,13 +165,20 @@ class Largest:
         self.classes[rows] = torch.cat([self.classes[rows], names], dim=1).gather(1, order)
 
 
-def scan(tiles: Tiles, points: Tensor, bias: Tensor | None, k: int) -> Largest:
-    """The k largest logits of every row."""
+def scan(tiles: Tiles, points: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest logits of every row and their classes, (N, k) each."""
+    if k == 1 and isinstance(tiles, ChunkTiles) and waits(points):
+        return first(tiles, points, bias)
     largest = Largest(points, k)
     for tile in _walk(tiles, points):
         _prepare(tile, bias, {})
         largest.see(tile)
-    return largest
+    return largest.values, largest.classes
+
+
+def waits(points: Tensor) -> bool:
+    """Whether to look at a number is to wait for a device."""
+    return points.device.type != "cpu" and len(points) > 0
 
 
 def logits(tiles: Tiles, points: Tensor) -> Tensor:
@@ -217,8 +228,10 @@ def _own_places(tiles: Tiles, labels: Tensor | None) -> dict[int, Tensor]:
     if labels is None or not len(labels):
         return {}
     here = labels.cpu()
-    keys, places = (found[here >= 0] for found in tiles.locate(here, len(here)))
-    order = keys.argsort()
-    found, counts = torch.unique_consecutive(keys[order], return_counts=True)
-    parts = torch.split(places[order].to(labels.device), counts.tolist())
-    return dict(zip(found.tolist(), parts, strict=True))
+    keys, places = tiles.locate(here, len(here))
+    keys = (keys + 1).clamp_(min=0)  # 0: of no tile
+    counts = torch.bincount(keys).tolist()
+    places = places[keys.argsort()].to(labels.device)
+    begins = itertools.accumulate(counts, initial=0)
+    parts = list(zip(begins, counts, strict=False))[1:]
+    return {key: places[begin : begin + n] for key, (begin, n) in enumerate(parts) if n}

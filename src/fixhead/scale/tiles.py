@@ -26,6 +26,10 @@ NUMBERS_ELSEWHERE = 1 << 25
 are about a GPU's second-level cache."""
 
 
+SAFE = {torch.float32: 85.0, torch.float64: 700.0}
+"""e^85 < 3.4e38 and e^−85 > 1.2e−38: no such logit over- or underflows, nor does a sum."""
+
+
 @dataclass
 class Tile:
     """Logits (C, n) of ``names`` (C,) classes for the rows ``start`` … ``stop`` − 1.
@@ -89,6 +93,7 @@ class ChunkTiles(Tiles):
 
     pick: labels (n,) → their rows (n, d).
     half: products of bfloat16 numbers, summed in float32; logits are float32 all the same.
+    stored: the type of stored rows, which nobody has to make.
     """
 
     def __init__(
@@ -100,11 +105,13 @@ class ChunkTiles(Tiles):
         width: int,
         device: torch.device,
         half: bool = False,
+        stored: torch.dtype | None = None,
     ) -> None:
         self.make = make
         self._pick = pick
         self.classes = classes
         self.half = half
+        self.stored = stored
         self._bounds = bounds(width, device)
         self._sum: Tensor | None = None
         self._rows: Tensor | None = None
@@ -168,7 +175,7 @@ class ChunkTiles(Tiles):
     def locate(self, labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         height = self.height(rows)
         key = torch.div(labels, height, rounding_mode="floor")
-        place = (labels - key * height) * rows + torch.arange(rows, device=labels.device)
+        place = labels.remainder(height) * rows + torch.arange(rows, device=labels.device)
         return key, place
 
     def rows(self, labels: Tensor) -> Tensor:
@@ -184,6 +191,7 @@ def dense_tiles(vectors: Tensor, *, half: bool = False) -> ChunkTiles:
         width=vectors.shape[1],
         device=vectors.device,
         half=half,
+        stored=vectors.dtype,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from .._errors import RequestError
 from ..geometry import Certificate
 from ..vectors.implicit import CodeVectors
 from ..vectors.rows import ImplicitVectors
-from . import native, operators, passes, product
+from . import native, nats, operators, passes, product
 from .kronecker import PACK, pack, transform
 from .operators import Source
 
@@ -51,14 +52,36 @@ class ClassVectors(ABC):
 
     @abstractmethod
     def rest(
-        self, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+        self,
+        points: Tensor,
+        labels: Tensor,
+        bias: Tensor | None,
+        half: bool = False,
+        bound: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """log Σ_{k ≠ y} e^{z_k} in float64 and z_y, (N,) each.
 
         A label below 0 leaves no class out, and has z_y = 0.
         points (N, d) are float32 or float64. Differentiable once.
         half: the products may be those of bfloat16 numbers, summed in float32.
+        bound: what no |w_k·x| exceeds; 0 where that is to be measured.
         """
+
+    at_once = False
+    """Whether ``cross_entropy`` makes the plain loss by itself."""
+
+    def cross_entropy(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        *,
+        ignore_index: int,
+        reduction: str,
+        half: bool = False,
+        bound: float = 0.0,
+    ) -> Tensor:
+        """The plain loss of logits W x, from their ``rest`` and with its gradient."""
+        raise NotImplementedError
 
     @abstractmethod
     def scan(
@@ -120,21 +143,46 @@ class Tiled(ClassVectors):
     """What follows from a ``Source`` alone, for points as they are."""
 
     source: Source
+    at_once = True
 
     def rest(
-        self, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+        self,
+        points: Tensor,
+        labels: Tensor,
+        bias: Tensor | None,
+        half: bool = False,
+        bound: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        found = operators.rest(self.source, points, labels, bias, half)
+        found = operators.rest(self.source, points, labels, bias, half, bound)
         own = (points * found.own).sum(dim=1)
         return found.value, with_bias(own, labels, bias)
+
+    def cross_entropy(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        *,
+        ignore_index: int,
+        reduction: str,
+        half: bool = False,
+        bound: float = 0.0,
+    ) -> Tensor:
+        return nats.cross_entropy(
+            self.source,
+            points,
+            labels,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            half=half,
+            bound=bound,
+        )
 
     @torch.no_grad()
     def scan(
         self, points: Tensor, bias: Tensor | None, k: int, half: bool = False
     ) -> tuple[Tensor, Tensor]:
         with torch.autocast(points.device.type, enabled=False):
-            largest = passes.scan(self.source.tiles(points, half=half), points, bias, k)
-        return largest.values, largest.classes
+            return passes.scan(self.source.tiles(points, half=half), points, bias, k)
 
     def matmul(self, features: Tensor) -> Tensor:
         return product.logits(self.source, features)
@@ -259,13 +307,25 @@ class Codes(Tiled):
             out[tail] = F.one_hot(labels[tail] - self.coded, self.features).to(dtype)
         return out
 
+    @property
+    def at_once(self) -> bool:  # type: ignore[override]
+        return self.coded == self.classes
+
+    def cross_entropy(self, points: Tensor, labels: Tensor, **options: Any) -> Tensor:
+        return super().cross_entropy(self.place(points), labels, **options)
+
     def rest(
-        self, points: Tensor, labels: Tensor, bias: Tensor | None, half: bool = False
+        self,
+        points: Tensor,
+        labels: Tensor,
+        bias: Tensor | None,
+        half: bool = False,
+        bound: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         coded = torch.where(labels < self.coded, labels, -1)
         front = None if bias is None else bias[: self.coded]
         placed = self.place(points)
-        found = operators.rest(self.source, placed, coded, front, half)
+        found = operators.rest(self.source, placed, coded, front, half, bound)
         own = (placed * found.own).sum(dim=1)
         if self.coded == self.classes:
             return found.value, with_bias(own, labels, bias)
