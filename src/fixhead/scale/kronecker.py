@@ -18,10 +18,10 @@ from torch import Tensor
 from ..vectors.walsh import walsh_rows
 from .tiles import ChunkTiles, Tile, Tiles
 
-CELLS = 1 << 18
-"""Logits in a tile: 1 MiB of float32, about a core's second-level cache."""
+CELLS = 1 << 19
+"""Logits in a tile: 2 MiB of float32, of which two cores have about what their caches hold."""
 
-ROWS = (16, 64)
+ROWS = (16, 128)
 """The fewest and the most rows of a tile, where there are as many; fewer of longer vectors."""
 
 CELLS_ELSEWHERE = 1 << 22
