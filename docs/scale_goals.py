@@ -138,6 +138,11 @@ GOALS = [
     Goal("stored over plain, K = 100,000", 1.3, ratio("step", "stored", classes=100_000, **STEP)),
     Goal("stored over plain, K = 1,000,000", 1.3, ratio("step", "stored", **MILLION)),
     Goal(
+        "stored over plain, K = 100,000, d = 1,024",
+        1.3,
+        ratio("step", "stored", classes=100_000, features=1_024, rows=256),
+    ),
+    Goal(
         "stored over torch's linear_cross_entropy, K = 100,000",
         8,
         quotient(
