@@ -213,11 +213,11 @@ TAKEN = """### What the presets take from it
 These are small networks, few epochs, one learning rate, and one seed where none is named.
 """
 
-WHY = """In pure PyTorch a step at a million classes misses its goal. It takes a little over 3 ns a logit,
-less than the 3.5 ns of the prototype that the goals were set by; but the plain step is faster here
-too (about 5 s, there 7). [The compiled path](compiled_path.md) makes the same step about a hundred
-times faster than plain. Stored vectors of d = 1,024 gain less than those of 512, because the two
-products, which both ways have, are most of the work there."""
+WHY = """In pure PyTorch a step at a million classes misses its goal. It takes a little over 3 ns a
+logit, less than the 3.5 ns of the prototype that the goals were set by; but the plain step is
+faster here too (about 5 s, there 7). [The compiled path](compiled_path.md) makes the same step
+about a hundred times faster than plain. Stored vectors of d = 1,024 gain less than those of 512,
+because the two products, which both ways have, are most of the work there."""
 
 STEPS = """Forward and the gradient to the features, N = 256 rows of d = 512 unless said, pure
 PyTorch. "plain" holds the matrix and the logits; "stored" holds the matrix and walks over the
