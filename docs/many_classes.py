@@ -93,11 +93,11 @@ def accuracy_table(found: list[Row]) -> list[str]:
     return lines
 
 
-def _order(head: str) -> tuple[bool, bool, int, int]:
-    head, varied, _ = head.partition("~")
+def _order(head: str) -> tuple[str, bool, int, int]:
+    head, _, varied = head.partition("~")
     body, _, neck = head.partition("+")
     family, _, width = body.partition(":")
-    return bool(varied), bool(neck), FAMILIES.index(family), int(width or 0)
+    return varied, bool(neck), FAMILIES.index(family), int(width or 0)
 
 
 def cost_table(found: list[Row]) -> list[str]:
