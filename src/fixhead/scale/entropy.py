@@ -30,7 +30,7 @@ from ..losses._request import (
     require_weight,
 )
 from ..losses.margins import arcface_margin, cosface_margin
-from .vectors import ClassVectors, Stored
+from .vectors import ClassVectors, Stored, Tiled
 
 KINDS = ("dot", "cosine", "unit-features")
 
@@ -112,7 +112,7 @@ def cross_entropy(
     require_weight(weight, held.classes, features.device)
     shift = _shift(bias, prior, tau, held.classes, features.device)
     bare = shift is None and change is None and weight is None and not (label_smoothing or z_loss)
-    if bare and held.at_once:
+    if bare and isinstance(held, Tiled) and held.at_once:
         return _plain(features, held, labels, logits, scale, ignore_index, reduction)
     found = terms(
         features,
@@ -133,7 +133,7 @@ def cross_entropy(
 
 def _plain(
     features: Tensor,
-    vectors: ClassVectors,
+    vectors: Tiled,
     labels: Tensor,
     logits: str,
     scale: float | Tensor,

@@ -67,22 +67,6 @@ class ClassVectors(ABC):
         bound: what no |w_k·x| exceeds; 0 where that is to be measured.
         """
 
-    at_once = False
-    """Whether ``cross_entropy`` makes the plain loss by itself."""
-
-    def cross_entropy(
-        self,
-        points: Tensor,
-        labels: Tensor,
-        *,
-        ignore_index: int,
-        reduction: str,
-        half: bool = False,
-        bound: float = 0.0,
-    ) -> Tensor:
-        """The plain loss of logits W x, from their ``rest`` and with its gradient."""
-        raise NotImplementedError
-
     @abstractmethod
     def scan(
         self, points: Tensor, bias: Tensor | None, k: int, half: bool = False
@@ -144,6 +128,7 @@ class Tiled(ClassVectors):
 
     source: Source
     at_once = True
+    """Whether ``cross_entropy`` makes the plain loss."""
 
     def rest(
         self,
@@ -167,6 +152,7 @@ class Tiled(ClassVectors):
         half: bool = False,
         bound: float = 0.0,
     ) -> Tensor:
+        """The plain loss of logits W x with its gradient, in one walk; arguments as ``rest``."""
         return nats.cross_entropy(
             self.source,
             points,
