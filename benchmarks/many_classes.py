@@ -38,6 +38,7 @@ from fixhead._seeds import forked, stream
 from fixhead.data import load
 from fixhead.experiments import machine
 from fixhead.scale import sampled_cross_entropy
+from fixhead.vectors.haar import haar_frame
 
 ROWS = Path(__file__).parents[1] / "results" / "many-classes" / "runs.jsonl"
 BATCH = 64
@@ -58,22 +59,22 @@ MORE = Task("characters, 16,000", 16_000, 3)
 TINY = Task("tiny-imagenet", 200, 4)
 
 
-Start = Literal["gauss", "padded"]
-"""Entries of N(0, 1/d); the identity over zeros, times √(D/d). Both have frames' length on average
-or exactly."""
+Start = Literal["frame", "gauss", "padded"]
+"""√(D/d) times a random frame, the head's own start when the study began; entries of N(0, 1/d);
+√(D/d) times the identity over zeros, the head's own start now."""
 
 
 @dataclass(frozen=True)
 class Arm:
     """A head's sentence; ``sampled`` trains learned vectors on 10 % of the classes a step.
 
-    start: A's first values, where they are not the head's own (a random frame).
+    start: A's first values, where there is a map.
     course: S over the run as multiples of its own, from the first to the last step.
     """
 
     name: str
     sentence: str
-    start: Start | None = None
+    start: Start = "frame"
     course: tuple[float, float] = (1.0, 1.0)
 
 
@@ -240,15 +241,18 @@ def network(channels: int, features: int) -> nn.Module:
 def perform(run: Run, data: Data) -> dict[str, Any]:
     with forked(run.seed, "network", run.features):
         body = network(data.images.shape[1], run.features).to(memory_format=torch.channels_last)
+    draws = stream(run.seed, "vectors")
     head = ClassificationHead.from_preset(
-        run.arm.sentence, run.features, run.task.classes, generator=stream(run.seed, "vectors")
+        run.arm.sentence, run.features, run.task.classes, generator=draws
     )
-    _begin(head, run.arm.start, stream(run.seed, "map"))
+    if head.lift is not None:
+        with torch.no_grad():
+            head.lift.copy_(_first(run.arm.start, *head.lift.shape, draws))
     weights = [*body.parameters(), *(p for p in head.parameters() if p.requires_grad)]
     optimizer = torch.optim.Adam(weights, lr=RATE)
     steps = run.task.epochs * (len(data.labels) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
-    draws = stream(run.seed, "classes") if run.arm.name.startswith(SAMPLED) else None
+    sampled = stream(run.seed, "classes") if run.arm.name.startswith(SAMPLED) else None
     start, seconds, step = time.process_time(), 0.0, 0
     own = None if head.scale is None else head.scale.detach().clone()
     for epoch in range(run.task.epochs):
@@ -262,7 +266,7 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
                 head.scale = own * (first + (last - first) * step / steps)
             step += 1
             leaf = features.detach().requires_grad_()
-            loss = _loss(head, leaf, labels, draws)
+            loss = _loss(head, leaf, labels, sampled)
             loss.backward()
             seconds += time.process_time() - before
             features.backward(leaf.grad)
@@ -292,19 +296,14 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
     }
 
 
-def _begin(head: ClassificationHead, start: Start | None, draws: torch.Generator) -> None:
-    """A's first values, where the arm has its own."""
-    if start is None:
-        return
-    lift = head.lift
-    width, features = lift.shape
-    first = torch.zeros_like(lift)
+def _first(start: Start, width: int, features: int, draws: torch.Generator) -> Tensor:
+    """A's first values (D, d)."""
+    stretch = math.sqrt(width / features)
+    if start == "frame":
+        return stretch * haar_frame(width, features, draws)
     if start == "gauss":
-        first.normal_(0.0, features**-0.5, generator=draws)
-    else:
-        first[:features].fill_diagonal_((width / features) ** 0.5)
-    with torch.no_grad():
-        lift.copy_(first)
+        return torch.randn(width, features, generator=draws) / math.sqrt(features)
+    return torch.zeros(width, features).fill_diagonal_(stretch)
 
 
 def _loss(

@@ -177,7 +177,7 @@ class ClassificationHead(Saved):
         self.neck = build_neck(neck_name, features, seen, generator, dtype).to(device)
         wide = None
         if self.code_width is not None:
-            wide = initial_lift(self.code_width, seen, generator, dtype).to(device)
+            wide = initial_lift(self.code_width, seen, dtype).to(device)
         _place(self, "lift", wide, True)
         counted = None if counts is None else counts.to(device)
         self.register_buffer("class_counts", counted, persistent=False)
