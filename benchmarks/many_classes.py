@@ -70,12 +70,14 @@ class Arm:
 
     start: A's first values, where there is a map.
     course: S over the run as multiples of its own, from the first to the last step.
+    unit: f is brought to the length √(d/D) before the map, and A f to none after it (dot logits).
     """
 
     name: str
     sentence: str
     start: Start = "frame"
     course: tuple[float, float] = (1.0, 1.0)
+    unit: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ def _variants() -> Iterator[Arm]:
     yield _padded(plain)
     yield _rising(plain)
     yield replace(plain, name=f"{plain.name}~falling", course=(1.0, 0.25))
-    sentence = f"{plain.sentence},logits=unit-features"
-    yield Arm(f"{plain.name}~unit-features", sentence)
+    sentence = f"{plain.sentence},logits=dot"
+    yield replace(plain, name=f"{plain.name}~unit", sentence=sentence, unit=True)
     sentence = plain.sentence.replace("scale=40", "scale=learned:40")
     yield Arm(f"{plain.name}~learned-scale", sentence)
 
@@ -229,13 +231,24 @@ def tiny_imagenet(data_dir: Path) -> Data:
     return Data(train, labels[chosen], test, torch.as_tensor(found.test.labels))
 
 
-def network(channels: int, features: int) -> nn.Module:
+def network(channels: int, features: int) -> nn.Sequential:
     """Images (N, C, 32, 32) → features (N, d) of either sign."""
     layers: list[nn.Module] = []
     for inputs, outputs, side in ((channels, 16, 5), (16, 48, 3), (48, 96, 3)):
         layers.append(nn.Conv2d(inputs, outputs, side, 2, side // 2, bias=False))
         layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 16, features))
+
+
+class Unit(nn.Module):
+    """Features at one length."""
+
+    def __init__(self, length: float) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.length * nn.functional.normalize(features)
 
 
 def perform(run: Run, data: Data) -> dict[str, Any]:
@@ -252,6 +265,9 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
     optimizer = torch.optim.Adam(weights, lr=RATE)
     steps = run.task.epochs * (len(data.labels) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    if run.arm.unit:
+        assert head.lift is not None
+        body.append(Unit(math.sqrt(run.features / len(head.lift))))
     sampled = stream(run.seed, "classes") if run.arm.name.startswith(SAMPLED) else None
     start, seconds, step = time.process_time(), 0.0, 0
     own = None if head.scale is None else head.scale.detach().clone()

@@ -30,7 +30,7 @@ VARIANTS = {
     "padded": "A from the identity",
     "rising": "S rising from a quarter",
     "falling": "S falling to a quarter",
-    "unit-features": "f normalised in place of A f",
+    "unit": "f normalised in place of A f",
     "learned-scale": "S learned from there",
 }
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
