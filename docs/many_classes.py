@@ -173,6 +173,7 @@ def sections(every: list[Row]) -> Iterable[str]:
             pairs = [("learned", wide), (wide, bare), (bare, "random")]
             heads = dict.fromkeys(split(row["arm"])[0] for row in found)
             pairs += [(head, head.partition("~")[0]) for head in heads if "~" in head]
+            pairs += [("learned", f"{wide}~padded")] * (f"{wide}~padded" in heads)
             told = [difference(found, a, b) for a, b in pairs if a != b]
             yield "\n".join(f"- {text}." for text in told if text) + "\n"
 
@@ -212,8 +213,9 @@ TAKEN = """### What the presets take from it
 - `scale=auto` behind a map is three times the scale of the code alone (12 at K = 1,000): of 10, 20,
   40 and 80, 40 did best with the wide maps on the characters, and 20 on Tiny ImageNet.
 - At 1,000 and 16,000 characters learned vectors are above everything fixed where both have their
-  best S and course. On Tiny ImageNet's 200 classes the code behind a map is above learned vectors
-  at d = 16 and 32 (by one to two points of five to ten), and level at d = 64. So `auto` recommends
+  best S and course. On Tiny ImageNet's 200 classes the code behind a map, as it begins now, is
+  above learned vectors at d = 16 and 32 (by about two points of six and nine); from a frame it is
+  level at d = 64. So `auto` recommends
   `learned-cosine@10` as long as learned vectors, their gradient and Adam's moments take at most
   16 GiB, and takes the code where they take more.
 
