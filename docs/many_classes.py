@@ -206,10 +206,11 @@ TAKEN = """### What the presets take from it
 - A begins as the first d axes ("from the identity"): with three seeds it was above a random frame,
   which it was before, on the characters (d = 32) and on Tiny ImageNet at d = 16; elsewhere the
   interval holds zero, and at 16,000 classes it changed nothing.
-- S that rises over the run from a quarter to its value did more than any start, for the map and
-  for learned vectors alike; S that falls did harm. No head does this by itself: set `head.scale`
-  from epoch to epoch. To normalise f before the map in place of A f behind it was better too, at
-  the one place where it was tried; S that is learned made no difference there.
+- S that rises over the run from a quarter to its value did more than any start on the characters
+  (d = 32), for the map and for learned vectors alike, and S that falls did harm; on Tiny ImageNet
+  its intervals hold zero. No head does this by itself: set `head.scale` from epoch to epoch. To
+  normalise f before the map in place of A f behind it was better too, at the one place where it was
+  tried; S that is learned made no difference there.
 - `scale=auto` behind a map is three times the scale of the code alone (12 at K = 1,000): of 10, 20,
   40 and 80, 40 did best with the wide maps on the characters, and 20 on Tiny ImageNet.
 - At 1,000 and 16,000 characters learned vectors are above everything fixed where both have their
@@ -226,7 +227,7 @@ WHY = """In pure PyTorch a step at a million classes misses its goal. It takes a
 logit, less than the 3.5 ns of the prototype that the goals were set by; but the plain step is
 faster here too (about 5 s, there 7). [The compiled path](compiled_path.md) makes the same step
 about a hundred times faster than plain. Stored vectors of d = 1,024 gain less than those of 512,
-because the two products, which both ways have, are most of the work there."""
+presumably because the two products, which both ways have, are most of the work there."""
 
 STEPS = """Forward and the gradient to the features, N = 256 rows of d = 512 unless said, pure
 PyTorch. "plain" holds the matrix and the logits; "stored" holds the matrix and walks over the

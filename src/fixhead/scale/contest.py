@@ -172,15 +172,20 @@ def _timing(
         classes=sizes.classes,
         features=sizes.features,
         rows=sizes.rows,
-        median_ms=round(1e3 * median, 4),
-        min_ms=round(1e3 * min(samples), 4),
-        max_ms=round(1e3 * max(samples), 4),
+        median_ms=_digits(1e3 * median),
+        min_ms=_digits(1e3 * min(samples)),
+        max_ms=_digits(1e3 * max(samples)),
         first_ms=round(alone[1], 3),
         peak_bytes=alone[0],
-        ratio_to_plain=None if plain is None else round(plain / median, 4),
+        ratio_to_plain=None if plain is None else _digits(plain / median),
         device=sizes.device,
         dtype=sizes.dtype,
     )
+
+
+def _digits(value: float) -> float:
+    """Five digits, however small the number."""
+    return float(f"{value:.5g}")
 
 
 def _resident(field: str) -> int | None:
