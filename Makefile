@@ -24,7 +24,7 @@ types: $(READY)
 
 check: lint types test
 
-NATIVE := $(wildcard src/fixhead/scale/native/*.[ch])
+NATIVE := $(wildcard src/fixhead/many_classes/native/*.[ch])
 
 # The environment is made anew when what it must hold has changed, and so is the compiled path.
 $(READY): pyproject.toml requirements/lock.txt setup.py $(NATIVE)

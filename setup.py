@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-HOME = "src/fixhead/scale/native/"
+HOME = "src/fixhead/many_classes/native/"
 
 
 class BuildPlain(build_ext):
@@ -30,7 +30,7 @@ class AnyPython(bdist_wheel):
 setup(
     ext_modules=[
         Extension(
-            "fixhead.scale.native._kernel",
+            "fixhead.many_classes.native._kernel",
             [HOME + "kernel.c"],
             depends=[HOME + name for name in ("form.h", "avx512.h", "avx2.h", "portable.h")],
             extra_compile_args=["-std=gnu11", "-O3", "-g0"],

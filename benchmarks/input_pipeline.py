@@ -153,7 +153,7 @@ def memory(numbers: tuple[int, ...], folder: Path) -> list[dict[str, Any]]:
         shards(number, folder / str(number))
         code = (
             "import torch; from fixhead.data import load, Batches;"
-            "from fixhead.experiments.machine import peak_memory_bytes;"
+            "from fixhead.runs.machine import peak_memory_bytes;"
             f"d = load({str(folder / str(number))!r}, image_size={SIDE});"
             "b = Batches(d.train, 128, device='cpu', mean=d.mean, std=d.std, seed=0, shuffle=True);"
             "m = torch.nn.Conv2d(3, 8, 3);"

@@ -36,8 +36,8 @@ from characters import characters
 from fixhead import ClassificationHead
 from fixhead._seeds import forked, stream
 from fixhead.data import load
-from fixhead.experiments import machine
-from fixhead.scale import sampled_cross_entropy
+from fixhead.many_classes import sampled_cross_entropy
+from fixhead.runs import machine
 from fixhead.vectors.haar import haar_frame
 
 ROWS = Path(__file__).parents[1] / "results" / "many-classes" / "runs.jsonl"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from fixhead.experiments import machine
+from fixhead.runs import machine
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"

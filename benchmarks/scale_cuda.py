@@ -31,12 +31,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import measure
-from fixhead import scale
-from fixhead.scale import tiles, unshifted
-from fixhead.scale.clocks import Step, seconds
-from fixhead.scale.contest import measure_alone
-from fixhead.scale.kronecker import made_tiles
-from fixhead.scale.rivals import PATHS, Shared, Sizes
+from fixhead import many_classes as scale
+from fixhead.bench.clocks import Step, seconds
+from fixhead.bench.contest import measure_alone
+from fixhead.bench.rivals import PATHS, Shared, Sizes
+from fixhead.many_classes import tiles, unshifted
+from fixhead.many_classes.kronecker import made_tiles
 
 Row = dict[str, Any]
 

@@ -30,9 +30,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import measure
-from fixhead import scale
-from fixhead.scale.contest import contest
-from fixhead.scale.rivals import Sizes
+from fixhead import many_classes as scale
+from fixhead.bench.contest import contest
+from fixhead.bench.rivals import Sizes
 
 Row = dict[str, Any]
 Cell = Callable[[int], Iterator[Row]]
@@ -146,15 +146,15 @@ import json, time
 start = time.perf_counter()
 import torch
 own = time.perf_counter()
-import fixhead, fixhead.scale
+import fixhead, fixhead.many_classes
 both = time.perf_counter()
 x, y = torch.randn(64, 64, requires_grad=True), torch.arange(64)
 W = torch.randn(20_000, 64)
 def timed(work):
     begin = time.perf_counter(); work().backward(); return time.perf_counter() - begin
 torchs = [timed(lambda: torch.nn.functional.cross_entropy(x @ W.T, y)) for _ in range(2)]
-code = fixhead.scale.implicit(20_000, 64)
-ours = [timed(lambda: fixhead.scale.cross_entropy(x, code, y)) for _ in range(2)]
+code = fixhead.many_classes.implicit(20_000, 64)
+ours = [timed(lambda: fixhead.many_classes.cross_entropy(x, code, y)) for _ in range(2)]
 print(json.dumps([own - start, both - own, torchs[0] - torchs[1], ours[0] - ours[1]]))
 """
 

@@ -30,10 +30,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import measure
-from fixhead import scale
-from fixhead.scale import native
-from fixhead.scale.contest import contest, measure_alone
-from fixhead.scale.rivals import Sizes
+from fixhead import many_classes as scale
+from fixhead.bench.contest import contest, measure_alone
+from fixhead.bench.rivals import Sizes
+from fixhead.many_classes import native
 
 Row = dict[str, Any]
 

@@ -26,8 +26,8 @@ from torch.nn.functional import cross_entropy
 import measure
 from fixhead import ClassificationHead
 from fixhead._torchvision import import_torchvision
-from fixhead.experiments import machine
 from fixhead.heads.swap import swap_head, unswap
+from fixhead.runs import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "heads"))
 import swap_catalogue

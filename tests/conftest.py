@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from fixhead.scale.native.library import FILE, VARIABLE
+from fixhead.many_classes.native.library import FILE, VARIABLE
 
 torch.set_num_threads(1)
 if not FILE.exists():  # then the PyTorch path warns, and every warning is an error here

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import geometry, heads, logits, losses, metrics, scale, vectors
+    from . import geometry, heads, logits, losses, many_classes, metrics, vectors
     from ._errors import MissingExtraError, RequestError
     from .finetuning import finetune_head
     from .geometry import Certificate, certify
@@ -29,14 +29,14 @@ __all__ = [
     "heads",
     "logits",
     "losses",
+    "many_classes",
     "metrics",
-    "scale",
     "swap_head",
     "unswap",
     "vectors",
 ]
 
-_ROOMS = {"geometry", "heads", "logits", "losses", "metrics", "scale", "vectors"}
+_ROOMS = {"geometry", "heads", "logits", "losses", "many_classes", "metrics", "vectors"}
 _HOMES = {
     "Certificate": "geometry",
     "ClassificationHead": "heads",

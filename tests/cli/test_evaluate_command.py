@@ -10,7 +10,7 @@ from PIL import Image
 from fixhead.cli import run
 from fixhead.data import load
 from fixhead.data.corruptions import corrupted
-from fixhead.experiments.records import read
+from fixhead.runs.records import read
 
 HEADS = "learned-dot,simplex,auto,vectors=random,scale=8,loss=balanced-softmax"
 TRAIN = ["--epochs", "1", "--device", "cpu"]
@@ -97,8 +97,8 @@ def test_every_measure_is_there_by_class_and_by_group(capsys, tmp_path, comparis
 def test_other_classes_are_told_apart_as_scikit_learn_says(capsys, tmp_path, comparison):
     from sklearn.metrics import roc_auc_score
 
-    from fixhead.experiments.outside import load_outside, scores
-    from fixhead.experiments.saved import load_for, open_source
+    from fixhead.evaluation.outside import load_outside, scores
+    from fixhead.evaluation.saved import load_for, open_source
 
     folder = write_pictures(tmp_path / "mine" / "train", ["1", "2"]).parent
     write_pictures(folder / "test", ["1", "2"])

@@ -7,8 +7,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from fixhead.cli import run
-from fixhead.experiments import Comparison
-from fixhead.experiments.records import read
+from fixhead.comparison import Comparison
+from fixhead.runs.records import read
 from fixhead.training import load_classifier
 
 QUICK = ["--epochs", "3", "--device", "cpu"]

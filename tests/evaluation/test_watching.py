@@ -5,9 +5,9 @@ import torch
 
 from fixhead import ClassificationHead
 from fixhead.cli import run
+from fixhead.comparison import Comparison
+from fixhead.comparison.setting import prepare
 from fixhead.evaluation import CollapseWatch, describe_collapse, examine
-from fixhead.experiments import Comparison
-from fixhead.experiments.setting import prepare
 from fixhead.training import Recipe, load_classifier
 
 HEADS = ("learned-dot", "simplex-dr")

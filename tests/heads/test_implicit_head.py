@@ -14,9 +14,18 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import nn
 
-from fixhead import ClassificationHead, RequestError, geometry, scale, swap_head, unswap
+from fixhead import (
+    ClassificationHead,
+    RequestError,
+    geometry,
+    swap_head,
+    unswap,
+)
+from fixhead import (
+    many_classes as scale,
+)
 from fixhead.heads import parse_head
-from fixhead.scale import PerformanceWarning
+from fixhead.many_classes import PerformanceWarning
 
 K, D = 3000, 64
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from fixhead.cli import run
-from fixhead.experiments.records import read
 from fixhead.papers import Request, Way, find, items
 from fixhead.papers.perform import build, perform
 from fixhead.papers.store import share_of
+from fixhead.runs.records import read
 
 SEEDS = {
     "shalev2020": [

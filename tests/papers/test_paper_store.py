@@ -6,12 +6,12 @@ import pytest
 
 from fixhead import RequestError
 from fixhead.cli import run
-from fixhead.experiments.records import read
 from fixhead.papers import Request, Way, find
 from fixhead.papers.cells import ComputedCell, TrainingCell
 from fixhead.papers.delacalle2019.recipe import Recipe2019, small
 from fixhead.papers.perform import perform
 from fixhead.papers.store import Store
+from fixhead.runs.records import read
 
 ONE = Request("small", seeds=1, epochs=1)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fixhead.experiments import Comparison
-from fixhead.experiments.results import summarise
+from fixhead.comparison import Comparison
+from fixhead.comparison.results import summarise
 from fixhead.report.records import CONFIG_SCHEMA, RESULTS_SCHEMA, read_records
 
 Make = Callable[..., Path]

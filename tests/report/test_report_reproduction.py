@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fixhead.cli.compare import compare
-from fixhead.experiments import Comparison
+from fixhead.comparison import Comparison
 from fixhead.report.records import Records, read_records
 from fixhead.report.reproduce import OPTIONS, command, flat, unspoken
 from fixhead.report.reproduction import reproduction

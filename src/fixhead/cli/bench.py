@@ -12,7 +12,7 @@ from .._errors import RequestError, require
 from .options import AsJson, split_list
 
 if TYPE_CHECKING:
-    from ..scale.contest import Timing
+    from ..bench.contest import Timing
 
 bench_app = typer.Typer(
     name="bench", help="Time the heads on this machine.", no_args_is_help=True, add_completion=False
@@ -50,8 +50,8 @@ def head_command(
     as_json: AsJson = False,
 ) -> None:
     """Time a training step over K classes: forward, and the gradient to the features."""
-    from ..scale.contest import contest
-    from ..scale.rivals import Sizes
+    from ..bench.contest import contest
+    from ..bench.rivals import Sizes
 
     counts = [_whole("--classes", text, 2) for text in split_list(classes)]
     if not counts:
@@ -76,7 +76,7 @@ def head_command(
 @bench_app.command("paths")
 def paths_command(as_json: AsJson = False) -> None:
     """Which path code vectors take on this processor, and why; FIXHEAD_SCALE_PATH forces one."""
-    from ..scale import native
+    from ..many_classes import native
 
     chosen = native.chosen()
     rows = [

@@ -85,11 +85,11 @@ def compare(
 
     Started again with the same --out, it carries on where it was stopped.
     """
-    from ..experiments import Comparison, describe_plan
-    from ..experiments import compare as run_comparison
-    from ..experiments.records import dumps
-    from ..experiments.show import show_outcome, show_plan
+    from ..comparison import Comparison, describe_plan
+    from ..comparison import compare as run_comparison
+    from ..comparison.show import show_outcome, show_plan
     from ..heads import split_heads
+    from ..runs.records import dumps
 
     use_threads(threads, backbone)
     recipe = {

@@ -99,11 +99,11 @@ def evaluate(
     fixhead evaluate weights.pth --architecture timm:resnet18 --data cifar10
     """
     from .._errors import RequestError
-    from ..experiments.corrupting import Corruptions, parse_kinds
-    from ..experiments.evaluating import Evaluating, evaluate_saved
-    from ..experiments.foreign import Foreign
-    from ..experiments.records import dumps
-    from ..experiments.show_evaluation import show_evaluation
+    from ..evaluation.corrupting import Corruptions, parse_kinds
+    from ..evaluation.evaluating import Evaluating, evaluate_saved
+    from ..evaluation.foreign import Foreign
+    from ..evaluation.show_evaluation import show_evaluation
+    from ..runs.records import dumps
 
     chosen = None
     if corruptions is None and corruptions_dir is not None:

@@ -58,11 +58,11 @@ def paper(
     --out, it carries on and repeats nothing, and items share their runs.
     """
     from .._errors import RequestError
-    from ..experiments.records import dumps
     from ..papers import Request, Way, find, items, perform
     from ..papers.perform import build, name_of
     from ..papers.show import show_items, show_paper
     from ..papers.store import share_of
+    from ..runs.records import dumps
 
     if paper == "list":
         found = [

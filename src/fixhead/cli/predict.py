@@ -26,7 +26,7 @@ def predict(
     """
     import json
 
-    from ..experiments.predicting import predict as predictions
+    from ..evaluation.predicting import predict as predictions
 
     found = predictions(model, images, top=top, device=device)
     if as_json:

@@ -70,9 +70,9 @@ def train(
     --out, it carries on where it was stopped, and `fixhead report`, `evaluate` and `predict` take
     it.
     """
-    from ..experiments import Comparison, compare
-    from ..experiments.records import dumps, read
-    from ..experiments.show import show_run
+    from ..comparison import Comparison, compare
+    from ..comparison.show import show_run
+    from ..runs.records import dumps, read
 
     use_threads(threads, backbone)
     recipe = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .._errors import RequestError
-from ..scale.vectors import SMALLEST
+from ..many_classes.vectors import SMALLEST
 from .code import IMPLICIT
 from .lift import CodeWidth, automatic_width, check_code_width
 

@@ -2,7 +2,7 @@
 
 ``vectors="implicit"`` takes the least coherent family that holds K vectors in D dimensions;
 ``implicit:gold``, ``:kerdock``, ``:delsarte-goethals`` and ``:random`` name one. The vectors are
-those of ``fixhead.scale.implicit``, and their description (not their bits) is what is saved.
+those of ``fixhead.many_classes.implicit``, and their description (not their bits) is what is saved.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import scale as large
+from .. import many_classes as large
 from .._errors import PerformanceWarning, RequestError
-from ..scale.vectors import SMALLEST
+from ..many_classes.vectors import SMALLEST
 
 IMPLICIT: dict[str, dict[str, Any]] = {
     "implicit": {},

@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 
 from .. import geometry, losses
 from .. import logits as formulae
-from .. import scale as large
+from .. import many_classes as large
 from .._errors import RequestError
 from .._seeds import default_generator_or
 from .choice import chosen
@@ -205,8 +205,8 @@ class ClassificationHead(Saved):
         """The head's mean loss on features (N, d) and labels (N,), or probabilities (N, K).
 
         Over very many classes the logits are never held: same value, same gradients
-        (``fixhead.scale``). With learned vectors that takes longer than holding them, and is done
-        only where they would need a gigabyte.
+        (``fixhead.many_classes``). With learned vectors that takes longer than holding them, and
+        is done only where they would need a gigabyte.
         """
         takes = losses.LOSSES[self.loss_name.name].takes
         if takes == "features":

@@ -1,4 +1,4 @@
-"""A head's class vectors as ``fixhead.scale`` takes them, and when that is worth it."""
+"""A head's class vectors as ``fixhead.many_classes`` takes them, and when that is worth it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import logits as formulae
-from .. import scale as large
+from .. import many_classes as large
 
 if TYPE_CHECKING:
     from .head import ClassificationHead

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import scale as large
+from .. import many_classes as large
 from .._errors import RequestError
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from .. import losses
-from .. import scale as large
+from .. import many_classes as large
 from .._errors import RequestError
 from .._unit import unit
 
@@ -163,7 +163,7 @@ WITHOUT_LOGITS = (
     "balanced-softmax",
     "logit-adjustment",
 )
-"""Losses that ``fixhead.scale`` computes without the logits, to the same value and gradient."""
+"""Losses that ``fixhead.many_classes`` computes without the logits, value and gradient alike."""
 
 
 def compute_without_logits(
@@ -178,7 +178,7 @@ def compute_without_logits(
     counts: Tensor | None,
     weight: Tensor | None,
 ) -> Tensor:
-    """``compute``, by ``fixhead.scale``: points (N, D), labels (N,)."""
+    """``compute``, by ``fixhead.many_classes``: points (N, D), labels (N,)."""
     options: dict[str, Any] = {"scale": factor, "bias": bias, "weight": weight, "logits": logits}
     value = loss.option if isinstance(loss.option, float) else None
     if loss.name in MARGINS:

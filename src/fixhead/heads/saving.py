@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import scale as large
+from .. import many_classes as large
 from .code import Code
 from .identity import HeadIdentity, check, digest, encode, stored_code
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from .. import scale as large
+from .. import many_classes as large
 from .. import vectors as constructions
 from .._errors import RequestError
 from ..logits import unit

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
-from ..experiments import Comparison
-from ..experiments.config import RunPlan
-from ..experiments.records import Record, dumps
-from ..experiments.setting import Setting
+from ..comparison import Comparison
+from ..comparison.config import RunPlan
+from ..comparison.setting import Setting
+from ..runs.records import Record, dumps
 from .recipe import PaperRecipe
 
 LoadSetting = Callable[[Comparison], Setting]

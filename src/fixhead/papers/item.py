@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..experiments.records import Record
+from ..runs.records import Record
 from .cells import Cell, TrainingCell
 from .printed import Printed
 from .recipe import PaperRecipe

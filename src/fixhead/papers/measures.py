@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..comparison.setting import Setting
 from ..data import Split
 from ..data.also import load_also
 from ..data.corruptions import PAPER, corrupted, table_for
 from ..evaluation import describe_collapse, describe_compactness, examine, hits
 from ..evaluation.evaluate import undisturbed
-from ..experiments.records import Record
-from ..experiments.setting import Setting
 from ..geometry.planes import principal_plane
+from ..runs.records import Record
 from ..training import Classifier
 
 Measure = Callable[[Classifier, Setting, int], Record]

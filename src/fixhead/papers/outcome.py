@@ -8,8 +8,8 @@ from typing import Any
 
 from scipy import stats
 
-from ..experiments.records import Record
-from ..experiments.statistics import paired_difference, spread
+from ..runs.records import Record
+from ..runs.statistics import paired_difference, spread
 from .item import Claim, Content, Entry, Figure, Option
 
 LEAST = 3

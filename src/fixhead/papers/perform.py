@@ -14,9 +14,9 @@ import fixhead
 
 from .._errors import RequestError
 from .._files import replace_text
-from ..experiments import records
-from ..experiments.records import Record
 from ..report import write_paper_page
+from ..runs import records
+from ..runs.records import Record
 from . import outcome
 from .item import Content, Item, Request
 from .registry import find

@@ -6,8 +6,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
 from ..backbones import NeckName
-from ..experiments import Comparison
-from ..experiments.config import Choose, Initial
+from ..comparison import Comparison
+from ..comparison.config import Choose, Initial
 from ..training import Recipe
 from ..training.recipe import Optimizer, Precision, ScheduleName
 

@@ -18,13 +18,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from .._errors import RequestError
+from ..comparison import Comparison
+from ..comparison.config import RunPlan
+from ..comparison.execute import run
+from ..comparison.progress import ComparisonProgress
+from ..comparison.setting import Setting, load_data
 from ..data import Dataset
-from ..experiments import Comparison, machine, records
-from ..experiments.config import RunPlan
-from ..experiments.execute import run
-from ..experiments.progress import ComparisonProgress
-from ..experiments.records import Record
-from ..experiments.setting import Setting, load_data
+from ..runs import machine, records
+from ..runs.records import Record
 from ..training import Classifier, load_classifier, remove_checkpoint, resolve_device
 from .cells import Cell, ComputedCell, TrainingCell
 from .measures import MEASURES

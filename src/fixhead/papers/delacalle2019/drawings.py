@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...experiments.records import Record
+from ...runs.records import Record
 from .readings import test_accuracy, turned_deg
 from .recipe import ARMS
 

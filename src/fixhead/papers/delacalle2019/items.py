@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..cells import ComputedCell
 from ..item import Claim, Content, Entry, Figure, Item, Option, Request
 from ..printed import Printed, percent

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..cells import LoadSetting
 from .recipe import Recipe2019
 

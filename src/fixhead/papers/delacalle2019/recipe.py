@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...backbones import NeckName
-from ...experiments.config import Choose, Initial
+from ...comparison.config import Choose, Initial
 from ...training.recipe import Optimizer, ScheduleName
 from ..cells import TrainingCell
 from ..item import Request

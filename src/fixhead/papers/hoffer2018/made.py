@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...experiments.records import Record
 from ...heads import ClassificationHead
+from ...runs.records import Record
 
 SIZE, EACH, NOISE = 32, 30, 1.0
 BATCH, RATE = 100, 0.1

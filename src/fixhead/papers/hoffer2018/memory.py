@@ -9,7 +9,7 @@ from torch import nn
 
 from ...backbones import build
 from ...backbones.external import timm_module
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..cells import ComputedCell, LoadSetting
 from ..item import Content, Entry, Item, Option, Request
 from ..printed import Printed, recalled

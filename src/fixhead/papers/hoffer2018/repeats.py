@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from ..._seeds import forked, stream
-from ...experiments.records import Record
 from ...geometry import certify
 from ...heads import ClassificationHead
 from ...heads.published import hadamard
+from ...runs.records import Record
 from ..cells import ComputedCell, LoadSetting
 from ..item import Claim, Content, Entry, Item, Option, Request
 from .made import made_classes, train_and_test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...experiments.config import Choose
+from ...comparison.config import Choose
 from ...training.recipe import Optimizer, ScheduleName
 from ..cells import TrainingCell
 from ..item import Option, Request

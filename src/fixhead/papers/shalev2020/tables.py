@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from ...data.corruptions import PAPER
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..item import Claim, Content, Entry, Item, Option, Request, Scale
 from ..printed import NOT_AT_HAND, Printed, percent
 from . import figures

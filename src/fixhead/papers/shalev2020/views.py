@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..cells import TrainingCell
 from ..item import Content, Figure, Item, Request
 from .recipe import NAME, NOTES, cosine_cells, dot_cells, grid, recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..item import Claim, Content, Entry, Item, Request
 from .recipe import (
     ETF_CE,

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..._seeds import stream
-from ...experiments.records import Record
 from ...logits import unit
 from ...losses import dot_regression
+from ...runs.records import Record
 from ...vectors import simplex
 from ..cells import LoadSetting
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..item import Claim, Content, Entry, Item, Request
 from ..printed import Printed
 from . import figures

@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import mean
 from typing import Any
 
-from ...experiments.records import Record
+from ...runs.records import Record
 from ..cells import ComputedCell
 from ..item import Claim, Content, Entry, Figure, Item, Option, Request
 from ..printed import Printed

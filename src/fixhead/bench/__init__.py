@@ -1,0 +1,1 @@
+"""Timings of a head's step beside the alternatives."""

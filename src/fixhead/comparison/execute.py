@@ -1,0 +1,244 @@
+"""One run: build, train, choose the epoch on validation, touch the test set once, write a row."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .._errors import RequestError
+from .._files import replace_text
+from ..backbones import Backbone
+from ..evaluation import (
+    CollapseWatch,
+    Evaluation,
+    describe_areas,
+    describe_geometry,
+    evaluate,
+)
+from ..evaluation.saved_examples import save_examples
+from ..evaluation.tail import describe_tail, group_accuracies
+from ..evaluation.watching import MOST_CLASSES
+from ..geometry.confusion import accuracy, balanced_accuracy, class_accuracies, macro_f1
+from ..heads import HeadSpec, parse_head
+from ..runs import machine
+from ..runs.records import Record, dumps
+from ..training import Classifier, Progress, TrainingResult, save_model, train
+from .config import RunPlan, TuningPlan
+from .setting import Parts, Setting
+
+SCHEMA = "fixhead.run/1"
+EXAMPLES = "examples.webp"
+
+
+def run(
+    setting: Setting,
+    plan: RunPlan,
+    directory: Path,
+    progress: Progress,
+    *,
+    checkpoint_every_s: float = 5.0,
+) -> Record:
+    """The record of one finished run; a run that breaks gives a record with its error.
+
+    What concerns the whole comparison is raised: a full disk, a stop by the keyboard, a request
+    that cannot be met.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    run_dir = directory / "runs" / plan.run_id
+    run_dir.mkdir(parents=True, exist_ok=True)
+    identity = _identity(setting, plan, started)
+    replace_text(run_dir / "config.json", dumps(identity, indent=2) + "\n")
+    machine.reset_peak_memory(setting.device)
+    try:
+        outcome = _train_and_test(setting, plan, run_dir, progress, checkpoint_every_s)
+    except (RequestError, OSError):
+        raise
+    except Exception:
+        return identity | {"status": "failed", "error": traceback.format_exc()} | _no_figures()
+    peak = machine.peak_memory_bytes(setting.device)
+    return identity | {"status": "done", "error": None} | outcome | {"peak_memory_bytes": peak}
+
+
+def _train_and_test(
+    setting: Setting,
+    plan: RunPlan,
+    run_dir: Path,
+    progress: Progress,
+    checkpoint_every_s: float,
+) -> dict[str, Any]:
+    parts = setting.parts(plan.seed, plan.recipe.batch_size)
+    model = setting.model(plan)
+    sizes = _sizes(model, plan.recipe.optimizer)
+    classes = len(setting.dataset.classes)
+    result = train(
+        model,
+        parts.train,
+        parts.validation,
+        plan.recipe,
+        seed=plan.seed,
+        run_dir=run_dir,
+        device=setting.device,
+        progress=progress,
+        choose_on=setting.choose_on,
+        watch=(lambda: CollapseWatch(model.head, classes)) if classes <= MOST_CLASSES else None,
+        checkpoint_every_s=checkpoint_every_s,
+        keep_checkpoint=True,  # until the row is on disk: a kill in between costs no training
+    )
+    facts = sizes | _training_facts(result)
+    if not isinstance(plan, TuningPlan):
+        facts |= _test(setting, plan, model, result, parts, run_dir)
+    return facts
+
+
+def _test(
+    setting: Setting,
+    plan: RunPlan,
+    model: Classifier,
+    result: TrainingResult,
+    parts: Parts,
+    run_dir: Path,
+) -> dict[str, Any]:
+    classes = len(setting.dataset.classes)
+    model.load_state_dict(result.last_state)
+    last = best = evaluate(model, parts.test, classes=classes)
+    if result.best_epoch < len(result.history):
+        model.load_state_dict(result.best_state)
+        best = evaluate(model, parts.test, classes=classes)
+    tail = describe_tail(setting.comparison, setting.dataset)
+    facts = _figures(best) | {"last_epoch_accuracy": accuracy(last.confusion)}
+    if tail:
+        facts["group_accuracy"] = group_accuracies(best.confusion, tail["groups"])
+    facts["geometry"] = describe_geometry(
+        best,
+        model.head.vectors,
+        construction=model.head.construction,
+        scale=1.0 if model.head.scale is None else float(model.head.scale.detach()),
+    )
+    if model.head.width == 2:
+        facts["geometry"]["areas"] = describe_areas(
+            model.head.vectors,
+            model.head.logits,
+            bias=model.head.bias is not None,
+            names=setting.dataset.classes,
+        )
+    sheet = f"runs/{plan.run_id}/{EXAMPLES}"
+    facts["examples"] = save_examples(run_dir.parent.parent, sheet, parts.test.split, best)
+    save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
+    return facts
+
+
+def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
+    backbone = setting.backbone(plan.seed)
+    comparison, spec = setting.comparison, parse_head(plan.head)
+    return {
+        "schema": SCHEMA,
+        "run_id": plan.run_id,
+        "data": comparison.data,
+        "classes": list(setting.dataset.classes),
+        "backbone": comparison.backbone,
+        "features": backbone.features,
+        "nonnegative_features": backbone.nonnegative,
+        "neck": _neck(backbone, spec),
+        "loss": spec.loss,
+        "optimizer": plan.recipe.optimizer,
+        "head": plan.head,
+        "head_sentence": spec.sentence,
+        "seed": plan.seed,
+        "config": plan.recipe.to_dict()
+        | {"augmentation": setting.augmentation_name, "choose_on": setting.choose_on}
+        | {"choose": comparison.choose, "initial": comparison.initial}
+        | {"train_images": len(setting.dataset.train)},
+        "device": machine.describe_device(setting.device),
+        "versions": machine.versions(),
+        "commit": machine.commit(),
+        "started_at": started,
+    } | describe_tail(comparison, setting.dataset)
+
+
+def _neck(backbone: Backbone, spec: HeadSpec) -> str:
+    """The neck of all arms, then the arm's own."""
+    necks = [name for name in (backbone.neck, spec.neck) if name != "none"]
+    return " + ".join(necks) or "none"
+
+
+def _description(setting: Setting, plan: RunPlan, model: Classifier) -> dict[str, Any]:
+    """All that ``training.load_classifier`` needs to build the model again, and to feed it."""
+    dataset, comparison = setting.dataset, setting.comparison
+    return describe_tail(comparison, dataset) | {
+        "data": comparison.data,
+        "seed": plan.seed,
+        "training_counts": setting.training_counts(plan.seed).tolist(),
+        "backbone": comparison.backbone,
+        "channels": dataset.channels,
+        "image_size": dataset.image_size,
+        "features": comparison.features,
+        "neck": comparison.neck,
+        "head": plan.head,
+        "classes": list(dataset.classes),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "feature_size": model.head.features,
+    }
+
+
+def _training_facts(result: TrainingResult) -> dict[str, Any]:
+    best = result.history[result.best_epoch - 1]
+    balanced = {name: best[name] for name in ("val_balanced_accuracy",) if name in best}
+    return balanced | {
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "val_accuracy": best["val_accuracy"],
+        "train_seconds": result.seconds,
+        "images_per_second": result.images_per_second,
+    }
+
+
+def _figures(test: Evaluation) -> dict[str, Any]:
+    per_class = [
+        None if rate != rate else rate for rate in class_accuracies(test.confusion).tolist()
+    ]
+    return {
+        "test_accuracy": accuracy(test.confusion),
+        "test_loss": test.loss,
+        "balanced_accuracy": balanced_accuracy(test.confusion),
+        "macro_f1": macro_f1(test.confusion),
+        "per_class_accuracy": per_class,
+    }
+
+
+def _no_figures() -> dict[str, None]:
+    names = (
+        "epochs best_epoch val_accuracy train_seconds images_per_second test_accuracy test_loss "
+        "balanced_accuracy macro_f1 per_class_accuracy last_epoch_accuracy geometry "
+        "trainable_parameters head_parameters head_bytes peak_memory_bytes"
+    )
+    return dict.fromkeys(names.split())
+
+
+_STATES = {"sgd": 1, "adam": 2, "adamw": 2}
+"""Tensors that each optimiser keeps beside a trained one: momentum; two moments."""
+
+
+def _sizes(model: nn.Module, optimizer: str) -> dict[str, int]:
+    """Numbers that are trained, and the bytes the head holds while training.
+
+    head_bytes = what is stored, plus a gradient and the optimiser's state for what is trained.
+    """
+    head = model.head
+    assert isinstance(head, nn.Module)
+    trained = [value for value in head.parameters() if value.requires_grad]
+    stored = [*head.parameters(), *head.buffers()]
+    return {
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "head_parameters": sum(value.numel() for value in trained),
+        "head_bytes": _bytes(stored) + (1 + _STATES[optimizer]) * _bytes(trained),
+    }
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

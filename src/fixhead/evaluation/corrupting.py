@@ -1,0 +1,174 @@
+"""Trained models on corrupted copies of a test set, the same pixels for every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from ..data import Dataset, Split
+from ..data.also import match_classes
+from ..data.corruptions import (
+    KINDS,
+    PAPER,
+    corrupted,
+    kind_named,
+    load_published,
+    published_place,
+    table_for,
+)
+from . import corruption_errors, hits, mean_accuracy, mean_corruption_error
+from .corruption_example import Example
+from .saved import Saved
+
+SEVERITIES = (1, 2, 3, 4, 5)
+MEMORY_BYTES = 1 << 30
+"""Test sets up to this size are corrupted once for all arms; larger ones as they are read."""
+
+Copies = Callable[[str, int], Split]
+"""The test set under a kind and severity, in the models' labels."""
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """Which kinds, how strong, and from where frost takes its pictures.
+
+    With ``folder`` the pictures are those of a published set (CIFAR-10-C, CIFAR-100-C,
+    Tiny-ImageNet-C) instead of the test set's, corrupted here.
+    """
+
+    kinds: tuple[str, ...]
+    severities: tuple[int, ...] = SEVERITIES
+    frost_dir: Path | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [one for one in self.severities if one not in SEVERITIES]
+        if wrong or not self.severities:
+            raise RequestError(f"--severities must be numbers from 1 to 5, got {self.severities}")
+        if self.folder is not None:
+            for kind in self.kinds:
+                for severity in self.severities:
+                    published_place(self.folder, kind, severity)
+        elif "frost" in self.kinds and self.frost_dir is None:
+            raise RequestError(
+                "--corruptions frost needs --frost DIR, the folder with the photographs of frost; "
+                "leave frost out otherwise"
+            )
+
+
+def parse_kinds(text: str, *, frost: bool) -> tuple[str, ...]:
+    """``"jpeg,fog"``; ``"paper"``: Shalev et al.'s three; ``"all"``: the 15 (frost only if asked).
+
+    Raises:
+        RequestError: an unknown kind, one said twice, or none.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if words == ["all"]:
+        return tuple(kind for kind in KINDS if frost or kind != "frost")
+    kinds = PAPER if words == ["paper"] else tuple(kind_named(word) for word in words)
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise RequestError(f"--corruptions must name kinds, each once, got {text!r}")
+    return kinds
+
+
+def copies(
+    wanted: Corruptions,
+    dataset: Dataset,
+    test: Split,
+    names: Sequence[str],
+    device: torch.device,
+) -> Copies:
+    """``test`` (in the labels of the classes ``names``) corrupted here, or the published copies of
+    ``dataset``'s test part with their labels brought to ``names``."""
+    folder, frost = wanted.folder, wanted.frost_dir
+    if folder is None:
+        return lambda kind, severity: _kept(
+            corrupted(test, kind, severity, frost_dir=frost, device=device)
+        )
+    places = match_classes(dataset.classes, tuple(names), str(folder))
+
+    def read(kind: str, severity: int) -> Split:
+        split = load_published(folder, kind, severity, dataset)
+        return _kept(Split(split.images, places[split.labels]))
+
+    read(wanted.kinds[0], wanted.severities[0])  # another set's copies are refused at once
+    return read
+
+
+def corrupted_accuracies(
+    wanted: Corruptions,
+    made: Copies,
+    test: Split,
+    models: Sequence[Saved],
+    heads: Sequence[str],
+    *,
+    clean: Tensor,
+    device: torch.device,
+    batch_size: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Accuracy by kind and severity of every arm (mean over its runs), and its corruption error
+    against the first of ``heads``; with one head there is nothing to hold it against.
+
+    ``clean`` (N,) says which test images every run recognises: the first of them is the example
+    whose corrupted copies are kept as pictures.
+    """
+    table: dict[str, dict[str, dict[int, float]]] = {
+        head: {kind: {} for kind in wanted.kinds} for head in heads
+    }
+    example = Example(test, clean)
+    for kind in wanted.kinds:
+        for severity in wanted.severities:
+            split = made(kind, severity)
+            rights: dict[str, list[Tensor]] = {head: [] for head in heads}
+            for saved in models:
+                batches = saved.batches(split, device, batch_size)
+                rights[saved.head].append(hits(saved.model.to(device), batches))
+                saved.model.to("cpu")
+            means = {head: torch.stack(found).double().mean(0) for head, found in rights.items()}
+            for head, right in means.items():
+                table[head][kind][severity] = float(right.mean())
+            example.add(kind, severity, split, means)
+            say(
+                f"{kind} {severity}: "
+                + ", ".join(f"{h} {table[h][kind][severity]:.4f}" for h in heads)
+            )
+    baseline = heads[0] if len(heads) > 1 else None
+    published = wanted.folder is not None
+    return {
+        "kinds": list(wanted.kinds),
+        "severities": list(wanted.severities),
+        "published": wanted.folder.resolve().name if wanted.folder is not None else None,
+        "table": None if published else table_for(min(test.images.shape[2:])),
+        "seed": None if published else 0,
+        "baseline": baseline,
+        "arms": [_arm(head, table, baseline) for head in heads],
+        "examples": example.described(),
+    }
+
+
+def _arm(
+    head: str, table: dict[str, dict[str, dict[int, float]]], baseline: str | None
+) -> dict[str, Any]:
+    own = table[head]
+    errors = None if baseline is None else corruption_errors(own, table[baseline])
+    return {
+        "head": head,
+        "accuracy": {kind: {str(s): v for s, v in rates.items()} for kind, rates in own.items()},
+        "mean_accuracy": mean_accuracy(own),
+        "corruption_error": errors,
+        "mean_corruption_error": None if errors is None else mean_corruption_error(errors),
+    }
+
+
+def _kept(split: Split) -> Split:
+    if int(np.prod(split.images.shape)) > MEMORY_BYTES:
+        return split
+    return Split(np.asarray(split.images[:]), split.labels)

@@ -1,0 +1,100 @@
+"""Out-of-class detection: do images of other classes score lower than the test images?
+
+Two scores: the largest cosine to any class vector, and the energy logsumexp of the head's logits
+(``geometry.detection``); AUROC, and the share of outside images that pass where 95 % of the test
+images do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._errors import RequestError
+from ..data import DATASETS, Batches, Split, load
+from ..geometry.detection import auroc, energy, fpr_at, largest_cosine
+from ..training import Classifier
+from .evaluate import undisturbed
+from .saved import Saved
+
+RECALL = 0.95
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Images of classes that the models do not know."""
+
+    name: str
+    title: str
+    split: Split
+
+
+def load_outside(name: str, facts: dict[str, Any], data_dir: Path | None) -> Outside:
+    """The test part of a data set of other classes, in the size that the models take.
+
+    Raises:
+        RequestError: no such data, or images of another shape.
+    """
+    resizable = name not in DATASETS or DATASETS[name].resizable
+    found = load(name, data_dir=data_dir, image_size=facts["image_size"] if resizable else None)
+    shape, wanted = (found.channels, found.image_size), (facts["channels"], facts["image_size"])
+    if shape != wanted:
+        raise RequestError(
+            f"--outside {name} needs images of {wanted[0]} channels and {wanted[1]} pixels, as the "
+            f"model was trained on, got {shape[0]} and {shape[1]}"
+        )
+    return Outside(name, found.title, found.test)
+
+
+def describe_outside(
+    others: Sequence[Outside],
+    models: Sequence[Saved],
+    test: Split,
+    device: torch.device,
+    batch_size: int,
+) -> list[dict[str, Any]]:
+    """Every model's detection of each set of other classes."""
+    found: list[dict[str, Any]] = [
+        {"name": other.name, "title": other.title, "images": len(other.split), "models": []}
+        for other in others
+    ]
+    for saved in models if others else ():
+        model = saved.model.to(device)
+        known, *rest = (
+            scores(model, saved.batches(split, device, batch_size))
+            for split in (test, *(other.split for other in others))
+        )
+        model.to("cpu")
+        for told, other in zip(found, rest, strict=True):
+            told["models"].append(
+                {"name": saved.name, "head": saved.head, **detection(known, other)}
+            )
+    return found
+
+
+@torch.no_grad()
+def scores(model: Classifier, batches: Batches) -> dict[str, Tensor]:
+    """Both scores of every image, (N,) each; high for images of the classes that it knows."""
+    cosines, energies = [], []
+    with undisturbed(model):
+        for images, _ in batches.epoch(0):
+            points = model.head.project(model.features(images))
+            cosines.append(largest_cosine(points, model.head.vectors.detach()))
+            energies.append(energy(model.head.classify(points)))
+    return {"largest_cosine": torch.cat(cosines).cpu(), "energy": torch.cat(energies).cpu()}
+
+
+def detection(known: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Any]:
+    """AUROC and false positive rate at 95 % recall, by score."""
+    return {
+        name: {
+            "auroc": float(auroc(known[name], other[name])),
+            "fpr_at_95": float(fpr_at(known[name], other[name], recall=RECALL)),
+        }
+        for name in known
+    }

@@ -1,0 +1,111 @@
+"""Trained models as they lie on disk: one run's, or every finished run of a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._errors import RequestError
+from ..comparison.folder import read_config
+from ..data import DATASETS, Batches, Dataset, Split, load
+from ..data.also import match_classes
+from ..runs import records
+from ..training import Classifier, load_classifier
+
+RUNS = "runs.jsonl"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model with what it says of itself (``model.json``)."""
+
+    name: str
+    model: Classifier
+    facts: dict[str, Any]
+
+    @property
+    def head(self) -> str:
+        return str(self.facts["head"])
+
+    def batches(self, split: Split, device: torch.device, batch_size: int) -> Batches:
+        """Images in their order, normalised as in training."""
+        mean, std = self.facts["mean"], self.facts["std"]
+        return Batches(split, batch_size, device=device, mean=mean, std=std, seed=0, shuffle=False)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The models of a path, and where ``evaluation.json`` belongs.
+
+    ``config`` is the comparison's, where the path is a comparison's folder.
+    """
+
+    folder: Path
+    models: tuple[Saved, ...]
+    config: dict[str, Any] | None = None
+
+
+def open_source(path: Path) -> Source:
+    """A run's folder, one of its two model files, or a comparison's folder.
+
+    Raises:
+        RequestError: nothing there, no finished run, a file that is cut off, or models of
+            different classes or image sizes.
+    """
+    if not path.exists():
+        raise RequestError(
+            f"{path} does not exist; name a run's folder, its model.safetensors, or the folder "
+            "that `fixhead compare` wrote"
+        )
+    if path.suffix in (".pt", ".pth", ".bin"):
+        raise RequestError(
+            f"--architecture is needed for weights alone, got {path} without it; say timm:NAME or "
+            "torchvision:NAME"
+        )
+    if not (path / RUNS).exists():
+        folder = path if path.is_dir() else path.parent
+        model, facts = load_classifier(path)
+        return Source(folder, (checked(Saved(folder.resolve().name, model, facts)),))
+    config = read_config(path)["config"]
+    done = [row["run_id"] for row in records.read(path / RUNS) if row["status"] == "done"]
+    if not done:
+        raise RequestError(f"{path} has no finished run; start `fixhead compare` on it again")
+    models = [Saved(name, *load_classifier(path / "runs" / name)) for name in done]
+    return Source(path, tuple(map(checked, models)), config)
+
+
+def checked(saved: Saved) -> Saved:
+    """The same, once its mean and std are known to fit its channels."""
+    for name in ("mean", "std"):
+        if len(saved.facts.get(name) or ()) != saved.facts["channels"]:
+            raise RequestError(
+                f"model.json of {saved.name} needs one {name} per channel = "
+                f"{saved.facts['channels']}, got {saved.facts.get(name)}"
+            )
+    return saved
+
+
+def load_for(
+    facts: dict[str, Any], data: str | None, data_dir: Path | None
+) -> tuple[Dataset, Split]:
+    """The data set (the one of training by default), and its test part in the model's labels.
+
+    Raises:
+        RequestError: classes that the model does not know, or images of another shape.
+    """
+    name = data or facts.get("data")
+    if name is None:
+        raise RequestError("--data is needed: model.json does not say what the model learned from")
+    resizable = name not in DATASETS or DATASETS[name].resizable
+    dataset = load(name, data_dir=data_dir, image_size=facts["image_size"] if resizable else None)
+    shape, wanted = (dataset.channels, dataset.image_size), (facts["channels"], facts["image_size"])
+    if shape != wanted:
+        raise RequestError(
+            f"--data {name} needs images of {wanted[0]} channels and {wanted[1]} pixels, as the "
+            f"model was trained on, got {shape[0]} and {shape[1]}"
+        )
+    places = match_classes(dataset.classes, tuple(facts["classes"]), f"--data {name}")
+    return dataset, Split(dataset.test.images, places[dataset.test.labels])

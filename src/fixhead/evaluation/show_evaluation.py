@@ -1,0 +1,104 @@
+"""``evaluation.json``, printed for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..runs.records import Record
+
+_COLLAPSE = {
+    "nc1": "NC1, tr(Σ_W Σ_B⁺)/K",
+    "cdnv": "class-distance normalised variance",
+    "equinorm": "NC2, spread of the lengths of class means",
+    "equiangularity_deviation": "NC2, deviation from equal angles",
+    "self_duality": "NC3, distance of means to own vectors",
+    "alignment": "NC3, cosine of means to own vectors",
+    "nearest_mean_agreement": "NC4, agreement with the nearest mean",
+}
+
+
+def show_evaluation(found: Record) -> None:
+    """One model part by part, several side by side; then corruptions and further sets."""
+    console = Console(highlight=False)
+    models = found["models"]
+    console.print(f"{found['title']}: {models[0]['images']:,} test images")
+    table = Table("", *(model["name"] for model in models))
+    for title, values in _rows(models):
+        table.add_row(title, *values)
+    console.print(table)
+    if found["corruptions"] is not None:
+        console.print(_corruptions(found["corruptions"]))
+    for extra in found["also"]:
+        console.print(_also(extra))
+
+
+def _rows(models: list[Record]) -> list[tuple[str, list[str]]]:
+    def row(title: str, *path: str, percent: bool = False) -> tuple[str, list[str]]:
+        return title, [_shown(_dig(model, *path), percent) for model in models]
+
+    rows = [
+        row("accuracy", "accuracy", percent=True),
+        row("balanced accuracy", "balanced_accuracy", percent=True),
+    ]
+    for name in models[0]["group_accuracy"] or ():
+        rows.append(row(f"  {name}", "group_accuracy", name, percent=True))
+    rows += [
+        row("loss", "loss"),
+        row("expected calibration error", "calibration", "expected_error"),
+        row("compactness, cosine to own vector", "compactness", "own"),
+        row("separability of class means", "compactness", "separability"),
+        row("Spearman ρ, confusion and cosine", "geometry", "spearman", "rho"),
+    ]
+    rows += [row(title, "collapse", name) for name, title in _COLLAPSE.items()]
+    rows.append(("classes never predicted", [str(len(m["never_predicted"])) for m in models]))
+    if any(model["areas"] for model in models):
+        gone = [_dig(model, "areas", "vanished") for model in models]
+        rows.append(("classes without an area", ["–" if g is None else str(len(g)) for g in gone]))
+    return rows
+
+
+def _corruptions(found: Record) -> Table:
+    held = found["baseline"] is not None
+    title = f"Accuracy under corruption (strengths for {found['table']} pixels)"
+    if found["published"] is not None:
+        title = f"Accuracy on {found['published']}"
+    columns = ["head", "corruption", *(f"severity {one}" for one in found["severities"])]
+    if held:
+        columns.append(f"error against {found['baseline']}")
+    table = Table(*columns, title=title)
+    for arm in found["arms"]:
+        for kind, rates in arm["accuracy"].items():
+            error = [_shown(arm["corruption_error"][kind])] if held else []
+            shown = [_shown(value, True) for value in rates.values()]
+            table.add_row(arm["head"], kind, *shown, *error)
+        mean = ["" for _ in found["severities"][1:]]
+        last = [_shown(arm["mean_corruption_error"])] if held else []
+        table.add_row(arm["head"], "mean", _shown(arm["mean_accuracy"], True), *mean, *last)
+        table.add_section()
+    return table
+
+
+def _also(extra: Record) -> Table:
+    table = Table(
+        "head", "accuracy", "drop, points", title=f"{extra['title']}: {extra['images']:,}"
+    )
+    for arm in extra["arms"]:
+        drop = {name: f"{100 * value:+.2f}" for name, value in arm["drop"].items()}
+        interval = f"{drop['value']} ({drop['low']} to {drop['high']})"
+        table.add_row(arm["head"], _shown(arm["accuracy"], True), interval)
+    return table
+
+
+def _dig(record: Any, *path: str) -> Any:
+    for name in path:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
+def _shown(value: float | None, percent: bool = False) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.2f} %" if percent else f"{value:.4g}"

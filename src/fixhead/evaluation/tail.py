@@ -1,0 +1,42 @@
+"""What the records say of unequal classes: their counts, and accuracy by many, medium and few."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..comparison.config import Comparison
+from ..data import Dataset, groups, is_imbalanced
+from ..geometry.confusion import class_accuracies
+
+
+def describe_tail(comparison: Comparison, dataset: Dataset) -> dict[str, Any]:
+    """``imbalance`` (the rule, None where the data are unequal by themselves), ``class_counts``
+    (training images per class (K,), before the validation split) and ``groups`` (name → classes).
+
+    Empty where no class has twice the images of another. Rules as in ``fixhead.data.groups``.
+    """
+    counts = dataset.train.counts(len(dataset.classes))
+    if not is_imbalanced(counts):
+        return {}
+    return {
+        "imbalance": comparison.imbalance,
+        "class_counts": counts.tolist(),
+        "groups": {name: part.tolist() for name, part in groups(counts).items()},
+    }
+
+
+def group_accuracies(confusion: Tensor, members: dict[str, list[int]]) -> dict[str, float | None]:
+    """``(1/|G|) Σ_{c ∈ G} acc_c`` for each group G, over its classes that have test images.
+
+    From the confusion (K, K), true classes in rows; None for a group without a test image.
+    """
+    rates = class_accuracies(confusion).double()
+    found = {}
+    for name, classes in members.items():
+        own = rates[torch.tensor(classes)]
+        seen = own[~own.isnan()]
+        found[name] = float(seen.mean()) if len(seen) else None
+    return found

@@ -1,0 +1,1 @@
+"""Runs as rows: records, their files, statistics, the machine."""

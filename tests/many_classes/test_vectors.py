@@ -1,0 +1,74 @@
+import pytest
+import torch
+from agreement import relative
+
+from fixhead import RequestError
+from fixhead import many_classes as scale
+from fixhead.many_classes.kronecker import pack, transform, unpack
+from fixhead.vectors import codes
+from fixhead.vectors.walsh import transform as butterfly
+
+
+@pytest.mark.parametrize(("classes", "features"), [(700, 32), (2109, 64), (90, 128), (60, 8)])
+def test_implicit_codes_are_the_stored_ones(classes, features):
+    made = scale.implicit(classes, features, generator=torch.Generator().manual_seed(3))
+    stored = codes(classes, features, max_cosine=1.0, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(made.dense(), stored)
+
+
+@pytest.mark.parametrize("features", [8, 16, 23, 32, 100])
+@pytest.mark.parametrize("family", ["auto", "random"])
+def test_rows_are_unit_and_matmul_is_the_product_with_them(features, family):
+    made = scale.implicit(333, features, family=family)
+    W = made.dense(torch.float64)
+    assert made.shape == W.shape == (333, features)
+    assert torch.allclose(W.norm(dim=1), torch.ones(333, dtype=torch.float64), atol=1e-7)
+    x = torch.randn(5, features, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    product = made.matmul(x)
+    assert relative(product, x.double() @ W.T) < 1e-6
+    upstream = torch.randn(5, 333, generator=torch.Generator().manual_seed(2))
+    (gradient,) = torch.autograd.grad(product, x, upstream)
+    assert relative(gradient, upstream.double() @ W) < 1e-6
+
+
+def test_the_sum_of_all_vectors_can_be_weighted():
+    for classes, features in ((141, 16), (333, 23), (333, 64), (50, 8)):
+        made = scale.implicit(classes, features)
+        W = made.dense(torch.float64)
+        weights = torch.rand(classes, generator=torch.Generator().manual_seed(1))
+        assert relative(made.combine(weights), weights.double() @ W) < 1e-6
+        assert float((made.combine() - W.sum(dim=0)).abs().max()) < 1e-4
+
+
+def test_a_certificate_of_a_code_holds_what_the_family_proves():
+    found = scale.implicit(600, 32, family="gold").certificate()
+    assert found.construction == "gold"
+    assert found.distinct == 600
+    assert found.abs_cosine_max == pytest.approx((2 / 32) ** 0.5, abs=1e-6)
+
+
+def test_a_million_classes_take_an_eighth_of_a_byte_each():
+    made = scale.implicit(1_000_000, 512)
+    assert made.source.packed.nbytes <= 1_000_000 / 8 + 512
+    assert made.rows(torch.tensor([999_999])).norm() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_full_family_names_its_size_and_the_next():
+    with pytest.raises(RequestError, match=r"classes <= 1024 .* got classes=1025; use family="):
+        scale.implicit(1025, 32, family="gold")
+    with pytest.raises(RequestError, match="a power of two"):
+        scale.implicit(100, 48, family="gold")
+    with pytest.raises(RequestError, match="family must be one of"):
+        scale.implicit(100, 48, family="golden")
+
+
+def test_the_kronecker_transform_is_the_fast_one():
+    x = torch.randn(3, 128, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert relative(transform(x), butterfly(x)) < 1e-14
+
+
+def test_signs_come_back_from_their_bytes():
+    bits = torch.randint(2, (21, 32), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    signs = 1.0 - 2.0 * bits.float()
+    assert torch.equal(unpack(pack(bits), 0, 21, torch.float32), signs.T)
+    assert torch.equal(unpack(pack(bits), 8, 5, torch.float32), signs[8:13].T)
