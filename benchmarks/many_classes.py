@@ -66,7 +66,7 @@ Start = Literal["frame", "gauss", "padded"]
 
 @dataclass(frozen=True)
 class Arm:
-    """A head's sentence; ``sampled`` trains learned vectors on 10 % of the classes a step.
+    """A head's spec; ``sampled`` trains learned vectors on 10 % of the classes a step.
 
     start: A's first values, where there is a map.
     course: S over the run as multiples of its own, from the first to the last step.
@@ -74,7 +74,7 @@ class Arm:
     """
 
     name: str
-    sentence: str
+    spec: str
     start: Start = "frame"
     course: tuple[float, float] = (1.0, 1.0)
     unit: bool = False
@@ -105,10 +105,10 @@ def fixed(vectors: str, scale: int, width: int | None = None, *, neck: str = "no
     return _arm(name, said if width is None else f"{said},code_width={width}", scale, neck)
 
 
-def _arm(name: str, sentence: str, scale: int, neck: str) -> Arm:
+def _arm(name: str, spec: str, scale: int, neck: str) -> Arm:
     if neck == "none":
-        return Arm(f"{name}@{scale}", sentence)
-    return Arm(f"{name}@{scale}+{neck}", f"{sentence},neck={neck}")
+        return Arm(f"{name}@{scale}", spec)
+    return Arm(f"{name}@{scale}+{neck}", f"{spec},neck={neck}")
 
 
 def plan() -> Iterator[Run]:
@@ -172,10 +172,10 @@ def _variants() -> Iterator[Arm]:
     yield _padded(plain)
     yield _rising(plain)
     yield replace(plain, name=f"{plain.name}~falling", course=(1.0, 0.25))
-    sentence = f"{plain.sentence},logits=dot"
-    yield replace(plain, name=f"{plain.name}~unit", sentence=sentence, unit=True)
-    sentence = plain.sentence.replace("scale=40", "scale=learned:40")
-    yield Arm(f"{plain.name}~learned-scale", sentence)
+    spec = f"{plain.spec},logits=dot"
+    yield replace(plain, name=f"{plain.name}~unit", spec=spec, unit=True)
+    spec = plain.spec.replace("scale=40", "scale=learned:40")
+    yield Arm(f"{plain.name}~learned-scale", spec)
 
 
 def _compared(scale: int, *widths: int) -> list[Arm]:
@@ -256,18 +256,18 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
         body = network(data.images.shape[1], run.features).to(memory_format=torch.channels_last)
     draws = stream(run.seed, "vectors")
     head = ClassificationHead.from_preset(
-        run.arm.sentence, run.features, run.task.classes, generator=draws
+        run.arm.spec, run.features, run.task.classes, generator=draws
     )
-    if head.lift is not None:
+    if head.code_map is not None:
         with torch.no_grad():
-            head.lift.copy_(_first(run.arm.start, *head.lift.shape, draws))
+            head.code_map.copy_(_first(run.arm.start, *head.code_map.shape, draws))
     weights = [*body.parameters(), *(p for p in head.parameters() if p.requires_grad)]
     optimizer = torch.optim.Adam(weights, lr=RATE)
     steps = run.task.epochs * (len(data.labels) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     if run.arm.unit:
-        assert head.lift is not None
-        body.append(Unit(math.sqrt(run.features / len(head.lift))))
+        assert head.code_map is not None
+        body.append(Unit(math.sqrt(run.features / len(head.code_map))))
     sampled = stream(run.seed, "classes") if run.arm.name.startswith(SAMPLED) else None
     start, seconds, step = time.process_time(), 0.0, 0
     own = None if head.scale is None else head.scale.detach().clone()
@@ -295,7 +295,7 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
         "classes": run.task.classes,
         "features": run.features,
         "arm": run.arm.name,
-        "sentence": run.arm.sentence,
+        "sentence": run.arm.spec,
         "seed": run.seed,
         "epochs": run.task.epochs,
         "images": len(data.labels),

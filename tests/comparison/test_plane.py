@@ -25,7 +25,7 @@ def flat(tmp_path_factory):
 def test_areas_are_those_of_the_saved_vectors(flat, head):
     row = next(row for row in read(flat / "runs.jsonl") if row["head"] == head)
     model, _ = load_classifier(flat / "runs" / row["run_id"])
-    kind = model.head.logits
+    kind = model.head.logit_kind
     expected = decision_areas(model.head.vectors.detach(), logits=kind)
     areas = row["geometry"]["areas"]
     assert areas["shares"] == pytest.approx(expected.tolist())

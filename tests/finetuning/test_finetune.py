@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 from fixhead import ClassificationHead, RequestError
 from fixhead.finetuning import finetune_head
 from fixhead.finetuning.loop import logits_of
+from fixhead.heads.align import aligned
 from fixhead.heads.swap import unswap
-from fixhead.heads.swapping.align import aligned
 from fixhead.vectors import build
 
 K, D = 6, 16

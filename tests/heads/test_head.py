@@ -205,7 +205,7 @@ def test_every_preset_builds_trains_and_says_itself(preset):
     head.loss(x, torch.arange(6)).backward()
     assert float(x.grad.abs().sum()) > 0
     assert str(K) in repr(head)
-    assert parse_head(parse_head(preset).sentence) == parse_head(preset)
+    assert parse_head(str(parse_head(preset))) == parse_head(preset)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_the_batchnorm_neck_is_batch_normalisation_before_the_vectors():
     torch.testing.assert_close(head.project(x), expected)
 
 
-def test_a_loss_of_the_sentence_is_the_function_of_that_name():
+def test_a_loss_of_the_spec_is_the_function_of_that_name():
     from fixhead import losses
 
     x, y = draw(8, D), torch.arange(8)
@@ -411,6 +411,15 @@ def test_heads_are_split_at_the_commas_between_them(text, heads):
     ["vectors=random,vectors=codes", "logits=dot", "vectors=random,speed=3", "vectors=",
      "vectors=random,bias=maybe", "vectors=random,reweight=0", "vectors=random,scale=-2"],
 )  # fmt: skip
-def test_a_sentence_that_means_nothing_is_refused(text):
+def test_a_spec_that_means_nothing_is_refused(text):
     with pytest.raises(RequestError):
         parse_head(text)
+
+
+def test_learned_vectors_are_said_as_learn_and_as_learn_vectors():
+    spec = parse_head("vectors=random,logits=dot,learn_vectors=yes")
+    assert spec == parse_head("vectors=random,logits=dot,learn=yes")
+    assert spec.learn_vectors
+    assert "learn=yes" in str(spec).split(",")  # as records have always said it
+    with pytest.raises(RequestError, match="twice"):
+        parse_head("vectors=random,learn=yes,learn_vectors=yes")

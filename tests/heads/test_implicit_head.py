@@ -266,8 +266,8 @@ def test_the_compiled_loss_is_the_loss():
     logits = torch.compile(head, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(logits(x), head(x))
     compiled = torch.compile(head.loss, backend="aot_eager", fullgraph=True)
-    found = torch.autograd.grad(compiled(x, labels), [x, head.lift])
-    true = torch.autograd.grad(head.loss(x, labels), [x, head.lift])
+    found = torch.autograd.grad(compiled(x, labels), [x, head.code_map])
+    true = torch.autograd.grad(head.loss(x, labels), [x, head.code_map])
     for ours, theirs in zip(found, true, strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -292,7 +292,7 @@ def test_a_model_gets_one_and_gives_the_old_layer_back():
     assert report.trainable_after == 64 * 32
     labels = torch.randint(5000, (6,), generator=torch.Generator().manual_seed(1))
     model[3].loss(model[:3](draw(6, 64).bfloat16()), labels).backward()
-    assert model[3].lift.grad.isfinite().all()
+    assert model[3].code_map.grad.isfinite().all()
     unswap(model)
     assert model[3] is old
     assert old.weight.dtype == torch.bfloat16
@@ -333,14 +333,14 @@ def test_labels_out_of_range_and_features_that_are_not_finite_are_named():
 @pytest.mark.parametrize(
     "text", ["vectors=implicit", "vectors=implicit:random,code_width=256,scale=20,neck=batchnorm"]
 )
-def test_a_sentence_says_it(text):
+def test_a_spec_says_it(text):
     spec = parse_head(text)
-    assert parse_head(spec.sentence) == spec
+    assert parse_head(str(spec)) == spec
     head = ClassificationHead.from_preset(text, 32, 400).eval()
     assert head(draw(2, 32)).shape == (2, 400)
 
 
-def test_a_sentence_refuses_a_code_that_learns():
+def test_a_spec_refuses_a_code_that_learns():
     with pytest.raises(RequestError, match="never stored"):
         parse_head("vectors=implicit,learn=yes")
     with pytest.raises(RequestError, match="code_width"):

@@ -11,7 +11,7 @@ from fixhead import ClassificationHead, RequestError
 
 D, K = 16, 10
 COUNTS = [100, 80, 60, 50, 40, 30, 20, 10, 5, 2]
-SENTENCES = [
+SPECS = [
     "learned-dot",
     "random-cosine@20",
     "learned-cosine@20",
@@ -27,8 +27,8 @@ SENTENCES = [
 ]
 
 
-def build(sentence, **arguments):
-    return ClassificationHead.from_preset(sentence, D, K, class_counts=COUNTS, **arguments)
+def build(spec, **arguments):
+    return ClassificationHead.from_preset(spec, D, K, class_counts=COUNTS, **arguments)
 
 
 def batch(seed=0):
@@ -36,20 +36,20 @@ def batch(seed=0):
     return torch.randn(8, D, generator=generator), torch.arange(8)
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_forward_and_loss_compile_to_one_graph(sentence):
+@pytest.mark.parametrize("spec", SPECS)
+def test_forward_and_loss_compile_to_one_graph(spec):
     torch.compiler.reset()  # each head is compiled anew, not as a variant of the last one
-    head = build(sentence)
+    head = build(spec)
     x, y = batch()
     compiled = torch.compile(head.loss_and_logits, fullgraph=True, backend="aot_eager")
     for got, expected in zip(compiled(x, y), head.loss_and_logits(x, y), strict=True):
         torch.testing.assert_close(got, expected)
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_nothing_waits_for_the_device(sentence):
+@pytest.mark.parametrize("spec", SPECS)
+def test_nothing_waits_for_the_device(spec):
     # A meta tensor has no values: whatever reads one on the way raises.
-    head = build(sentence).to("meta")
+    head = build(spec).to("meta")
     x = torch.empty(8, D, device="meta", requires_grad=True)
     loss, logits = head.loss_and_logits(x, torch.empty(8, dtype=torch.int64, device="meta"))
     loss.backward()
@@ -57,17 +57,17 @@ def test_nothing_waits_for_the_device(sentence):
     assert x.grad.shape == x.shape
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_the_head_exports_with_equal_outputs(sentence):
-    head = build(sentence).eval()
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_head_exports_with_equal_outputs(spec):
+    head = build(spec).eval()
     x, _ = batch()
     exported = torch.export.export(head, (x,))
     torch.testing.assert_close(exported.module()(x), head(x))
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_functional_gradients_equal_autograds(sentence):
-    head = build(sentence).eval()
+@pytest.mark.parametrize("spec", SPECS)
+def test_functional_gradients_equal_autograds(spec):
+    head = build(spec).eval()
     x, y = batch()
     x.requires_grad_()
     state = dict(head.named_parameters()), dict(head.named_buffers())
@@ -86,24 +86,24 @@ def test_functional_gradients_equal_autograds(sentence):
     torch.testing.assert_close(functional, plain)
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
+@pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_trains_with_finite_gradients(sentence, dtype):
-    head = build(sentence)
+def test_autocast_trains_with_finite_gradients(spec, dtype):
+    head = build(spec)
     x, y = batch()
     x.requires_grad_()
     with torch.autocast("cpu", dtype=dtype):
         loss = head.loss(x, y)
     loss.backward()
-    exact = build(sentence).double().loss(x.double(), y)
+    exact = build(spec).double().loss(x.double(), y)
     loss, exact = float(loss.detach()), float(exact.detach())
     assert abs(loss - exact) <= 64 * torch.finfo(dtype).eps * (1 + abs(exact))
     assert bool(torch.isfinite(x.grad).all())
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_copies_pickles_and_other_types_keep_the_head(sentence):
-    head = build(sentence).eval()
+@pytest.mark.parametrize("spec", SPECS)
+def test_copies_pickles_and_other_types_keep_the_head(spec):
+    head = build(spec).eval()
     x, _ = batch()
     expected = head(x)
     assert torch.equal(copy.deepcopy(head)(x), expected)

@@ -67,11 +67,11 @@ class HeadAgreement(ABC):
         points = copies["features"]
         if "neck.weight" in copies:
             points = points @ copies["neck.weight"].T + copies["neck.bias"]
-        if "lift" in copies:
-            points = points @ copies["lift"].T
+        if "code_map" in copies:
+            points = points @ copies["code_map"].T
         scale = copies.get("scale", 1.0 if head.scale is None else head.scale.to("cpu", dtype))
         name, option = head.loss_name.name, head.loss_name.option
-        options = {"scale": scale, "logits": head.logits, "bias": copies.get("bias")}
+        options = {"scale": scale, "logits": head.logit_kind, "bias": copies.get("bias")}
         if name in ("cosface", "arcface"):
             options = {"scale": scale, name: option}
         elif name == "balanced-softmax":
@@ -135,7 +135,7 @@ class HeadAgreement(ABC):
         weights = torch.randn(6, 500, generator=torch.Generator().manual_seed(5))
         (found,) = torch.autograd.grad((weights.to(self.device) * head(x)).sum(), x)
         wider = wide(x).requires_grad_()
-        points = wider if head.lift is None else wider @ wide(head.lift).T
+        points = wider if head.code_map is None else wider @ wide(head.code_map).T
         logits = plain_logits(points, wide(self.matrix(head)), kind, 5.0, wide(head.bias))
         (true,) = torch.autograd.grad((weights * logits).sum(), wider)
         assert relative(found, true) < 2e-6

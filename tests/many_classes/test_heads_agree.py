@@ -42,9 +42,11 @@ class TestImplicitHeadOfRandomSigns(TestImplicitHead):
 class TestImplicitHeadBehindAMap(TestImplicitHead):
     def make(self, classes, features, **switches):
         head = super().make(classes, features, code_width=3 * features, **switches)
-        assert head.lift.shape == (3 * features, features)
+        assert head.code_map.shape == (3 * features, features)
         with torch.no_grad():  # classes that agree in their first columns tie until the map learns
-            head.lift += torch.randn(head.lift.shape, generator=torch.Generator().manual_seed(8))
+            head.code_map += torch.randn(
+                head.code_map.shape, generator=torch.Generator().manual_seed(8)
+            )
         return head
 
 

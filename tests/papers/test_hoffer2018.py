@@ -84,4 +84,6 @@ def test_as_published_the_released_modules_stand_in_for_the_repaired_ones():
     released = {cell.head for cell in build(item, Request("small", as_published=True)).cells}
     assert fair == set(ARMS.values())
     assert released == set(RELEASED.values())
-    assert not any(parse_head(head).learn for head in fair | released if head != "learned-dot")
+    assert not any(
+        parse_head(head).learn_vectors for head in fair | released if head != "learned-dot"
+    )

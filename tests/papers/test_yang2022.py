@@ -36,8 +36,8 @@ def heads_of(content):
 def test_the_fair_protocol_has_a_learned_and_a_frozen_baseline():
     content = build(find("yang2022", "long-tail"), Request("small"))
     assert {ARMS[LEARNED], ARMS[KAIMING]} < heads_of(content)
-    assert parse_head(ARMS[LEARNED]).learn
-    assert not parse_head(ARMS[KAIMING]).learn
+    assert parse_head(ARMS[LEARNED]).learn_vectors
+    assert not parse_head(ARMS[KAIMING]).learn_vectors
     assert {cell.recipe.choose for cell in content.cells} == {"last"}
     assert not any("mixup" in cell.recipe.augmentation for cell in content.cells)
 
@@ -46,7 +46,7 @@ def test_the_fair_protocol_has_a_learned_and_a_frozen_baseline():
 def test_as_published_both_heads_are_frozen_and_the_test_set_chooses(scale):
     content = build(find("yang2022", "long-tail"), Request(scale, as_published=True))
     assert heads_of(content) == set(PUBLISHED.values())
-    assert not any(parse_head(head).learn for head in heads_of(content))
+    assert not any(parse_head(head).learn_vectors for head in heads_of(content))
     etf = next(head for head in heads_of(content) if "yang-simplex" in head)
     assert "dot-regression:batch" in etf
     assert {cell.recipe.choose for cell in content.cells} == {"test"}

@@ -48,7 +48,7 @@ def compare(
     neck: Neck = "none",
     pretrained: Pretrained = False,
     heads: Annotated[
-        str, typer.Option(help="The arms: presets or sentences, separated by commas.")
+        str, typer.Option(help="The arms: presets or specs, separated by commas.")
     ] = _HEADS,
     seeds: Annotated[int, typer.Option(help="Paired runs of every arm.")] = 3,
     first_seed: Annotated[int, typer.Option(help="The number of the first of them.")] = 0,

@@ -44,7 +44,7 @@ def train(
     features: Features = None,
     neck: Neck = "none",
     pretrained: Pretrained = False,
-    head: Annotated[str, typer.Option(help="A preset or a sentence.")] = "auto",
+    head: Annotated[str, typer.Option(help="A preset or a spec.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     epochs: Epochs = 20,
     batch_size: BatchSize = 64,

@@ -122,7 +122,7 @@ def _test(
     if model.head.width == 2:
         facts["geometry"]["areas"] = describe_areas(
             model.head.vectors,
-            model.head.logits,
+            model.head.logit_kind,
             bias=model.head.bias is not None,
             names=setting.dataset.classes,
         )
@@ -147,7 +147,7 @@ def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
         "loss": spec.loss,
         "optimizer": plan.recipe.optimizer,
         "head": plan.head,
-        "head_sentence": spec.sentence,
+        "head_sentence": str(spec),
         "seed": plan.seed,
         "config": plan.recipe.to_dict()
         | {"augmentation": setting.augmentation_name, "choose_on": setting.choose_on}

@@ -51,7 +51,7 @@ class Detail:
 @torch.no_grad()
 def examine(model: Model, batches: Batches, *, classes: int) -> Detail:
     """Run ``model`` in evaluation mode over ``batches`` twice; its mode is put back after."""
-    directions = model.head.logits != "dot"
+    directions = model.head.logit_kind != "dot"
     with undisturbed(model):
         first = _First(model, classes, directions)
         for images, labels in batches.epoch(0):

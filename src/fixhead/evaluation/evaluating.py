@@ -220,7 +220,7 @@ class _Work:
             "compactness": describe_compactness(detail),
             "never_predicted": never_predicted(detail, self.names),
             "areas": describe_areas(
-                head.vectors, head.logits, bias=head.bias is not None, names=self.names
+                head.vectors, head.logit_kind, bias=head.bias is not None, names=self.names
             ),
             "geometry": describe_geometry(
                 detail.evaluation, head.vectors, construction=head.construction, scale=scale
@@ -233,7 +233,7 @@ class _Work:
             ),
         }
         who = {name: saved.facts.get(name) for name in ("head", "seed", "backbone")}
-        who["head_sentence"] = parse_head(saved.head).sentence
+        who["head_sentence"] = str(parse_head(saved.head))
         return {"name": saved.name, **who, **told}, detail.right
 
     def _projections(self, saved: Saved) -> dict[str, Any] | None:

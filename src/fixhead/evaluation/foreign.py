@@ -18,7 +18,7 @@ from .._errors import RequestError
 from ..backbones.external import build_full, probed
 from ..data import Dataset, load
 from ..heads import ClassificationHead, parse_head
-from ..heads.swapping.locate import locate
+from ..heads.locate import locate
 from ..training import Classifier
 from .saved import Saved, Source, checked
 

@@ -57,7 +57,7 @@ def describe_projections(
     ``views`` hold ``points`` (n, 2), ``vectors`` (K, 2) and ``origin`` (2,), where the features'
     zero falls; None where the method has no such thing.
     """
-    directions = model.head.logits != "dot"
+    directions = model.head.logit_kind != "dot"
     points, logits, labels = [], [], []
     with undisturbed(model):
         for images, truth in batches.epoch(0):

@@ -34,7 +34,7 @@ class CollapseWatch:
     def __init__(self, head: Head, classes: int) -> None:
         vectors = head.vectors
         self._head = head
-        self._directions = head.logits != "dot"
+        self._directions = head.logit_kind != "dot"
         self._seen = False
         self._statistics = ClassStatistics.empty(classes, vectors.shape[1], device=vectors.device)
         self._plane: list[tuple[Tensor, Tensor]] | None = [] if vectors.shape[1] == 2 else None
@@ -61,7 +61,7 @@ class CollapseWatch:
             found |= {name: plain(value) for name, value in values.items()}
         if self._plane is not None:
             found["vectors"] = plain(W.double().cpu())
-            found["sectors"] = turn(W, self._head.logits, bias=self._head.bias is not None)
+            found["sectors"] = turn(W, self._head.logit_kind, bias=self._head.bias is not None)
             found |= sample(self._plane)
         return found
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import RequestError
+from ..heads.align import aligned, check_turnable
 from ..heads.head import ClassificationHead
+from ..heads.locate import locate
 from ..heads.swap import swap_head, swapped_heads, unswap
-from ..heads.swapping.align import aligned, check_turnable
-from ..heads.swapping.locate import locate
 from .loop import Batches, MakeOptimizer, accuracy_of, predict, train
 from .report import FinetuneReport
 
@@ -37,7 +37,7 @@ def finetune_head(
         model: trained, with one linear head (not convolutional, none auxiliary).
         batches: (inputs, labels (N,)) per batch, iterated anew every epoch; its order and
             augmentation are the caller's. Both are moved to the model's device.
-        head: a preset or sentence.
+        head: a preset or spec.
         validation: batches to measure on before, between and after; without, no accuracy is told.
         epochs: 0 or more.
         optimizer: made from the trained parameters; default SGD(lr=0.01, momentum=0.9).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..heads.swapping.report import SwapReport
+from ..heads.swap import SwapReport
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """The classification layer: class vectors × logits × scale × bias × learned or fixed."""
 
-from .grammar import HeadSpec
 from .head import ClassificationHead
-from .presets import PRESETS, parse_head, split_heads
-from .reach import ReachabilityWarning
+from .reachability import ReachabilityWarning
+from .spec import PRESETS, HeadSpec, parse_head, split_heads
 
 __all__ = [
     "PRESETS",

@@ -9,7 +9,7 @@ from .. import vectors as constructions
 from .._errors import RequestError
 from ..vectors.distinct import count_distinct
 from ..vectors.walsh import walsh_rows
-from .initial import linear_rows
+from .as_released import linear_rows
 
 _TRIES = 100
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,18 +13,20 @@ from torch.nn.functional import linear
 from .. import geometry, losses
 from .. import logits as formulae
 from .. import many_classes as large
-from .._errors import RequestError
+from .._errors import PerformanceWarning, RequestError
 from .._seeds import default_generator_or
-from .choice import chosen
+from .auto import resolve_auto
 from .code import Code
-from .fold import fold
-from .grammar import HeadSpec, check_scale
+from .code_map import CodeWidth, initial_code_map
 from .grow import more_rows
-from .held import Longest, held, is_large
-from .identity import HeadIdentity
-from .lift import CodeWidth, initial_lift
-from .necks import build_neck, parse_neck
-from .objective import (
+from .init import (
+    check_sizes,
+    checked_counts,
+    initial_bias,
+    initial_scale,
+    initial_vectors,
+)
+from .loss import (
     WITHOUT_LOGITS,
     check_fit,
     check_implicit,
@@ -33,18 +36,22 @@ from .objective import (
     goes_without_logits,
     parse_loss,
 )
-from .presets import parse_head
-from .reach import warn_if_out_of_reach
-from .saving import Saved
-from .start import check_sizes, checked_counts, initial_bias, initial_rows, initial_scale
+from .necks import build_neck, parse_neck
+from .reachability import warn_if_out_of_reach
+from .spec import HeadSpec, parse_head
+from .state import HeadIdentity, HeadState, PerTensor
+from .to_linear import to_linear
 
 if TYPE_CHECKING:
     from ..geometry import Certificate
 
-Logits = Literal["dot", "cosine", "unit-features"]
+LogitKind = Literal["dot", "cosine", "unit-features"]
+
+LEARNED_SHARE = 64
+"""Learned vectors need a second walk over the classes: so many more logits are held for them."""
 
 
-class ClassificationHead(Saved):
+class ClassificationHead(HeadState):
     """Features x (N, d) → logits (N, K) over class vectors W (K, D), each part a switch of its own.
 
     cosine:        z = S · ⟨w, p⟩ / (‖w‖ ‖p‖) + b,   p = neck(x) or A neck(x), (N, D)
@@ -55,7 +62,7 @@ class ClassificationHead(Saved):
         features: d, the size of a feature.
         classes: K, the number of classes.
         vectors: the name of a construction in ``fixhead.vectors`` (or a variant of one,
-            ``heads.grammar.VARIANTS``); ``"auto"``, what ``fixhead.vectors.best`` recommends;
+            ``heads.init.VARIANTS``); ``"auto"``, what ``fixhead.vectors.best`` recommends;
             ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; ``"implicit"`` for
             a code that is never stored (``heads.code``); or a tensor (K, D).
         logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``.
@@ -70,8 +77,8 @@ class ClassificationHead(Saved):
         loss: what ``head.loss`` computes: a name of ``fixhead.losses.LOSSES``, with its option
             after a colon, e.g. ``"cosface:0.35"``.
         code_width: D of fixed class vectors behind a learned map A (D, d) without bias
-            (``heads.lift``), for many more classes than dimensions; ``"auto"`` for the width
-            that ``heads.choice`` takes; None for no such map.
+            (``heads.code_map``), for many more classes than dimensions; ``"auto"`` for the width
+            that ``heads.auto`` takes; None for no such map.
         reweight: the epoch (from 1) from which classes are weighted by their effective number of
             images (LDAM's deferred re-weighting); None for never. See ``begin_epoch``.
         class_counts: training images of each class (K,), where vectors or the loss need them.
@@ -92,7 +99,7 @@ class ClassificationHead(Saved):
     vectors: Tensor
     scale: Tensor | None
     bias: Tensor | None
-    lift: Tensor | None
+    code_map: Tensor | None
     class_counts: Tensor | None
     class_weights: Tensor | None
 
@@ -102,7 +109,7 @@ class ClassificationHead(Saved):
         classes: int,
         *,
         vectors: str | Tensor = "simplex",
-        logits: Logits = "cosine",
+        logits: LogitKind = "cosine",
         scale: float | str = "auto",
         bias: bool = False,
         learn_vectors: bool = False,
@@ -120,14 +127,13 @@ class ClassificationHead(Saved):
         check_sizes(features, classes)
         word = vectors if isinstance(vectors, str) else "linear"
         HeadSpec(word, logits, scale, bias, learn_vectors, neck, loss, reweight, code_width)
-        check_scale(scale, logits)
         counts = checked_counts(class_counts, classes)
         self.loss_name = parse_loss(loss)
         check_fit(self.loss_name, logits, bias, counts)
         if reweight is not None and counts is None:
             raise RequestError("reweight needs class_counts (K,), got none")
         neck_name, seen = parse_neck(neck, features)
-        choice = chosen(
+        choice = resolve_auto(
             vectors,
             code_width,
             classes,
@@ -139,7 +145,7 @@ class ClassificationHead(Saved):
         width = self.code_width or seen
         as_they_come = neck_name == "none" and self.code_width is None
         generator = default_generator_or(generator)
-        rows = initial_rows(
+        rows = initial_vectors(
             choice.vectors,
             classes,
             width,
@@ -154,13 +160,13 @@ class ClassificationHead(Saved):
         self.implicit = values if isinstance(values, Code) else None
         self.features = features
         self.classes = classes
-        self.logits: Logits = logits
+        self.logit_kind: LogitKind = logits
         self.learn_vectors = learn_vectors
         self.construction = rows.construction
         self.reason = choice.reason or rows.reason
         self.reweight = reweight
         self.neck_name = neck
-        self._longest = Longest()
+        self._longest = PerTensor(large.longest)
 
         if isinstance(values, Code):
             check_implicit(self.loss_name)
@@ -177,8 +183,8 @@ class ClassificationHead(Saved):
         self.neck = build_neck(neck_name, features, seen, generator, dtype).to(device)
         wide = None
         if self.code_width is not None:
-            wide = initial_lift(self.code_width, seen, dtype).to(device)
-        _place(self, "lift", wide, True)
+            wide = initial_code_map(self.code_width, seen, dtype).to(device)
+        _place(self, "code_map", wide, True)
         counted = None if counts is None else counts.to(device)
         self.register_buffer("class_counts", counted, persistent=False)
         self.register_buffer("class_weights", None, persistent=False)
@@ -195,7 +201,7 @@ class ClassificationHead(Saved):
                 "build it with the size of the backbone's features"
             )
         points: Tensor = features if self.neck_name == "none" else self.neck(features)
-        return points if self.lift is None else linear(points, self.lift)
+        return points if self.code_map is None else linear(points, self.code_map)
 
     def classify(self, points: Tensor) -> Tensor:
         """Logits (N, K) of what ``project`` gave."""
@@ -212,14 +218,14 @@ class ClassificationHead(Saved):
         if takes == "features":
             return self._compute(self.project(features), None, labels)
         known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
-        if not (known and is_large(self, labels, training=True)):
+        if not (known and self._without_logits(labels, training=True)):
             return self.loss_and_logits(features, labels)[0]
         return compute_without_logits(
             self.loss_name,
             self.project(features),
-            self._held(),
+            self._class_vectors(),
             labels,
-            logits=self.logits,
+            logits=self.logit_kind,
             factor=1.0 if self.scale is None else self.scale,
             bias=self.bias,
             counts=self.class_counts,
@@ -229,16 +235,18 @@ class ClassificationHead(Saved):
     @torch.no_grad()
     def topk(self, features: Tensor, k: int = 1) -> large.Top:
         """The k largest logits of features (N, d) and their classes, (N, k) each."""
-        if not is_large(self, features):
+        if not self._without_logits(features):
             return large.Top(*self(features).topk(k, dim=1))
-        return large.topk(self.project(features), self._held(), k, **self._switches())
+        return large.topk(self.project(features), self._class_vectors(), k, **self._switches())
 
     @torch.no_grad()
     def predict_proba(self, features: Tensor, k: int = 1) -> large.Top:
         """The k largest probabilities among all K classes, and their classes, (N, k) each."""
-        if not is_large(self, features):
+        if not self._without_logits(features):
             return large.Top(*self(features).softmax(dim=1).topk(k, dim=1))
-        return large.predict_proba(self.project(features), self._held(), k, **self._switches())
+        return large.predict_proba(
+            self.project(features), self._class_vectors(), k, **self._switches()
+        )
 
     def loss_and_logits(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, K) that came with it: one pass for both.
@@ -291,7 +299,7 @@ class ClassificationHead(Saved):
     def from_preset(
         cls, preset: str, features: int, classes: int, **arguments: Any
     ) -> ClassificationHead:
-        """The head that a preset or sentence names, e.g. ``"random-cosine@20"``.
+        """The head that a preset or spec names, e.g. ``"random-cosine@20"``.
 
         ``arguments``: class_counts, nonnegative_features, generator, device, dtype.
         """
@@ -302,9 +310,30 @@ class ClassificationHead(Saved):
 
         Raises:
             RequestError: no Linear can: cosine logits with ``keep="logits"``, an mlp neck
-                (``heads.fold``).
+                (``heads.to_linear``).
         """
-        return fold(self, keep)
+        if self.implicit is None:
+            rows = self.vectors
+        else:
+            warnings.warn(
+                f"to_linear() stores all {self.classes:,} x {self.width} class vectors of a head "
+                f"that stores none: {4 * self.classes * self.features / 2**20:,.1f} MiB",
+                PerformanceWarning,
+                stacklevel=2,
+            )
+            rows = self.implicit.vectors.dense()
+        layer = to_linear(
+            rows,
+            logits=self.logit_kind,
+            scale=self.scale,
+            bias=self.bias,
+            neck=self.neck,
+            neck_name=self.neck_name,
+            code_map=self.code_map,
+            unit_vectors=self._unit_vectors,
+            keep=keep,
+        )
+        return layer.train(self.training)
 
     def certificate(self) -> Certificate:
         """How good the class vectors are as they stand now (``fixhead.certify``)."""
@@ -325,7 +354,7 @@ class ClassificationHead(Saved):
             self.construction,
             self.classes,
             self.width,
-            self.logits,
+            self.logit_kind,
             self.learn_vectors,
             self.neck_name,
             self.code_width,
@@ -339,22 +368,36 @@ class ClassificationHead(Saved):
             f"loss {self.loss_name}"
         )
 
-    def _held(self) -> large.ClassVectors:
-        return held(self, self._longest)
+    def _class_vectors(self) -> large.ClassVectors:
+        """As ``many_classes`` takes them, with their greatest length where it is known."""
+        if self.implicit is not None:
+            return self.implicit.vectors
+        rows = self.vectors
+        if self.logit_kind == "cosine":
+            return large.Stored(formulae.unit(rows) if self.learn_vectors else rows, norm=1.0)
+        return large.Stored(rows, norm=0.0 if self.learn_vectors else self._longest(rows))
+
+    def _without_logits(self, rows: Tensor, *, training: bool = False) -> bool:
+        """Whether the logits of so many rows are better not held."""
+        if self.implicit is not None:
+            return True
+        share = LEARNED_SHARE if training and self.learn_vectors else 1
+        usual = self.vectors.dtype in (torch.float32, torch.float64)
+        return usual and large.worth_it(len(rows), self.classes // share, rows.device)
 
     def _switches(self) -> dict[str, Any]:
         factor = 1.0 if self.scale is None else self.scale
-        return {"logits": self.logits, "scale": factor, "bias": self.bias}
+        return {"logits": self.logit_kind, "scale": factor, "bias": self.bias}
 
     @property
     def _unit_vectors(self) -> bool:
-        return self.logits == "cosine" and not self.learn_vectors
+        return self.logit_kind == "cosine" and not self.learn_vectors
 
     def _compute(self, points: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
         return compute(
             self.loss_name,
             points,
-            self._held() if self.implicit is not None else self.vectors,
+            self._class_vectors() if self.implicit is not None else self.vectors,
             logits,
             labels,
             scale=1.0 if self.scale is None else self.scale,
@@ -375,10 +418,10 @@ class ClassificationHead(Saved):
 
     def _logits(self, points: Tensor, scale: float | Tensor) -> Tensor:
         if self.implicit is not None:
-            rows = large.to_points(points, self.implicit.vectors, self.logits, scale)
+            rows = large.to_points(points, self.implicit.vectors, self.logit_kind, scale)
             found = self.implicit.logits(rows)
             return found if self.bias is None else found + self.bias
-        if self.logits == "cosine":
+        if self.logit_kind == "cosine":
             return formulae.cosine(
                 points,
                 self.vectors,
@@ -386,7 +429,7 @@ class ClassificationHead(Saved):
                 bias=self.bias,
                 unit_vectors=self._unit_vectors,
             )
-        if self.logits == "unit-features":
+        if self.logit_kind == "unit-features":
             points, scale = formulae.unit(points, length=scale).to(self.vectors.dtype), 1.0
         return formulae.dot(points, self.vectors, scale=scale, bias=self.bias)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .._errors import RequestError
-from .initial import linear_rows
+from .as_released import linear_rows
 
 NECKS = ("none", "linear", "batchnorm", "mlp")
 

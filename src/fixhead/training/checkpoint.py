@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .._errors import RequestError
 from .._files import replace_file, replace_text
-from ..heads.identity import check
+from ..heads.state import check_identity
 from .model import Classifier
 from .run import copy_of_weights
 
@@ -61,7 +61,7 @@ def load_model_state(directory: Path, model: Classifier) -> None:
     stored = _weights(directory)
     # Before anything is copied, and the head first: it names constructions, not tensors.
     if "head._extra_state" in stored:
-        check(stored["head._extra_state"], model.head.identity, stored.get("head.vectors"))
+        check_identity(stored["head._extra_state"], model.head.identity, stored.get("head.vectors"))
     _check_fit(directory, stored, model)
     model.load_state_dict(stored)
 

@@ -27,7 +27,7 @@ def classifier(
     counts: Sequence[int] | Tensor | None,
     seed: int,
 ) -> Classifier:
-    """``backbone`` under the head of that preset or sentence, its vectors drawn from ``seed``.
+    """``backbone`` under the head of that preset or spec, its vectors drawn from ``seed``.
 
     ``counts`` (K,) are the training images of each class, for heads that follow them.
     """

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from ..._seeds import forked, stream
 from ...geometry import certify
 from ...heads import ClassificationHead
-from ...heads.published import hadamard
+from ...heads.as_released import hadamard
 from ...runs.records import Record
 from ..cells import ComputedCell, LoadSetting
 from ..item import Claim, Content, Entry, Item, Option, Request

@@ -1,7 +1,7 @@
 """What ``vectors="auto"`` and ``code_width="auto"`` come to for given K and d.
 
 Up to 2d classes the vectors are as wide as the features, and no map is learned. Above, the width is
-``lift.automatic_width``, and codes are not stored where the loss needs no logits.
+``code_map.automatic_width``, and codes are not stored where the loss needs no logits.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor
 from .._errors import RequestError
 from ..many_classes.vectors import SMALLEST
 from .code import IMPLICIT
-from .lift import CodeWidth, automatic_width, check_code_width
+from .code_map import CodeWidth, automatic_width, check_code_width
 
 LEARNED_BYTES = 1 << 34
 """Learned vectors with gradient and two moments up to so many bytes are recommended instead."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class AutoChoice:
     """The vectors, D where a map is learned in front of them, and why, where there was a choice."""
 
     vectors: str | Tensor
@@ -28,7 +28,7 @@ class Choice:
     reason: str | None = None
 
 
-def chosen(
+def resolve_auto(
     vectors: str | Tensor,
     width: CodeWidth,
     classes: int,
@@ -36,7 +36,7 @@ def chosen(
     *,
     learned: bool,
     without_logits: bool,
-) -> Choice:
+) -> AutoChoice:
     """``without_logits``: whether the loss can do without them, as implicit vectors need.
 
     Raises:
@@ -44,7 +44,7 @@ def chosen(
     """
     check_code_width(width)
     if width is None:
-        return Choice(vectors, None)
+        return AutoChoice(vectors, None)
     if learned:
         raise RequestError(
             "code_width needs fixed class vectors (learn_vectors=False): learned ones move to the "
@@ -56,17 +56,19 @@ def chosen(
                 f"code_width must be at least the size of the features, {features}, got {width}; "
                 "for fewer dimensions use neck='linear:WIDTH'"
             )
-        return Choice(vectors, width)
+        return AutoChoice(vectors, width)
     if isinstance(vectors, Tensor):
-        return Choice(vectors, vectors.shape[1] if vectors.shape[1] > features else None)
+        return AutoChoice(vectors, vectors.shape[1] if vectors.shape[1] > features else None)
     if vectors not in ("auto", "codes"):
-        return Choice(vectors, automatic_width(classes, features, stored=vectors not in IMPLICIT))
+        return AutoChoice(
+            vectors, automatic_width(classes, features, stored=vectors not in IMPLICIT)
+        )
     wide = automatic_width(classes, features, stored=not without_logits)
     if wide is None:
-        return Choice(vectors, None)
+        return AutoChoice(vectors, None)
     # The same vectors, at a cost of log D in place of D a logit.
     held = "implicit" if without_logits and wide >= SMALLEST else "codes"
-    return Choice(held, wide, _reason(classes, features, wide) if vectors == "auto" else None)
+    return AutoChoice(held, wide, _reason(classes, features, wide) if vectors == "auto" else None)
 
 
 def _reason(classes: int, features: int, width: int) -> str:

@@ -9,15 +9,22 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import many_classes as large
 from .._errors import RequestError
+from .code import Code
+
+T = TypeVar("T")
+
+EARLIER_NAMES = {"lift": "code_map"}
+"""Keys of a state_dict that were called otherwise when it was written."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def encode(
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
-def check(stored: Tensor, own: HeadIdentity, vectors: Tensor | None) -> None:
+def check_identity(stored: Tensor, own: HeadIdentity, vectors: Tensor | None) -> None:
     """Refuse a checkpoint of another head, or one whose frozen vectors were altered.
 
     Raises:
@@ -122,3 +129,62 @@ def _decode(stored: Tensor) -> dict[str, Any]:
     if not isinstance(facts, Mapping):
         raise RequestError("the checkpoint's head description is no JSON object")
     return dict(facts)
+
+
+class PerTensor(Generic[T]):
+    """A number or text that follows from a tensor: found once, and anew after every change."""
+
+    def __init__(self, function: Callable[[Tensor], T]) -> None:
+        self._function = function
+        self._known: tuple[object, T] | None = None
+
+    def __call__(self, tensor: Tensor) -> T:
+        key = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor._version)
+        if self._known is None or self._known[0] != key:
+            self._known = (key, self._function(tensor))
+        return self._known[1]
+
+
+class HeadState(nn.Module, ABC):
+    """A module with class vectors, stored (``vectors``) or not (``implicit``).
+
+    Its ``_extra_state`` says what the head is, with the digest of fixed vectors; for a code also
+    the words that make it, in place of the vectors.
+    """
+
+    vectors: Tensor
+    implicit: Code | None
+    learn_vectors: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._digest = PerTensor(digest)
+
+    @property
+    @abstractmethod
+    def identity(self) -> HeadIdentity:
+        """What must agree between a checkpoint and the head that loads it."""
+
+    def get_extra_state(self) -> Tensor:
+        if self.implicit is not None:
+            held = self.implicit.vectors
+            return encode(self.identity, large.digest(held), large.words_of(held))
+        return encode(self.identity, None if self.learn_vectors else self._digest(self.vectors))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        check_identity(state, self.identity, None)
+        if self.implicit is not None:
+            self.implicit.adopt(stored_code(state))
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        names = {prefix + old: prefix + new for old, new in EARLIER_NAMES.items()}
+        state_dict = {names.get(name, name): value for name, value in state_dict.items()}
+        # Checked before anything is copied: a refused checkpoint leaves the head as it was.
+        stored = state_dict.get(prefix + "_extra_state")
+        if stored is not None:
+            check_identity(stored, self.identity, state_dict.get(prefix + "vectors"))
+            if self.implicit is not None:
+                stored_code(stored)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

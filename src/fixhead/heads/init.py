@@ -1,4 +1,7 @@
-"""Where a head's tensors start: rows, scale and bias, before anything is learned."""
+"""Where a head's tensors start: vectors, scale and bias, before anything is learned.
+
+The words that mean them are checked here, too, before K and d are known.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,21 @@ from .. import many_classes as large
 from .. import vectors as constructions
 from .._errors import RequestError
 from ..logits import unit
+from .as_released import HOFFER_SCALE, RELEASED
 from .code import IMPLICIT, Code, implicit_code
-from .grammar import VARIANTS, split_learned
-from .initial import linear_rows
-from .published import PUBLISHED
 
-HOFFER_SCALE = 10.0
-"""Initial value of the learned scale on unit rows (Hoffer et al. 2018, released ``Proj``)."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "simplex:canonical": {"rotate": False},
+    "random:released": {"released": True},
+    "guided:circular": {"order": "circular"},
+    "guided:valley": {"order": "valley"},
+    "codes:random": {"family": "random"},
+    **{name: options for name, options in IMPLICIT.items() if options},
+}
+"""Options of constructions that a head's spec can name."""
 
+SPECIAL = (*RELEASED, "auto", "implicit")
+"""Vectors that are no construction of ``fixhead.vectors``."""
 
 MAPPED = 3.0
 """Behind a learned map "auto" is so many times the scale at which the codes themselves reach
@@ -31,8 +41,54 @@ probability 0.99: features of d dimensions do not come as near to codes in D. In
 """
 
 
+def check_vectors(text: str) -> None:
+    """Refuse vectors that no construction, variant or special word names."""
+    name = text.partition(":")[0]
+    if name in SPECIAL or (name in constructions.CONSTRUCTIONS and name != "from_tensor"):
+        if ":" not in text or text in VARIANTS:
+            return
+        raise RequestError(
+            f"vectors={name} has the variants "
+            f"{', '.join(key for key in VARIANTS if key.startswith(name)) or 'none'}, got {text!r}"
+        )
+    known = [key for key in constructions.CONSTRUCTIONS if key != "from_tensor"]
+    raise RequestError(f"vectors must be one of {', '.join([*known, *SPECIAL])}, got {text!r}")
+
+
+def check_scale(scale: float | str, logits: str) -> None:
+    """Refuse a scale that is none, or that these logits cannot have."""
+    if isinstance(scale, str):
+        if scale != "auto" and split_learned(scale) is None:
+            raise RequestError(
+                f"scale must be a number above 0, 'auto' or 'learned', got {scale!r}"
+            )
+    elif isinstance(scale, bool) or not isinstance(scale, int | float):
+        raise RequestError(f"scale must be a number above 0, 'auto' or 'learned', got {scale!r}")
+    elif not (math.isfinite(scale) and scale > 0):
+        raise RequestError(f"scale must be a finite number above 0, got {scale}")
+    if scale == "auto" and logits != "cosine":
+        raise RequestError(
+            f"scale='auto' needs cosine logits, got logits={logits!r}: there the vectors' and "
+            "features' own lengths already scale; give a number, or use logits='cosine'"
+        )
+
+
+def split_learned(scale: str) -> tuple[str, float | None] | None:
+    """``"learned:3"`` → ("learned", 3.0); None where the text means no learned scale."""
+    word, colon, start = scale.partition(":")
+    if word != "learned":
+        return None
+    if not colon:
+        return word, None
+    try:
+        value = float(start)
+    except ValueError:
+        return None
+    return (word, value) if math.isfinite(value) and value > 0 else None
+
+
 @dataclass(frozen=True)
-class Rows:
+class InitialVectors:
     """Initial vectors (K, d) or a code, what they are called, and why they were chosen."""
 
     values: Tensor | Code
@@ -48,7 +104,7 @@ class Rows:
         return self.values.shape[0], self.values.shape[1]
 
 
-def initial_rows(
+def initial_vectors(
     vectors: str | Tensor,
     classes: int,
     features: int,
@@ -57,33 +113,30 @@ def initial_rows(
     dtype: torch.dtype,
     counts: Tensor | None,
     nonnegative: bool,
-) -> Rows:
-    """The rows that a word or a tensor means."""
+) -> InitialVectors:
+    """The vectors that a word or a tensor means."""
     if isinstance(vectors, Tensor):
-        return Rows(_given(vectors, classes, features, dtype), "tensor", None, False)
+        return InitialVectors(_given(vectors, classes, features, dtype), "tensor", None, False)
     if vectors in IMPLICIT:
         code = implicit_code(vectors, classes, features, generator, dtype)
-        return Rows(code, vectors, None, True)
-    if vectors == "linear":
-        rows = linear_rows(classes, features, features, generator, dtype)
-        return Rows(rows, "linear", None, False)
-    if vectors in PUBLISHED:
-        rows = PUBLISHED[vectors][0](classes, features, generator, dtype)
-        return Rows(rows, vectors, None, False)
+        return InitialVectors(code, vectors, None, True)
+    if vectors in RELEASED:
+        rows = RELEASED[vectors].rows(classes, features, generator, dtype)
+        return InitialVectors(rows, vectors, None, False)
     if vectors == "auto":
         choice = constructions.best(classes, features, nonnegative=nonnegative, counts=counts)
         rows = choice.build(generator=generator, dtype=dtype)
-        return Rows(rows, choice.name, choice.reason, True)
+        return InitialVectors(rows, choice.name, choice.reason, True)
     name = vectors.partition(":")[0]
     options: dict[str, Any] = dict(VARIANTS.get(vectors, {}))
     if name == "guided":
         options["counts"] = _needed(counts, classes)
     rows = constructions.build(name, classes, features, generator=generator, dtype=dtype, **options)
-    return Rows(rows, vectors, None, True)
+    return InitialVectors(rows, vectors, None, True)
 
 
 def initial_scale(
-    scale: float | str, rows: Rows, logits: str, *, mapped: bool
+    scale: float | str, rows: InitialVectors, logits: str, *, mapped: bool
 ) -> tuple[float | None, bool]:
     """The scale's first value, and whether it is learned; None for a plain 1 on dot logits.
 
@@ -98,13 +151,11 @@ def initial_scale(
     return (None if logits != "cosine" and scale == 1 else float(scale)), False
 
 
-def initial_bias(rows: Rows, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    """As nn.Linear draws it for linear rows, as published for Hoffer's, else zero."""
+def initial_bias(rows: InitialVectors, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """As released for released rows, else zero."""
     classes, features = rows.shape
-    if rows.construction == "linear":
-        return linear_rows(1, features, classes, generator, dtype)[0]
-    if rows.construction in PUBLISHED:
-        return PUBLISHED[rows.construction][1](classes, generator, dtype)
+    if rows.construction in RELEASED:
+        return RELEASED[rows.construction].bias(classes, features, generator, dtype)
     return torch.zeros(classes, dtype=dtype)
 
 
@@ -115,7 +166,7 @@ EQUIANGULAR = {
 """Constructions in which all pairs have one cosine: −1/(K−1), or 0 where False."""
 
 
-def _auto_scale(rows: Rows) -> float:
+def _auto_scale(rows: InitialVectors) -> float:
     """``geometry.scale_auto``, without a look at all pairs where their cosine is known."""
     if isinstance(rows.values, Code):
         return large.scale_auto(rows.values.vectors)
@@ -126,11 +177,11 @@ def _auto_scale(rows: Rows) -> float:
     return geometry.equiangular_scale(classes, cosine)
 
 
-def _hoffer_scale(rows: Rows) -> float:
+def _hoffer_scale(rows: InitialVectors) -> float:
     """10, and √(d/K) for Hadamard rows: the released 1/√K on ±1 rows, on unit rows."""
     classes, features = rows.shape
-    if rows.construction in PUBLISHED:
-        return PUBLISHED[rows.construction][2](classes)
+    if rows.construction in RELEASED:
+        return RELEASED[rows.construction].scale(classes)
     return math.sqrt(features / classes) if rows.construction == "hadamard" else HOFFER_SCALE
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from fixhead import ClassificationHead
-from fixhead.heads.choice import chosen
-from fixhead.heads.lift import WIDEST, automatic_width, initial_lift
+from fixhead.heads.auto import resolve_auto
+from fixhead.heads.code_map import WIDEST, automatic_width, initial_code_map
 
 KINDS = [
     {"logits": "cosine", "scale": 9.0},
@@ -20,20 +21,20 @@ def draw(*shape, seed=0):
 
 @pytest.mark.parametrize(("width", "features"), [(16, 16), (256, 32), (1000, 7)])
 def test_the_map_starts_as_a_frame_of_equal_stretch(width, features):
-    A = initial_lift(width, features, torch.float64)
+    A = initial_code_map(width, features, torch.float64)
     expected = width / features * torch.eye(features, dtype=torch.float64)
     torch.testing.assert_close(A.T @ A, expected)
 
 
 def test_effective_vectors_of_a_code_begin_at_length_one():
     head = ClassificationHead(32, 400, vectors="codes", code_width=256, logits="dot", scale=1.0)
-    lengths = (head.vectors @ head.lift.detach()).norm(dim=1)
+    lengths = (head.vectors @ head.code_map.detach()).norm(dim=1)
     torch.testing.assert_close(lengths, torch.ones(400))
 
 
 def test_effective_vectors_have_length_one_on_average():
     head = ClassificationHead(32, 4000, vectors="random", code_width=256, logits="dot", scale=1.0)
-    effective = head.vectors @ head.lift.detach()
+    effective = head.vectors @ head.code_map.detach()
     assert float(effective.square().sum(dim=1).mean()) == pytest.approx(1.0, rel=0.02)
 
 
@@ -55,7 +56,7 @@ def test_logits_are_those_of_the_vectors_on_mapped_features(switches):
     points = head.project(x)
     assert points.shape == (5, 64)
     torch.testing.assert_close(head(x), head.classify(points))
-    expected = (x if "neck" not in switches else head.neck(x)) @ head.lift.T
+    expected = (x if "neck" not in switches else head.neck(x)) @ head.code_map.T
     torch.testing.assert_close(points, expected)
 
 
@@ -63,9 +64,9 @@ def test_logits_are_those_of_the_vectors_on_mapped_features(switches):
 def test_the_map_folds_into_a_linear_layer(switches):
     head = ClassificationHead(32, 200, vectors="codes", code_width=64, **switches).eval()
     x = draw(5, 32)
-    layer = head.to_linear("logits" if head.logits == "dot" else "ranking")
+    layer = head.to_linear("logits" if head.logit_kind == "dot" else "ranking")
     assert torch.equal(layer(x).argmax(dim=1), head(x).argmax(dim=1))
-    if head.logits == "dot":
+    if head.logit_kind == "dot":
         torch.testing.assert_close(layer(x), head(x), atol=1e-5, rtol=1e-5)
 
 
@@ -77,7 +78,7 @@ def test_trained_numbers_are_the_maps_and_a_checkpoint_holds_them():
         generator=torch.Generator().manual_seed(5),
     )  # fmt: skip
     with torch.no_grad():
-        head.lift += draw(128, 32)
+        head.code_map += draw(128, 32)
     other.load_state_dict(head.state_dict())
     assert torch.equal(other(draw(3, 32)), head(draw(3, 32)))
 
@@ -105,7 +106,7 @@ def test_auto_says_that_learned_vectors_learned_more_where_they_fit_in_memory():
     reason = ClassificationHead.from_preset("auto", 32, 1000).reason
     assert "behind a learned map" in reason
     assert "take learned-cosine@10" in reason
-    huge = chosen("auto", "auto", 10**7, 512, learned=False, without_logits=True)
+    huge = resolve_auto("auto", "auto", 10**7, 512, learned=False, without_logits=True)
     assert (huge.vectors, huge.width) == ("implicit", WIDEST)
     assert "learned-cosine" not in huge.reason
 
@@ -123,5 +124,18 @@ def test_the_automatic_width_is_as_far_up_to_k_as_memory_allows(classes, feature
 
 def test_a_given_tensor_says_how_wide_it_is():
     W = draw(100, 48)
-    assert ClassificationHead(32, 100, vectors=W, code_width="auto").lift.shape == (48, 32)
-    assert ClassificationHead(48, 100, vectors=W, code_width="auto").lift is None
+    assert ClassificationHead(32, 100, vectors=W, code_width="auto").code_map.shape == (48, 32)
+    assert ClassificationHead(48, 100, vectors=W, code_width="auto").code_map is None
+
+
+def test_a_state_that_calls_the_map_lift_loads_as_before():
+    head = ClassificationHead(16, 40, vectors="codes", code_width=64)
+    with torch.no_grad():
+        head.code_map.normal_()
+    renamed = {"lift" if key == "code_map" else key: v for key, v in head.state_dict().items()}
+    again = ClassificationHead(16, 40, vectors="codes", code_width=64)
+    again.load_state_dict(renamed)
+    assert torch.equal(again.code_map, head.code_map)
+    model = nn.Sequential(nn.ReLU(), ClassificationHead(16, 40, vectors="codes", code_width=64))
+    model.load_state_dict({f"1.{key}": value for key, value in renamed.items()})
+    assert torch.equal(model[1].code_map, head.code_map)

@@ -9,15 +9,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
-from torch import nn
+import torch
+from torch import Tensor, fx, nn
 
-from ..._errors import RequestError
-from .affine import Place, affine_layers, final_layers, is_affine, name_of
-from .traced import by_example, by_graph
+from .._errors import RequestError
+
+Affine = nn.Linear | nn.Conv2d
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer features → classes sits in a model."""
+
+    name: str
+    layer: Affine
+    auxiliary: bool = False
+
+    @property
+    def features(self) -> int:
+        return sizes(self.layer)[0]
+
+    @property
+    def classes(self) -> int:
+        return sizes(self.layer)[1]
+
+    @property
+    def kind(self) -> str:
+        return "1x1 convolution" if isinstance(self.layer, nn.Conv2d) else "Linear"
+
+    def __str__(self) -> str:
+        return f"{self.name or 'the model itself'} ({self.features} -> {self.classes})"
+
+
+def is_affine(module: object) -> TypeGuard[Affine]:
+    """Whether a module is one linear map of the features, for each image or for each position."""
+    if isinstance(module, nn.Conv2d):
+        plain = module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1
+        return plain and module.padding in (0, (0, 0), "valid")
+    return isinstance(module, nn.Linear) and not isinstance(module, nn.LazyLinear)
+
+
+def sizes(layer: Affine) -> tuple[int, int]:
+    """(features, classes) of the layer."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.in_channels, layer.out_channels
+    return layer.in_features, layer.out_features
+
+
+def name_of(model: nn.Module, module: nn.Module) -> str | None:
+    """The dotted name of ``module`` inside ``model``; None where it is not in it."""
+    return next((name for name, own in model.named_modules() if own is module), None)
+
+
+def affine_layers(model: nn.Module) -> list[Place]:
+    """Every layer that could be a head, in the order of registration."""
+    return [Place(name, own) for name, own in model.named_modules() if is_affine(own)]
+
+
+def final_layers(module: nn.Module, classes: int | None) -> list[Affine]:
+    """The layers inside a classifier that end in logits.
+
+    The module itself; the last of each branch of a ModuleList; the last of a Sequential; elsewhere
+    all that have ``classes`` outputs (two for a head with a distillation branch), or the last one
+    where the number of classes is not known. Empty where nothing fits, or where one of several
+    could feed another.
+    """
+    if is_affine(module):
+        return [module]
+    if isinstance(module, nn.ModuleList):
+        return [layer for branch in module for layer in final_layers(branch, classes)]
+    inner = [own for own in module.modules() if is_affine(own)]
+    if classes is None or isinstance(module, nn.Sequential):
+        return inner[-1:]
+    fitting = [layer for layer in inner if sizes(layer)[1] == classes]
+    chained = len(fitting) > 1 and any(sizes(layer)[0] == classes for layer in fitting[1:])
+    return [] if chained else fitting
+
 
 NAMES: tuple[tuple[str, ...], ...] = (
     ("cls_classifier", "distillation_classifier"),
@@ -157,3 +228,87 @@ def _candidates(model: nn.Module, most: int = 8) -> str:
     shown = ", ".join(str(place) for place in places[-most:])
     earlier = f" and {len(places) - most} earlier ones" if len(places) > most else ""
     return f"candidates are {shown}{earlier}: name one with where=…, or pass example=INPUT"
+
+
+# What may stand between the last layer and the output without making it another model.
+_TRANSPARENT = {
+    "flatten", "squeeze", "dropout", "softmax", "log_softmax", "contiguous", "view", "reshape",
+    "float", "relu", "adaptive_avg_pool2d", "avg_pool2d", "mean",
+}  # fmt: skip
+
+
+def by_graph(model: nn.Module) -> list[Place]:
+    """The layer that the symbolic graph ends in; empty where the model cannot be traced so."""
+    try:
+        graph = fx.Tracer().trace(model)
+    except Exception:  # control flow on data, unpacking of inputs ...: there are as many reasons
+        return []
+    output = next(node for node in reversed(graph.nodes) if node.op == "output")
+    node = output.args[0]
+    while isinstance(node, fx.Node):
+        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if module is not None and is_affine(module):
+            return [Place(str(node.target), module)]
+        if not _is_transparent(node, module):
+            return []
+        node = node.args[0] if node.args else None
+    return []
+
+
+def _is_transparent(node: fx.Node, module: nn.Module | None) -> bool:
+    if module is not None:
+        return not any(True for _ in module.parameters())
+    if node.op == "call_method":
+        return str(node.target) in _TRANSPARENT
+    return node.op == "call_function" and getattr(node.target, "__name__", "") in _TRANSPARENT
+
+
+@torch.no_grad()
+def by_example(model: nn.Module, example: Any) -> list[Place]:
+    """The layer whose output the model returns for ``example``, run once in evaluation mode.
+
+    ``example`` is what the model is called with: a tensor, a tuple of arguments or a mapping of
+    keyword arguments. Modes are restored; no buffer is written in evaluation mode.
+    """
+    outputs: list[tuple[Place, Tensor]] = []
+    places = affine_layers(model)
+    handles = [
+        place.layer.register_forward_hook(
+            lambda _layer, _inputs, output, place=place: outputs.append((place, output))
+        )
+        for place in places
+    ]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        returned = list(_tensors(_call(model, example)))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes:
+            module.training = mode
+    same = [
+        place for place, output in outputs if any(_equal(output, tensor) for tensor in returned)
+    ]
+    return same[-1:]
+
+
+def _call(model: nn.Module, example: Any) -> Any:
+    if isinstance(example, Mapping):
+        return model(**example)
+    return model(*example) if isinstance(example, tuple) else model(example)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _equal(output: Tensor, returned: Tensor) -> bool:
+    return output.numel() == returned.numel() and torch.equal(output.flatten(), returned.flatten())

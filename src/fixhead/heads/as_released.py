@@ -1,4 +1,6 @@
-"""Class vectors as two papers' released code makes them, with what is wrong with them.
+"""Class vectors as released code makes them: torch's and two papers', with what is wrong there.
+
+``linear``  what nn.Linear draws: W and b from U(−1/√d, 1/√d).
 
 Hoffer et al. 2018, ``fix_your_classifier/fixed_proj.py`` (commit 1934b61): z = α ⟨q, x⟩/‖x‖ + b
 with one learned α; rows that are not unit vectors, and that may repeat.
@@ -17,7 +19,7 @@ Yang et al. 2022, ``NeuralCollapseApplications/ImbalancedLearning`` (commit 2ebb
                   in [0, 1): not a random rotation. As all entries are positive, class 0 points near
                   −(1, …, 1), where features after a ReLU cannot go.
 
-They are here to be compared with; ``orthonormal``, ``hadamard`` and ``simplex`` in
+The papers' are here to be compared with; ``orthonormal``, ``hadamard`` and ``simplex`` in
 ``fixhead.vectors`` are the repaired ones.
 """
 
@@ -25,12 +27,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from .initial import linear_rows
+
+HOFFER_SCALE = 10.0
+"""Initial value of the learned scale on unit rows (Hoffer et al. 2018, released ``Proj``)."""
+
+
+def linear_rows(
+    rows: int, fan_in: int, columns: int, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
+    """U(−1/√fan_in, 1/√fan_in) in shape (rows, columns).
+
+    What nn.Linear draws for its weight (kaiming_uniform with a = √5 gives this bound) and bias.
+    """
+    bound = 1 / math.sqrt(fan_in)
+    draws = torch.rand(rows, columns, generator=generator, dtype=torch.float64)
+    return ((2 * draws - 1) * bound).to(dtype)
+
+
+def linear(classes: int, features: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """U(−1/√d, 1/√d) (K, d), the weight of an nn.Linear."""
+    return linear_rows(classes, features, features, generator, dtype)
 
 
 def projection(
@@ -81,23 +103,43 @@ def uniform_simplex(
     return rows.to(dtype).contiguous()
 
 
-def zero_bias(classes: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+def linear_bias(
+    classes: int, features: int, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
+    """b ~ U(−1/√d, 1/√d) (K,), the bias of an nn.Linear."""
+    return linear_rows(1, features, classes, generator, dtype)[0]
+
+
+def zero_bias(
+    classes: int, features: int, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
     """b = 0 (K,)."""
     return torch.zeros(classes, dtype=dtype)
 
 
-def uniform_bias(classes: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+def uniform_bias(
+    classes: int, features: int, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
     """b ~ U(−1/√K, 1/√K) (K,)."""
     return linear_rows(1, classes, classes, generator, dtype)[0]
 
 
-Rows = Callable[[int, int, torch.Generator, torch.dtype], Tensor]
-Bias = Callable[[int, torch.Generator, torch.dtype], Tensor]
+Draw = Callable[[int, int, torch.Generator, torch.dtype], Tensor]
 
-PUBLISHED: dict[str, tuple[Rows, Bias, Callable[[int], float]]] = {
-    "hoffer-projection": (projection, zero_bias, lambda classes: 10.0),
-    "hoffer-hadamard": (hadamard, uniform_bias, lambda classes: 1 / math.sqrt(classes)),
-    "yang-kaiming": (kaiming, zero_bias, lambda classes: 1.0),
-    "yang-simplex": (uniform_simplex, zero_bias, lambda classes: 1.0),
+
+@dataclass(frozen=True)
+class Released:
+    """How released code starts: rows (K, d), bias (K,), and the learned scale given K."""
+
+    rows: Draw
+    bias: Draw = zero_bias
+    scale: Callable[[int], float] = lambda classes: 1.0
+
+
+RELEASED = {
+    "linear": Released(linear, linear_bias, lambda classes: HOFFER_SCALE),
+    "hoffer-projection": Released(projection, scale=lambda classes: HOFFER_SCALE),
+    "hoffer-hadamard": Released(hadamard, uniform_bias, lambda classes: 1 / math.sqrt(classes)),
+    "yang-kaiming": Released(kaiming),
+    "yang-simplex": Released(uniform_simplex),
 }
-"""Rows, bias, and where the learned scale starts."""

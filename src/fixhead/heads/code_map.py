@@ -51,7 +51,7 @@ def automatic_width(classes: int, features: int, *, stored: bool = True) -> int 
     return width if width > features else None
 
 
-def initial_lift(width: int, features: int, dtype: torch.dtype) -> Tensor:
+def initial_code_map(width: int, features: int, dtype: torch.dtype) -> Tensor:
     """√(D/d) times the first d axes: A (D, d) = √(D/d)·[I; 0], with AᵀA = (D/d)·I.
 
     Angles between features stay what they are, and the effective vectors C A are the first d

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..._errors import RequestError
-from ...logits import unit
+from .._errors import RequestError
+from ..logits import unit
 
 TURNABLE = ("simplex", "orthonormal", "random", "codes", "tensor")
 """Constructions that stay what they are when they are turned as a whole."""

@@ -1,1 +1,0 @@
-"""What ``swap_head`` is made of: finding the head, replacing it, and saying what that saves."""
