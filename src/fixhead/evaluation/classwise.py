@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..geometry import calibration, compactness, duality, equiangular, nearest, tallies, variability
+from .. import measures
 from ..geometry.correlation import group_correlation
 from ..geometry.features import cosine_matrix
 from ..geometry.groups import by_group
@@ -19,29 +19,7 @@ from .plain import plain
 
 def class_measures(detail: Detail) -> dict[str, Tensor]:
     """(K,) each; NaN where a class has no image, or the measure no value."""
-    stats, W = detail.statistics, detail.vectors
-    every = torch.arange(detail.evaluation.classes)
-    counts = tallies.tally_of(detail.evaluation.confusion)
-    close = compactness.compactness(detail.compact, every)
-    return {
-        "accuracy": tallies.class_accuracies(counts),
-        "f1": tallies.class_f1(counts),
-        "calibration_error": calibration.expected_calibration_error(detail.confidences, every),
-        "trace_ratio": variability.class_trace_ratios(stats),
-        "cdnv": variability.class_cdnv(stats),
-        "relative_norm": equiangular.relative_norms(stats),
-        "equiangularity_deviation": equiangular.equiangularity(stats).per_class,
-        "self_duality": duality.class_self_duality(stats, W),
-        "alignment": duality.alignments(stats, W),
-        "gram_distance": duality.class_gram_distances(stats, W),
-        "nearest_mean_agreement": nearest.class_agreements(detail.agreements),
-        "own": close.own,
-        "own_right": close.own_right,
-        "own_wrong": close.own_wrong,
-        "predicted": close.predicted,
-        "separability": compactness.class_separabilities(stats),
-        "norm": close.norm,
-    }
+    return measures.computed(measures.per_class(), detail.inputs, "class")
 
 
 def describe_classes(detail: Detail) -> dict[str, Any]:

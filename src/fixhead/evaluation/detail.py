@@ -13,16 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..geometry import (
-    calibration,
-    compactness,
-    confusion,
-    duality,
-    equiangular,
-    nearest,
-    tallies,
-    variability,
-)
+from .. import measures
+from ..geometry import calibration, compactness, nearest, tallies
 from ..geometry.statistics import ClassStatistics, absorb_
 from ..logits import unit
 from .evaluate import Batches, Evaluation, Model, Sums, undisturbed
@@ -46,6 +38,19 @@ class Detail:
     right: Tensor
     vectors: Tensor
     directions: bool
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the table of measures computes from, by the names it uses."""
+        return {
+            "statistics": self.statistics,
+            "compact": self.compact,
+            "vectors": self.vectors,
+            "class_counts": tallies.tally_of(self.evaluation.confusion),
+            "confidences": self.confidences,
+            "agreements": self.agreements,
+            "each_class": torch.arange(self.evaluation.classes),
+        }
 
 
 @torch.no_grad()
@@ -104,25 +109,22 @@ class _First:
 
 def accuracies(found: Evaluation) -> dict[str, Any]:
     """Accuracy, loss (nats), balanced accuracy, macro-F1 and accuracy by class."""
-    M = found.confusion
+    counts = tallies.tally_of(found.confusion)
+    values = measures.computed(measures.of_part("accuracy"), {"class_counts": counts})
     return {
         "images": found.images,
-        "accuracy": confusion.accuracy(M),
         "loss": found.loss,
-        "balanced_accuracy": confusion.balanced_accuracy(M),
-        "macro_f1": plain(confusion.macro_f1(M)),
-        "per_class_accuracy": plain(confusion.class_accuracies(M)),
+        **{name: plain(value) for name, value in values.items()},
+        "per_class_accuracy": plain(tallies.class_accuracies(counts)),
     }
 
 
 def describe_calibration(detail: Detail) -> dict[str, Any]:
     """ECE and MCE over 15 bins of equal width, and the reliability diagram (B,)."""
-    sums = detail.confidences
-    diagram = calibration.reliability(sums)
+    diagram = calibration.reliability(detail.confidences)
     return {
-        "bins": sums.shape[2],
-        "expected_error": plain(calibration.expected_calibration_error(sums)),
-        "maximum_error": plain(calibration.maximum_calibration_error(sums)),
+        "bins": detail.confidences.shape[2],
+        **_whole("calibration", detail),
         "share": plain(diagram.share),
         "confidence": plain(diagram.confidence),
         "accuracy": plain(diagram.accuracy),
@@ -130,33 +132,19 @@ def describe_calibration(detail: Detail) -> dict[str, Any]:
 
 
 def describe_collapse(detail: Detail) -> dict[str, Any]:
-    """Neural collapse 1 to 4, against the head's own vectors; ``of`` says of what.
-
-    Formulae in ``geometry.variability``, ``.equiangular``, ``.duality`` and ``.nearest``.
-    """
-    stats, W = detail.statistics, detail.vectors
-    angles = equiangular.equiangularity(stats)
-    values = {
-        "nc1": variability.nc1(stats),
-        "trace_ratio": variability.trace_ratio(stats),
-        "cdnv": variability.cdnv(stats),
-        "equinorm": equiangular.equinorm(stats),
-        "equiangularity_std": angles.std,
-        "equiangularity_deviation": angles.deviation,
-        "self_duality": duality.self_duality(stats, W),
-        "alignment": duality.alignment(stats, W),
-        "gram_distance": duality.gram_distance(stats, W),
-        "nearest_mean_agreement": nearest.agreement(detail.agreements),
-    }
-    of = "directions" if detail.directions else "features"
-    return {"of": of} | {name: plain(value) for name, value in values.items()}
+    """Neural collapse 1 to 4, against the head's own vectors; ``of`` says of what."""
+    return {"of": "directions" if detail.directions else "features", **_whole("collapse", detail)}
 
 
 def describe_compactness(detail: Detail) -> dict[str, Any]:
     """Mean cosines to the own and to the predicted vector, norms, and separability of means."""
-    found = compactness.compactness(detail.compact)
-    told = {name: plain(value) for name, value in vars(found).items()}
-    return told | {"separability": plain(compactness.separability(detail.statistics))}
+    return _whole("compactness", detail)
+
+
+def _whole(part: measures.Part, detail: Detail) -> dict[str, Any]:
+    """The measures of a record's part, of all images together."""
+    values = measures.computed(measures.of_part(part), detail.inputs)
+    return {name: plain(value) for name, value in values.items()}
 
 
 def never_predicted(detail: Detail, names: Sequence[str]) -> list[str]:

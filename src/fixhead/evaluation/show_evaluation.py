@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 
+from .. import measures
 from ..runs.records import Record
-
-_COLLAPSE = {
-    "nc1": "NC1, tr(Σ_W Σ_B⁺)/K",
-    "cdnv": "class-distance normalised variance",
-    "equinorm": "NC2, spread of the lengths of class means",
-    "equiangularity_deviation": "NC2, deviation from equal angles",
-    "self_duality": "NC3, distance of means to own vectors",
-    "alignment": "NC3, cosine of means to own vectors",
-    "nearest_mean_agreement": "NC4, agreement with the nearest mean",
-}
 
 
 def show_evaluation(found: Record) -> None:
@@ -39,20 +30,14 @@ def _rows(models: list[Record]) -> list[tuple[str, list[str]]]:
     def row(title: str, *path: str, percent: bool = False) -> tuple[str, list[str]]:
         return title, [_shown(_dig(model, *path), percent) for model in models]
 
-    rows = [
-        row("accuracy", "accuracy", percent=True),
-        row("balanced accuracy", "balanced_accuracy", percent=True),
-    ]
-    for name in models[0]["group_accuracy"] or ():
-        rows.append(row(f"  {name}", "group_accuracy", name, percent=True))
-    rows += [
-        row("loss", "loss"),
-        row("expected calibration error", "calibration", "expected_error"),
-        row("compactness, cosine to own vector", "compactness", "own"),
-        row("separability of class means", "compactness", "separability"),
-        row("Spearman ρ, confusion and cosine", "geometry", "spearman", "rho"),
-    ]
-    rows += [row(title, "collapse", name) for name, title in _COLLAPSE.items()]
+    rows = []
+    for part in get_args(measures.Part):
+        for measure in measures.of_part(part):
+            rows.append(row(measure.title, *measure.path, percent=measure.unit == "fraction"))
+        if part == "accuracy":
+            for name in models[0]["group_accuracy"] or ():
+                rows.append(row(f"accuracy, {name}", "group_accuracy", name, percent=True))
+    rows.append(row("Spearman ρ, confusion and cosine", "geometry", "spearman", "rho"))
     rows.append(("classes never predicted", [str(len(m["never_predicted"])) for m in models]))
     if any(model["areas"] for model in models):
         gone = [_dig(model, "areas", "vanished") for model in models]

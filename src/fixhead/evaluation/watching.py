@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..geometry import duality, equiangular, variability
+from .. import measures
 from ..geometry.statistics import ClassStatistics, absorb_
 from ..logits import unit
 from .evaluate import Head
@@ -51,13 +51,8 @@ class CollapseWatch:
         stats, W = self._statistics, self._head.vectors.detach()
         found: dict[str, Any] = {"of": "directions" if self._directions else "features"}
         if self._seen:
-            values = {
-                "nc1": variability.nc1(stats),
-                "equinorm": equiangular.equinorm(stats),
-                "equiangularity_deviation": equiangular.equiangularity(stats).deviation,
-                "alignment": duality.alignment(stats, W),
-                "self_duality": duality.self_duality(stats, W),
-            }
+            inputs = {"statistics": stats, "vectors": W}
+            values = measures.computed(measures.by_epoch(), inputs)
             found |= {name: plain(value) for name, value in values.items()}
         if self._plane is not None:
             found["vectors"] = plain(W.double().cpu())

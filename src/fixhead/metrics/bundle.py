@@ -40,16 +40,13 @@ def last_layer_metrics(
     """
     options: dict[str, Any] = {"pooled": True, "directions": directions}
     of_features: dict[str, Metric] = {
-        "nc1": NC1(classes, features, directions=directions),
-        "trace_ratio": TraceRatio(classes, features, **options),
-        "cdnv": CDNV(classes, features, **options),
-        "equinorm": Equinorm(classes, features, **options),
-        "equiangularity": Equiangularity(classes, features, **options),
-        "self_duality": SelfDuality(classes, features, vectors, **options),
-        "alignment": Alignment(classes, features, vectors, **options),
-        "gram_distance": GramDistance(classes, features, vectors, **options),
-        "separability": Separability(classes, features, **options),
+        twin.measure: twin(classes, features, **options)
+        for twin in (NC1, TraceRatio, CDNV, Equinorm, Separability)
+    } | {
+        twin.measure: twin(classes, features, vectors, **options)
+        for twin in (SelfDuality, Alignment, GramDistance)
     }
+    of_features["equiangularity"] = Equiangularity(classes, features, **options)
     of_decisions: dict[str, Metric] = {
         "balanced_accuracy": BalancedAccuracy(classes),
         "macro_f1": MacroF1(classes),

@@ -1,7 +1,7 @@
-"""Twins of the neural-collapse functions; formulae and sources are in ``fixhead.geometry``.
+"""Twins of the measures of collapse, each made from its entry of ``fixhead.measures``.
 
-All keep the same ``ClassStatistics``: in one ``torchmetrics.MetricCollection`` those with equal
-``pooled`` and ``directions`` are updated once.
+Formulae and sources are in ``fixhead.geometry``. All keep the same ``ClassStatistics``: in one
+``torchmetrics.MetricCollection`` those with equal ``pooled`` and ``directions`` are updated once.
 """
 
 from __future__ import annotations
@@ -10,31 +10,47 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..geometry import compactness, duality, equiangular, variability
+from ..geometry import equiangular
 from ..geometry.duality import Centre
 from ..geometry.seen import Weights
+from ..measures import MEASURES
 from ._states import ClassStatisticsMetric, KeptVectors, Vectors, averaged
 
 
-class NC1(ClassStatisticsMetric):
-    """tr(Σ_W Σ_B⁺)/K; see ``geometry.variability.nc1``. Keeps the (d, d) scatter."""
+class StatisticsMeasure(ClassStatisticsMetric):
+    """A measure that class statistics give; subclasses name its entry of the table.
 
-    higher_is_better = False
+    ``each`` names the entry of the values by class, where that is another one.
+    """
 
-    def __init__(
-        self, classes: int, features: int, *, weights: Weights = "classes", **options: Any
-    ) -> None:
-        super().__init__(classes, features, pooled=True, **options)
-        self.weights: Weights = weights
+    measure: ClassVar[str]
+    each: ClassVar[str | None] = None
 
-    def compute(self) -> Tensor:
-        return variability.nc1(self.statistics, weights=self.weights)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if hasattr(cls, "measure"):
+            cls.higher_is_better = MEASURES[cls.measure].higher_is_better
+
+    def compute(self) -> Any:
+        inputs = self.inputs()
+        options = self.options()
+        whole, each = MEASURES[self.measure].whole, MEASURES[self.each or self.measure].each
+        assert whole is not None
+        if each is None:
+            return whole(inputs, **options)
+        return averaged(lambda: whole(inputs, **options), lambda: each(inputs, **options), self.per)
+
+    def inputs(self) -> dict[str, Any]:
+        """What the measure is computed from, by the names of the table."""
+        return {"statistics": self.statistics}
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the function."""
+        return {}
 
 
-class TraceRatio(ClassStatisticsMetric):
-    """tr Σ_W / tr Σ_B, per class tr Σ_c / tr Σ_B; see ``geometry.variability.trace_ratio``."""
-
-    higher_is_better = False
+class Weighted(StatisticsMeasure):
+    """A measure with the choice ``weights`` of ``geometry``: by classes or by images."""
 
     def __init__(
         self, classes: int, features: int, *, weights: Weights = "classes", **options: Any
@@ -42,41 +58,44 @@ class TraceRatio(ClassStatisticsMetric):
         super().__init__(classes, features, **options)
         self.weights: Weights = weights
 
-    def compute(self) -> Tensor:
-        return averaged(
-            lambda: variability.trace_ratio(self.statistics, weights=self.weights),
-            lambda: variability.class_trace_ratios(self.statistics, weights=self.weights),
-            self.per,
-        )
+    def options(self) -> dict[str, Any]:
+        return {"weights": self.weights}
 
 
-class CDNV(ClassStatisticsMetric):
+class NC1(Weighted):
+    """tr(Σ_W Σ_B⁺)/K; see ``geometry.variability.nc1``. Keeps the (d, d) scatter."""
+
+    measure = "nc1"
+
+    def __init__(self, classes: int, features: int, **options: Any) -> None:
+        super().__init__(classes, features, **{**options, "pooled": True})
+
+
+class TraceRatio(Weighted):
+    """tr Σ_W / tr Σ_B, per class tr Σ_c / tr Σ_B; see ``geometry.variability.trace_ratio``."""
+
+    measure = "trace_ratio"
+
+
+class CDNV(StatisticsMeasure):
     """Class-distance normalised variance over pairs; see ``geometry.variability.cdnv``."""
 
-    higher_is_better = False
-
-    def compute(self) -> Tensor:
-        return averaged(
-            lambda: variability.cdnv(self.statistics),
-            lambda: variability.class_cdnv(self.statistics),
-            self.per,
-        )
+    measure = "cdnv"
 
 
-class Equinorm(ClassStatisticsMetric):
+class Equinorm(StatisticsMeasure):
     """Std/mean of the norms of centred class means, per class norm/mean.
 
     See ``geometry.equiangular.equinorm``.
     """
 
-    higher_is_better = False
+    measure, each = "equinorm", "relative_norm"
 
-    def compute(self) -> Tensor:
-        return averaged(
-            lambda: equiangular.equinorm(self.statistics),
-            lambda: equiangular.relative_norms(self.statistics),
-            self.per,
-        )
+
+class Separability(StatisticsMeasure):
+    """Mean of 1 − cosine between class means; see ``geometry.compactness.separability``."""
+
+    measure = "separability"
 
 
 class Equiangularity(ClassStatisticsMetric):
@@ -95,7 +114,7 @@ class Equiangularity(ClassStatisticsMetric):
         return averaged(lambda: found.deviation, lambda: found.per_class, self.per)
 
 
-class AgainstVectors(ClassStatisticsMetric):
+class AgainstVectors(StatisticsMeasure):
     """Class means held against class vectors (K, d).
 
     Args:
@@ -118,60 +137,26 @@ class AgainstVectors(ClassStatisticsMetric):
         self.vectors = KeptVectors(vectors)
         self.centre: Centre = self.usual_centre if centre is None else centre
 
+    def inputs(self) -> dict[str, Any]:
+        return super().inputs() | {"vectors": self.vectors()}
+
+    def options(self) -> dict[str, Any]:
+        return {"centre": self.centre}
+
 
 class SelfDuality(AgainstVectors):
     """‖W/‖W‖ − M/‖M‖‖, per class its row; see ``geometry.duality.self_duality``."""
 
-    higher_is_better = False
-    usual_centre = "means"
-
-    def compute(self) -> Tensor:
-        given = self.statistics, self.vectors()
-        return averaged(
-            lambda: duality.self_duality(*given, centre=self.centre),
-            lambda: duality.class_self_duality(*given, centre=self.centre),
-            self.per,
-        )
+    measure, usual_centre = "self_duality", "means"
 
 
 class Alignment(AgainstVectors):
     """Mean cosine of own mean to own vector, whatever the vectors; ``geometry.duality``."""
 
-    higher_is_better = True
-    usual_centre = "none"
-
-    def compute(self) -> Tensor:
-        given = self.statistics, self.vectors()
-        return averaged(
-            lambda: duality.alignment(*given, centre=self.centre),
-            lambda: duality.alignments(*given, centre=self.centre),
-            self.per,
-        )
+    measure, usual_centre = "alignment", "none"
 
 
 class GramDistance(AgainstVectors):
     """‖M Mᵀ/‖·‖ − W Wᵀ/‖·‖‖, per class its row; see ``geometry.duality.gram_distance``."""
 
-    higher_is_better = False
-    usual_centre = "none"
-
-    def compute(self) -> Tensor:
-        given = self.statistics, self.vectors()
-        return averaged(
-            lambda: duality.gram_distance(*given, centre=self.centre),
-            lambda: duality.class_gram_distances(*given, centre=self.centre),
-            self.per,
-        )
-
-
-class Separability(ClassStatisticsMetric):
-    """Mean of 1 − cosine between class means; see ``geometry.compactness.separability``."""
-
-    higher_is_better = True
-
-    def compute(self) -> Tensor:
-        return averaged(
-            lambda: compactness.separability(self.statistics),
-            lambda: compactness.class_separabilities(self.statistics),
-            self.per,
-        )
+    measure, usual_centre = "gram_distance", "none"

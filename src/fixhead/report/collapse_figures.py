@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
+from ..measures import Measure, by_epoch
 from .figure import Control, Figure
 from .numbers import fixed, listing, mean_std, rounded
 from .records import Record, Records
-
-MEASURES = (
-    ("nc1", "NC1: spread within classes against between (log scale)"),
-    ("equinorm", "NC2: spread of the lengths of class means"),
-    ("equiangularity_deviation", "NC2: deviation from equal angles"),
-    ("alignment", "NC3: cosine of class means to their own vectors"),
-    ("self_duality", "NC3: distance of class means to the vectors"),
-)
 
 
 def collapse(records: Records) -> Figure | None:
@@ -29,10 +22,20 @@ def collapse(records: Records) -> Figure | None:
             "length. Thick lines are means over seeds, thin lines single runs."
         ),
         summary=f"Line chart of neural collapse by epoch. {_ends(records, arms)}",
-        data={"arms": arms},
+        data={
+            "arms": arms,
+            "curves": [
+                {
+                    "name": one.name,
+                    "short": f"{one.short} {one.below or ''}".strip(),
+                    "logarithmic": one.logarithmic,
+                }
+                for one in by_epoch()
+            ],
+        },
         height=420,
         legend=True,
-        controls=[Control("measure", "Show", MEASURES)],
+        controls=[Control("measure", "Show", [(one.name, _choice(one)) for one in by_epoch()])],
     )
 
 
@@ -43,10 +46,14 @@ def _collapse_of(records: Records, head: str) -> list[Record]:
         if not rows:
             continue
         curve: Record = {"seed": run["seed"], "epochs": [row["epoch"] for row in rows]}
-        for name, _ in MEASURES:
-            curve[name] = [rounded(row["collapse"].get(name)) for row in rows]
+        for one in by_epoch():
+            curve[one.name] = [rounded(row["collapse"].get(one.name)) for row in rows]
         found.append(curve)
     return found
+
+
+def _choice(measure: Measure) -> str:
+    return f"{measure.title} (log scale)" if measure.logarithmic else measure.title
 
 
 def _ends(records: Records, arms: list[list[Record]]) -> str:

@@ -4,8 +4,6 @@
   const { kinds, tables, drawing } = window.fixhead;
   const { layout, plain, shown } = drawing;
 
-  const MEASURES = ["nc1", "equinorm", "equiangularity_deviation", "alignment", "self_duality"];
-
   function mean(runs, name) {
     const sums = new Map();
     for (const run of runs)
@@ -38,17 +36,17 @@
       layout: layout(view, {
         hovermode: view.narrow ? "closest" : "x unified",
         xaxis: { title: "epoch", dtick: step || 1000, range: [0.5, last * 1.015 + 0.4], hoverformat: "d", unifiedhovertitle: { text: "epoch %{x}" }, showgrid: false },
-        yaxis: name === "nc1" ? { type: "log", tickformat: "~g", nticks: 6 } : { tickformat: "~g" },
+        yaxis: figure.curves.find((one) => one.name === name).logarithmic ? { type: "log", tickformat: "~g", nticks: 6 } : { tickformat: "~g" },
       }),
     };
   };
 
   tables.collapse = (figure, view) => ({
-    columns: ["Head", "Seed", "Epoch", "NC1", "Spread of lengths", "Deviation from equal angles", "Alignment", "Self-duality"],
+    columns: ["Head", "Seed", "Epoch", ...figure.curves.map((one) => one.short)],
     rows: figure.arms.flatMap((runs, place) =>
       runs.flatMap((run) =>
         run.epochs.map((epoch, at) => [
-          view.arms[place].name, run.seed, epoch, ...MEASURES.map((name) => run[name][at]),
+          view.arms[place].name, run.seed, epoch, ...figure.curves.map((one) => run[one.name][at]),
         ]))),
   });
 })();

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...measures import Measure, per_class
 from .. import figures
 from ..figure import Control, Figure, render
 from ..html import element, join
@@ -18,45 +19,14 @@ from ..table import render as table
 from .record import Evaluated
 from .summary import number
 
-MEASURES = (
-    ("accuracy", "Accuracy"),
-    ("f1", "F1"),
-    ("calibration_error", "Calibration error"),
-    ("own", "Compactness: cosine to the own vector"),
-    ("own_right", "… of images put right"),
-    ("own_wrong", "… of images put wrong"),
-    ("predicted", "Cosine to the predicted vector"),
-    ("separability", "Separability: mean cosine to other class means"),
-    ("trace_ratio", "NC1: spread within against between"),
-    ("cdnv", "CDNV against the other classes"),
-    ("relative_norm", "NC2: relative length of the class mean"),
-    ("equiangularity_deviation", "NC2: deviation from equal angles"),
-    ("self_duality", "NC3: distance to the own vector"),
-    ("alignment", "NC3: cosine of the class mean to the own vector"),
-    ("gram_distance", "NC3: Gram distance"),
-    ("nearest_mean_agreement", "NC4: agreement with the nearest mean"),
-    ("norm", "Feature norm"),
-)
-_GROUPED = (
-    ("accuracy", "Accuracy", None),
-    ("calibration_error", "ECE", None),
-    ("own", "Own vector", "cosine"),
-    ("separability", "Means", "cosine"),
-    ("trace_ratio", "NC1", "cheap"),
-    ("cdnv", "CDNV", None),
-    ("alignment", "NC3", "alignment"),
-    ("nearest_mean_agreement", "NC4", "agreement"),
-)
-_FRACTIONS = ("accuracy", "f1", "calibration_error", "nearest_mean_agreement")
-
 
 def classes(evaluated: Evaluated) -> Section | None:
     """The comparison's drawing of classes, with a choice among all measures."""
     figure = figures.class_accuracies(evaluated.records)
     if figure is None:
         return None
-    measures = {name: _arms(evaluated, name) for name, _ in MEASURES}
-    known = [(name, words) for name, words in MEASURES if any(measures[name])]
+    measures = {one.name: _arms(evaluated, one.name) for one in per_class()}
+    known = [one for one in per_class() if measures[one.name]]
     if known:
         figure = _with_measures(figure, measures, known)
     heads = list(heads_by_name(evaluated.records).values())
@@ -64,11 +34,13 @@ def classes(evaluated: Evaluated) -> Section | None:
 
 
 def _with_measures(
-    figure: Figure, measures: dict[str, list[Record]], known: Sequence[tuple[str, str]]
+    figure: Figure, measures: dict[str, list[Record]], known: Sequence[Measure]
 ) -> Figure:
-    shown = {name: measures[name] for name, _ in known}
-    data = {**figure.data, "measures": shown, "fractions": list(_FRACTIONS)}
-    controls = [Control("measure", "Measure", known), *figure.controls]
+    shown = {one.name: measures[one.name] for one in known}
+    fractions = [one.name for one in known if one.unit == "fraction"]
+    data = {**figure.data, "measures": shown, "fractions": fractions}
+    choices = [(one.name, one.title) for one in known]
+    controls = [Control("measure", "Measure", choices), *figure.controls]
     return replace(figure, title="Every class", data=data, controls=controls)
 
 
@@ -98,17 +70,18 @@ def groups(evaluated: Evaluated) -> Section | None:
     if not names:
         return None
     heads = heads_by_name(evaluated.records)
+    grouped = [one for one in per_class() if one.in_groups]
     columns = [
         Column("Head", kind="name"),
         Column("Group", "classes", kind="name"),
-        *(Column(title, below) for _, title, below in _GROUPED),
+        *(Column(one.short, one.below) for one in grouped),
         Column("Spearman ρ", "inside"),
     ]
     rows = []
     for place, head in enumerate(evaluated.heads):
         for name in names:
             size = dig(evaluated.of(head)[0], "groups", name, "classes")
-            spreads = [evaluated.spread(head, "groups", name, one) for one, _, _ in _GROUPED]
+            spreads = [evaluated.spread(head, "groups", name, one.name) for one in grouped]
             rho = evaluated.spread(head, "groups", name, "spearman", "rho")
             cells = [
                 Cell(arm_name(place, heads[head]), head),

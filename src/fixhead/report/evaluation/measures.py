@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...measures import Measure, of_part
 from ..figure import Figure, render
 from ..html import Html, join
 from ..marks import arm_name
@@ -16,45 +17,19 @@ from ..table import render as table
 from .record import Evaluated
 from .summary import missing_everywhere, number
 
-_COLLAPSE = (
-    ("nc1", "NC1", "tr(Σ_W Σ_B⁺)/K"),
-    ("trace_ratio", "NC1, cheap", "tr Σ_W / tr Σ_B"),
-    ("cdnv", "CDNV", "by pairs of classes"),
-    ("equinorm", "NC2 lengths", "spread"),
-    ("equiangularity_deviation", "NC2 angles", "deviation"),
-    ("self_duality", "NC3", "distance to vectors"),
-    ("alignment", "Alignment", "cosine to own vector"),
-    ("gram_distance", "Gram distance", "means and vectors"),
-)
-
-_COMPACTNESS = (
-    ("own", "Own vector", "mean cosine"),
-    ("own_right", "… where right", "mean cosine"),
-    ("own_wrong", "… where wrong", "mean cosine"),
-    ("predicted", "Predicted vector", "mean cosine"),
-    ("predicted_wrong", "… where wrong", "mean cosine"),
-    ("separability", "Class means", "mean cosine between"),
-    ("norm", "Feature norm", "mean"),
-    ("norm_std", "… spread", "std"),
-)
-
 
 def collapse(evaluated: Evaluated) -> Section | None:
     """NC1 to NC4 against the head's own vectors."""
     if missing_everywhere(evaluated, "collapse"):
         return None
-    agreement = Column("NC4", "agreement")
-    columns, rows = _table(evaluated, "collapse", _COLLAPSE)
-    for row, head in zip(rows, evaluated.heads, strict=True):
-        middle, _ = evaluated.spread(head, "collapse", "nearest_mean_agreement")
-        row.append(Cell(percent(middle, 1), middle))
+    columns, rows = _table(evaluated, of_part("collapse"))
     caption = (
         "How far the test features have collapsed onto their class means and the vectors of the "
         "head; all are 0 at perfect collapse, alignment 1 and NC4 100 %. NC4 is the share of "
         "images whose decision is that of the nearest class mean. Heads that see no length are "
         "measured on directions."
     )
-    body = table("collapse-measures", caption, [*columns, agreement], [Row(row) for row in rows])
+    body = table("collapse-measures", caption, columns, rows)
     return Section("collapse", "Neural collapse", body)
 
 
@@ -62,15 +37,12 @@ def compactness(evaluated: Evaluated) -> Section | None:
     """Cosines of features to vectors, split by right and wrong; lengths of features."""
     if missing_everywhere(evaluated, "compactness"):
         return None
-    known = [
-        one for one in _COMPACTNESS if not missing_everywhere(evaluated, "compactness", one[0])
-    ]
-    columns, rows = _table(evaluated, "compactness", known)
+    columns, rows = _table(evaluated, of_part("compactness"))
     caption = (
         "Intra-class compactness (cosines of test features to class vectors) and inter-class "
         "separability (cosines between class means), means over the models of each head."
     )
-    body = table("compactness-measures", caption, columns, [Row(row) for row in rows])
+    body = table("compactness-measures", caption, columns, rows)
     return Section("compactness", "Compactness", body)
 
 
@@ -110,14 +82,19 @@ def _columns(found: Sequence[dict[str, Any]], name: str) -> list[float | None]:
     return [rounded(mean_std([v for v in row if v is not None])[0]) for row in rows]
 
 
-def _table(
-    evaluated: Evaluated, field: str, wanted: Sequence[tuple[str, str, str]]
-) -> tuple[list[Column], list[list[Cell]]]:
+def _table(evaluated: Evaluated, wanted: Sequence[Measure]) -> tuple[list[Column], list[Row]]:
+    """A row per head and a column per measure that some model's record has."""
     heads = heads_by_name(evaluated.records)
-    columns = [Column("Head", kind="name"), *(Column(title, below) for _, title, below in wanted)]
+    known = [one for one in wanted if not missing_everywhere(evaluated, *one.path)]
+    columns = [Column("Head", kind="name"), *(Column(one.short, one.below) for one in known)]
     rows = []
     for place, name in enumerate(evaluated.heads):
         named: Html = arm_name(place, heads[name])
-        spreads = [evaluated.spread(name, field, key) for key, _, _ in wanted]
-        rows.append([Cell(named, name), *map(number, spreads)])
+        cells = [_cell(evaluated, name, one) for one in known]
+        rows.append(Row([Cell(named, name), *cells]))
     return columns, rows
+
+
+def _cell(evaluated: Evaluated, head: str, measure: Measure) -> Cell:
+    spread = evaluated.spread(head, *measure.path)
+    return Cell(percent(spread[0], 1), spread[0]) if measure.unit == "fraction" else number(spread)
