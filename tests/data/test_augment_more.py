@@ -22,8 +22,7 @@ from fixhead.data.augment import (
     TrivialAugment,
     resized_crop,
 )
-from fixhead.data.augment.colour import jitter
-from fixhead.data.augment.shifts import draw_boxes
+from fixhead.data.augment.pixels import draw_boxes, jitter
 
 import_torchvision()
 from torchvision.transforms import v2  # noqa: E402

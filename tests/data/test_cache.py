@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fixhead._errors import RequestError
-from fixhead.data.cache import ABOUT, FORMAT, Writer, cache_folder, cached
+from fixhead.data.cache import ABOUT, FORMAT, CacheWriter, cache_folder, cached
 
 
 class Build:
@@ -22,7 +22,7 @@ class Build:
     def __init__(self) -> None:
         self.times = 0
 
-    def __call__(self, writer: Writer) -> None:
+    def __call__(self, writer: CacheWriter) -> None:
         self.times += 1
         for part, number in (("train", 6), ("test", 2)):
             images = writer.images(part, (number, 1, 2, 2))
@@ -80,7 +80,7 @@ def test_an_entry_of_another_version_is_built_again(tmp_path: Path) -> None:
 
 
 def test_a_builder_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    def fail(writer: Writer) -> None:
+    def fail(writer: CacheWriter) -> None:
         writer.images("train", (3, 1, 2, 2))
         raise RequestError("broken source")
 
@@ -103,7 +103,7 @@ def test_what_a_killed_builder_left_is_cleared(tmp_path: Path) -> None:
 
 
 def _slow_build(cache: Path, asked: Path) -> None:
-    def build(writer: Writer) -> None:
+    def build(writer: CacheWriter) -> None:
         with asked.open("a") as file:
             file.write("x")
         Build()(writer)
@@ -130,7 +130,7 @@ def test_without_locks_the_rename_keeps_one_whole_entry(
     monkeypatch.setattr("fixhead.data.cache.fcntl", None)
     build = Build()
 
-    def overtaken(writer: Writer) -> None:  # another process finishes while this one builds
+    def overtaken(writer: CacheWriter) -> None:  # another process finishes while this one builds
         if build.times == 0:
             cached("x", {}, build, cache_dir=tmp_path / "other")
             (tmp_path / "other").rename(tmp_path / "aside")
@@ -151,7 +151,7 @@ def test_torch_can_look_at_cached_images_and_cannot_change_the_file(tmp_path: Pa
 
 
 def test_a_full_disk_is_said_in_one_sentence(tmp_path: Path) -> None:
-    def full(writer: Writer) -> None:
+    def full(writer: CacheWriter) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(RequestError, match=r"No space left on device; set FIXHEAD_CACHE"):

@@ -14,10 +14,9 @@ from making import idx_bytes, noise, put_image
 from fixhead._errors import RequestError
 from fixhead._torchvision import import_torchvision
 from fixhead.data import DATASETS
-from fixhead.data.checks import check, list_datasets, prepare
-from fixhead.data.checksums import MD5, verify
-from fixhead.data.download import FETCH, download
-from fixhead.data.sources.idx import FILES
+from fixhead.data.catalogue import FETCH, download
+from fixhead.data.checks import MD5, check, list_datasets, prepare, verify
+from fixhead.data.sources.small_sets import IDX_FILES
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_published_checksums_are_of_the_file_or_of_what_is_packed_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = idx_bytes(noise(2, 28, 28))
-    name = FILES["train"][0]
+    name = IDX_FILES["train"][0]
     plain, packed = tmp_path / name, tmp_path / f"{name}.gz"
     plain.write_bytes(content)
     packed.write_bytes(gzip.compress(content))

@@ -22,8 +22,8 @@ from scipy.io import savemat
 
 from fixhead._errors import RequestError
 from fixhead.data import load
-from fixhead.data.also import read_npy
 from fixhead.data.images import decode, read_header
+from fixhead.data.sources.arrays import read_npy
 
 Damage = tuple[str, float, int]
 DAMAGES = st.tuples(

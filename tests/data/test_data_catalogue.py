@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from fixhead._errors import RequestError
 from fixhead.data import DATASETS, load
-from fixhead.data.sources.idx import FILES
+from fixhead.data.sources.small_sets import IDX_FILES
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def mnist(tmp_path: Path) -> Path:
     """MNIST in miniature: 20 training and 10 test images of 28 × 28."""
     generator = np.random.default_rng(0)
     for part, number in (("train", 20), ("test", 10)):
-        images, labels = FILES[part]
+        images, labels = IDX_FILES[part]
         pixels = generator.integers(0, 256, (number, 28, 28), dtype=np.uint8)
         (tmp_path / images).write_bytes(idx_bytes(pixels))
         (tmp_path / labels).write_bytes(idx_bytes(np.arange(number, dtype=np.uint8) % 10))
@@ -52,7 +52,7 @@ def test_digits_have_the_same_test_part_every_time() -> None:
 def test_mnist_is_found_where_people_keep_it(mnist: Path, inside: str, zipped: bool) -> None:
     folder = mnist / "copy" / inside
     folder.mkdir(parents=True)
-    for name in (*FILES["train"], *FILES["test"]):
+    for name in (*IDX_FILES["train"], *IDX_FILES["test"]):
         content = (mnist / name).read_bytes()
         (folder / (f"{name}.gz" if zipped else name)).write_bytes(
             gzip.compress(content) if zipped else content
@@ -64,14 +64,14 @@ def test_mnist_is_found_where_people_keep_it(mnist: Path, inside: str, zipped: b
 
 
 def test_mnist_images_and_labels_of_different_numbers_are_refused(mnist: Path) -> None:
-    (mnist / FILES["test"][1]).write_bytes(idx_bytes(np.zeros(9, dtype=np.uint8)))
+    (mnist / IDX_FILES["test"][1]).write_bytes(idx_bytes(np.zeros(9, dtype=np.uint8)))
     with pytest.raises(RequestError, match="same number of images and labels, got 10 and 9"):
         load("mnist", data_dir=mnist, cache_dir=mnist / "cache")
 
 
 def test_mnist_labels_out_of_range_are_refused(mnist: Path) -> None:
     labels = np.arange(10, dtype=np.uint8) + 1
-    (mnist / FILES["test"][1]).write_bytes(idx_bytes(labels))
+    (mnist / IDX_FILES["test"][1]).write_bytes(idx_bytes(labels))
     with pytest.raises(RequestError, match="labels from 0 to 9"):
         load("mnist", data_dir=mnist, cache_dir=mnist / "cache")
 

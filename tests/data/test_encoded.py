@@ -11,7 +11,8 @@ from making import encoded, noise, put_image
 
 from fixhead._errors import RequestError
 from fixhead.data import load
-from fixhead.data.encoded import Encoded, Streamed, decode_into, each, memory_bytes
+from fixhead.data.encoded import Encoded, Streamed, decode_into, each
+from fixhead.data.sources.request import memory_bytes
 
 
 class Pictures:
@@ -79,18 +80,18 @@ def test_a_folder_larger_than_memory_is_streamed(
             put_image(tmp_path / "set" / name / f"{number}.png", noise(8, 8, 3, seed=number))
     cached = load(str(tmp_path / "set"), image_size=4)
     assert isinstance(cached.train.images, np.memmap)
-    monkeypatch.setattr("fixhead.data.encoded.memory_bytes", lambda: 10 * 3 * 16 - 1)
+    monkeypatch.setattr("fixhead.data.sources.request.memory_bytes", lambda: 10 * 3 * 16 - 1)
     streamed = load(str(tmp_path / "set"), image_size=4)
     assert isinstance(streamed.train.images, Streamed)
     np.testing.assert_array_equal(streamed.train.images[:], cached.train.images[:])
     assert streamed.mean == cached.mean
-    monkeypatch.setattr("fixhead.data.encoded.memory_bytes", lambda: 10 * 3 * 16)
+    monkeypatch.setattr("fixhead.data.sources.request.memory_bytes", lambda: 10 * 3 * 16)
     assert isinstance(load(str(tmp_path / "set"), image_size=4).train.images, np.memmap)
 
 
 def test_a_container_limits_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr("fixhead.data.encoded.CONTAINER_LIMIT", limit)
+    monkeypatch.setattr("fixhead.data.sources.request.CONTAINER_LIMIT", limit)
     machine = memory_bytes()
     limit.write_text("1048576\n")
     assert memory_bytes() == 1048576

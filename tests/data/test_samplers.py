@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fixhead._errors import RequestError
 from fixhead.data import Batches, Split
-from fixhead.data.samplers import draw_order
+from fixhead.data.batches import draw_order
 
 COUNTS = np.array([900, 90, 0, 10])
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), COUNTS))

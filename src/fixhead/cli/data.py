@@ -68,8 +68,8 @@ def prepare_command(
 ) -> None:
     """Decode a data set into the cache now, so that the first run need not."""
     from .._errors import RequestError
+    from ..data.catalogue import download
     from ..data.checks import prepare
-    from ..data.download import download
 
     if fetch:
         if data_dir is None:

@@ -1,4 +1,12 @@
-"""From a split to the batches of an epoch: normalised float32 images and labels on a device."""
+"""From a split to the batches of an epoch: normalised float32 images and labels on a device.
+
+An epoch has every image once, or classes drawn more evenly than they come: a class c of n_c images
+is drawn with probability ``n_c^q / Σ_j n_j^q`` and then one of its images. q = 1 is what the data
+have, q = 0 is class-balanced, q = 1/2 is square-root sampling. Such an epoch has N draws with
+replacement.
+
+Source: Kang et al. 2020, "Decoupling representation and classifier", eq. 1.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +20,10 @@ from torch import Tensor
 from .._errors import RequestError
 from .._seeds import stream
 from .augment import Augmentation, Chain, Mixed, Mixing
-from .dataset import Pixels, Split
-from .samplers import SAMPLINGS, draw_order
+from .dataset import Labels, Pixels, Split
+
+POWERS = {"class-balanced": 0.0, "square-root": 0.5}
+SAMPLINGS = ("each", *POWERS)
 
 RESIDENT_BYTES = {"cpu": 1 << 28}
 RESIDENT_BYTES_ELSEWHERE = 1 << 32
@@ -31,7 +41,7 @@ class Batches:
 
     Order and augmentation of epoch e are drawn from the streams ("order", e) and ("augmentation",
     e) of ``seed``: the same for every arm, and on every device. Every image comes exactly once,
-    unless ``sampling`` draws with replacement (see ``samplers``); a last batch of a single image
+    unless ``sampling`` draws with replacement (see ``draw_order``); a last batch of a single image
     joins the batch before it, because BatchNorm needs two.
 
     Raises:
@@ -123,7 +133,7 @@ class Batches:
         """The pixels of each batch, on the device, with its indices."""
         if self._resident is not None:
             for indices in order:
-                yield indices, _rows(self._resident, indices)
+                yield indices, _resident_rows(self._resident, indices)
             return
         # One batch is read while the last one is worked on; leaving early waits for that one.
         with ThreadPoolExecutor(1) as reader:
@@ -141,7 +151,7 @@ class Batches:
         return pixels.pin_memory() if self.device.type == "cuda" else pixels
 
 
-def _rows(resident: Tensor, indices: Tensor) -> Tensor:
+def _resident_rows(resident: Tensor, indices: Tensor) -> Tensor:
     if resident.device.type != "cpu":
         return resident.index_select(0, indices.to(resident.device, non_blocking=True))
     # numpy copies rows on this thread: a parallel copy of so little waits longer than it works.
@@ -191,3 +201,32 @@ def _check_sampling(sampling: str, shuffle: bool) -> None:
         raise RequestError(f"sampling needs one of {', '.join(SAMPLINGS)}, got {sampling!r}")
     if sampling != "each" and not shuffle:
         raise RequestError(f"sampling {sampling!r} needs shuffle=True, got shuffle=False")
+
+
+def draw_order(labels: Labels, sampling: str, generator: torch.Generator) -> Tensor:
+    """The images of one epoch: (N,). ``"each"`` is a permutation of them all.
+
+    Raises:
+        RequestError: an unknown sampling.
+    """
+    if sampling == "each":
+        return torch.randperm(len(labels), generator=generator)
+    if sampling not in POWERS:
+        raise RequestError(f"sampling needs one of {', '.join(SAMPLINGS)}, got {sampling!r}")
+    counts = np.bincount(labels)
+    present = np.flatnonzero(counts)
+    weights = counts[present] ** POWERS[sampling]
+    classes = _draw_classes(weights / weights.sum(), len(labels), generator)
+    # A uniform number per draw picks one of the class's images, which lie together once sorted.
+    by_class = torch.from_numpy(np.argsort(labels, kind="stable"))
+    sizes = torch.from_numpy(counts[present])
+    first = torch.cumsum(sizes, 0) - sizes
+    within = torch.rand(len(labels), generator=generator, dtype=torch.float64) * sizes[classes]
+    return by_class[first[classes] + within.long()]
+
+
+def _draw_classes(probabilities: Labels, number: int, generator: torch.Generator) -> Tensor:
+    # By the cumulative sum: torch.multinomial takes at most 2²⁴ categories, and single precision.
+    ends = torch.from_numpy(np.cumsum(probabilities))
+    uniform = torch.rand(number, generator=generator, dtype=torch.float64)
+    return torch.searchsorted(ends, uniform).clamp_(max=len(ends) - 1)

@@ -36,7 +36,7 @@ PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
-class Entry:
+class LoadedData:
     """What the cache holds of one data set."""
 
     classes: tuple[str, ...]
@@ -46,7 +46,7 @@ class Entry:
     moments: tuple[tuple[float, ...], tuple[float, ...]]
 
 
-class Writer:
+class CacheWriter:
     """Where a loader puts what it reads; ``classes`` and ``notes`` are said with the labels."""
 
     def __init__(self, folder: Path) -> None:
@@ -87,10 +87,10 @@ def fingerprint(paths: Iterable[Path]) -> str:
 def cached(
     name: str,
     source: Mapping[str, object],
-    build: Callable[[Writer], None],
+    build: Callable[[CacheWriter], None],
     *,
     cache_dir: Path | None = None,
-) -> Entry:
+) -> LoadedData:
     """The entry for this source, built with ``build(writer)`` if it is not there whole.
 
     ``source`` must hold everything that decides the content. Safe against a second process that
@@ -115,7 +115,7 @@ def cached(
     return entry
 
 
-def _open(place: Path) -> Entry | None:
+def _open(place: Path) -> LoadedData | None:
     """The entry, or None if it is missing, of another version, or not as long as it should be."""
     try:
         about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
@@ -125,7 +125,7 @@ def _open(place: Path) -> Entry | None:
             return None
         train, test = (_split(place, part) for part in PARTS)
         mean, std = (tuple(map(float, about[key])) for key in ("mean", "std"))
-        return Entry(tuple(about["classes"]), train, test, tuple(about["notes"]), (mean, std))
+        return LoadedData(tuple(about["classes"]), train, test, tuple(about["notes"]), (mean, std))
     except (OSError, ValueError, KeyError, TypeError, EOFError):  # RequestError is a ValueError
         return None
 
@@ -136,7 +136,7 @@ def _split(place: Path, part: str) -> Split:
     return Split(images, np.load(place / f"{part}_labels.npy"))
 
 
-def _build(place: Path, build: Callable[[Writer], None]) -> None:
+def _build(place: Path, build: Callable[[CacheWriter], None]) -> None:
     for left_over in place.parent.glob(f".{place.name}.*.part"):
         shutil.rmtree(left_over, ignore_errors=True)  # its builder was killed: we hold the lock
     folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent))
@@ -147,8 +147,8 @@ def _build(place: Path, build: Callable[[Writer], None]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill(folder: Path, build: Callable[[Writer], None]) -> None:
-    writer = Writer(folder)
+def _fill(folder: Path, build: Callable[[CacheWriter], None]) -> None:
+    writer = CacheWriter(folder)
     build(writer)
     mean, std = moments(np.load(folder / "train_images.npy", mmap_mode="r"))
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}

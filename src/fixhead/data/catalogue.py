@@ -6,28 +6,33 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .._errors import RequestError
-from .cache import Entry
+from .._torchvision import import_torchvision
+from .cache import LoadedData
 from .dataset import Dataset
 from .encoded import Progress
+from .sources.arrays import load_features
 from .sources.cifar import load_cifar10, load_cifar100
-from .sources.cub import load_cub
-from .sources.digits import load_digits
-from .sources.features import load_features
 from .sources.folder import load_folder
 from .sources.hub import PREFIX, is_saved, load_hub
-from .sources.idx import load_fashion, load_mnist
-from .sources.request import Request
+from .sources.photographs import load_cifar10_jpeg, load_cub, load_imagenet, load_tiny_imagenet
+from .sources.request import DataRequest
 from .sources.shards import load_shards
-from .sources.stl10 import load_stl10
-from .sources.svhn import load_svhn, load_svhn_extra
+from .sources.small_sets import (
+    load_digits,
+    load_fashion,
+    load_mnist,
+    load_stl10,
+    load_svhn,
+    load_svhn_extra,
+)
 from .sources.tables import find_parquet, load_parquet
-from .sources.tiny_imagenet import load_tiny_imagenet
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedSet:
     """A data set that has a name.
 
     ``title`` is for tables; ``classes`` and ``image_size`` are its own; ``needs`` says what must
@@ -39,63 +44,47 @@ class Named:
     classes: int
     image_size: int
     needs: str
-    load: Callable[[Request], Entry]
+    load: Callable[[DataRequest], LoadedData]
     resizable: bool = False
     native: bool = True
 
 
-def load_cifar10_jpeg(request: Request) -> Entry:
-    """The JPEG copy of CIFAR-10 in parquet: ``cifar10_jpeg/train-….parquet`` and ``test-…``."""
-    files = find_parquet(request.root("parquet files"))
-    files = files or find_parquet(request.find(("cifar10_jpeg",), ()))
-    if not files:
-        raise RequestError(
-            f"data {request.name!r} needs parquet files in {request.data_dir} or in its "
-            "cifar10_jpeg, and found none; check --data-dir"
-        )
-    note = "a lossy copy (JPEG quality 75): accuracies are lower than on the original CIFAR-10"
-    return load_parquet(files, request, channels=3, notes=(note,))
-
-
-def load_imagenet(request: Request) -> Entry:
-    """ImageNet as a folder: ``train/ID/*.JPEG`` and ``val/ID/*.JPEG``."""
-    return load_folder(request.root("train/ID/*.JPEG, val/ID/*.JPEG"), request, channels=3)
-
-
-DATASETS: dict[str, Named] = {
-    "digits": Named("Handwritten digits (scikit-learn)", 10, 8, "nothing", load_digits),
-    "mnist": Named("MNIST", 10, 28, "train-images-idx3-ubyte.gz and its three fellows", load_mnist),
-    "fashion-mnist": Named(
+DATASETS: dict[str, NamedSet] = {
+    "digits": NamedSet("Handwritten digits (scikit-learn)", 10, 8, "nothing", load_digits),
+    "mnist": NamedSet(
+        "MNIST", 10, 28, "train-images-idx3-ubyte.gz and its three fellows", load_mnist
+    ),
+    "fashion-mnist": NamedSet(
         "Fashion-MNIST", 10, 28, "the four idx files, or FashionMNIST/raw", load_fashion
     ),
-    "cifar10": Named(
+    "cifar10": NamedSet(
         "CIFAR-10", 10, 32, "cifar-10-python.tar.gz or cifar-10-batches-py", load_cifar10
     ),
-    "cifar100": Named(
+    "cifar100": NamedSet(
         "CIFAR-100", 100, 32, "cifar-100-python.tar.gz or cifar-100-python", load_cifar100
     ),
-    "cifar10-jpeg": Named(
+    "cifar10-jpeg": NamedSet(
         "CIFAR-10 (JPEG copy)",
         *(10, 32, "cifar10_jpeg/*.parquet", load_cifar10_jpeg),
         resizable=True,
     ),
-    "stl10": Named("STL-10", 10, 96, "stl10_binary.tar.gz or stl10_binary", load_stl10),
-    "svhn": Named("SVHN", 10, 32, "train_32x32.mat, test_32x32.mat", load_svhn),
-    "svhn-extra": Named(
+    "stl10": NamedSet("STL-10", 10, 96, "stl10_binary.tar.gz or stl10_binary", load_stl10),
+    "svhn": NamedSet("SVHN", 10, 32, "train_32x32.mat, test_32x32.mat", load_svhn),
+    "svhn-extra": NamedSet(
         "SVHN with extra", 10, 32, "train_, extra_ and test_32x32.mat", load_svhn_extra
     ),
-    "tiny-imagenet": Named(
+    "tiny-imagenet": NamedSet(
         "Tiny ImageNet",
         *(200, 64, "tiny-imagenet-200 or tiny_imagenet/*.parquet", load_tiny_imagenet),
         resizable=True,
     ),
-    "cub200": Named(
+    "cub200": NamedSet(
         "CUB-200-2011",
         *(200, 224, "CUB_200_2011 with its lists and images", load_cub),
         resizable=True,
         native=False,
     ),
-    "imagenet": Named(
+    "imagenet": NamedSet(
         "ImageNet",
         *(1000, 224, "train/ID/*.JPEG and val/ID/*.JPEG", load_imagenet),
         resizable=True,
@@ -130,15 +119,15 @@ def load(
     if image_size is not None and image_size < 1:
         raise RequestError(f"--image-size needs a whole number from 1 up, got {image_size}")
     return open_request(
-        Request(name_or_path, data_dir, cache_dir, image_size, stream, progress=progress)
+        DataRequest(name_or_path, data_dir, cache_dir, image_size, stream, progress=progress)
     )
 
 
-def open_request(request: Request) -> Dataset:
+def open_request(request: DataRequest) -> Dataset:
     """What ``load`` does; the files that were read are in ``request.used`` afterwards."""
     name_or_path = request.name
     if name_or_path in DATASETS:
-        return _named(DATASETS[name_or_path], request)
+        return _open_named(DATASETS[name_or_path], request)
     if name_or_path.startswith(PREFIX):
         request = _safe(request, name_or_path)
         return _dataset(request.name, load_hub(name_or_path, request), name_or_path)
@@ -146,14 +135,14 @@ def open_request(request: Request) -> Dataset:
     if path.exists():
         title = path.resolve().stem if path.is_file() else path.resolve().name
         request = _safe(request, title)
-        return _dataset(request.name, _at(path, request), title)
+        return _dataset(request.name, _open_path(path, request), title)
     raise RequestError(
         f"data needs one of {', '.join(DATASETS)}, a path to images or features, or "
         f"{PREFIX}OWNER/NAME, got {name_or_path!r}"
     )
 
 
-def _named(named: Named, request: Request) -> Dataset:
+def _open_named(named: NamedSet, request: DataRequest) -> Dataset:
     if not named.resizable and request.image_size not in (None, named.image_size):
         raise RequestError(
             f"image_size cannot be chosen for {request.name!r}, which comes as arrays of "
@@ -166,7 +155,7 @@ def _named(named: Named, request: Request) -> Dataset:
     return _dataset(request.name, named.load(request), named.title)
 
 
-def _at(path: Path, request: Request) -> Entry:
+def _open_path(path: Path, request: DataRequest) -> LoadedData:
     """The entry of a path, by what lies there."""
     if path.is_file():
         if path.suffix == ".npz":
@@ -183,12 +172,12 @@ def _at(path: Path, request: Request) -> Entry:
     return load_folder(path, request)
 
 
-def _safe(request: Request, title: str) -> Request:
+def _safe(request: DataRequest, title: str) -> DataRequest:
     """The request under a name that can be part of a folder's name in the cache."""
     return replace(request, name=re.sub(r"[^\w.-]+", "_", title).strip("._") or "data")
 
 
-def _dataset(name: str, entry: Entry, title: str) -> Dataset:
+def _dataset(name: str, entry: LoadedData, title: str) -> Dataset:
     return Dataset(
         name,
         title,
@@ -198,3 +187,43 @@ def _dataset(name: str, entry: Entry, title: str) -> Dataset:
         entry.notes,
         entry.moments,
     )
+
+
+FETCH: dict[str, Callable[[Any, str], object]] = {
+    "mnist": lambda sets, root: sets.MNIST(root, download=True),
+    "fashion-mnist": lambda sets, root: sets.FashionMNIST(root, download=True),
+    "cifar10": lambda sets, root: sets.CIFAR10(root, download=True),
+    "cifar100": lambda sets, root: sets.CIFAR100(root, download=True),
+    "stl10": lambda sets, root: sets.STL10(root, download=True),
+    "svhn": lambda sets, root: _fetch_svhn(sets, root, ("train", "test")),
+    "svhn-extra": lambda sets, root: _fetch_svhn(sets, root, ("train", "extra", "test")),
+}
+
+
+def download(name: str, data_dir: Path) -> None:
+    """Put the files of data set ``name`` into ``data_dir``, from their publisher.
+
+    Raises:
+        RequestError: a set that cannot be fetched this way, or no network.
+    """
+    if name not in FETCH:
+        raise RequestError(
+            f"download knows {', '.join(FETCH)}, got {name!r}"
+            + (f"; get {DATASETS[name].needs} from its publisher" if name in DATASETS else "")
+        )
+    import_torchvision()
+    from torchvision import datasets
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        FETCH[name](datasets, str(data_dir))
+    except (OSError, RuntimeError) as error:  # URLError is an OSError
+        raise RequestError(
+            f"data {name!r} could not be downloaded ({error}); where there is no network, put "
+            f"{DATASETS[name].needs} into {data_dir} by hand"
+        ) from error
+
+
+def _fetch_svhn(sets: Any, root: str, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        sets.SVHN(root, split=part, download=True)

@@ -1,22 +1,87 @@
-"""What a person wants to know about a data set before training on it: list, check, prepare."""
+"""What a person wants to know about a data set before training on it: list, check, prepare.
+
+A check counts the images, compares the two parts pixel by pixel, and verifies checksums: the
+publishers' (MD5, as torchvision states them for the files that it downloads; for MNIST also of the
+unpacked files, because copies are often packed again), and those that lie beside the files in
+``SHA256SUMS``.
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from .catalogue import DATASETS, open_request
-from .checksums import verify
 from .dataset import Dataset, Split, chunks
 from .encoded import Progress
 from .longtail import parse_long_tail
-from .sources.request import Request
+from .sources.request import DataRequest
+from .sources.small_sets import GZIP_MAGIC
+
+SUMS = "SHA256SUMS"
+
+MD5: dict[str, dict[str, tuple[str, ...]]] = {
+    "mnist": {
+        "train-images-idx3-ubyte": (
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "6bbc9ace898e44ae57da46a324031adb",
+        ),
+        "train-labels-idx1-ubyte": (
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "a25bea736e30d166cdddb491f175f624",
+        ),
+        "t10k-images-idx3-ubyte": (
+            "9fb629c4189551a2d022fa330f9573f3",
+            "2646ac647ad5339dbf082846283269ea",
+        ),
+        "t10k-labels-idx1-ubyte": (
+            "ec29112dd5afa0611ce80d1b7f02629c",
+            "27ae3e4e09519cfbb04c329615203637",
+        ),
+    },
+    "fashion-mnist": {
+        "train-images-idx3-ubyte": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d",),
+        "train-labels-idx1-ubyte": ("25c81989df183df01b3e8a0aad5dffbe",),
+        "t10k-images-idx3-ubyte": ("bef4ecab320f06d8554ea6380940ec79",),
+        "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310",),
+    },
+    "cifar10": {
+        "cifar-10-python.tar.gz": ("c58f30108f718f92721af3b95e74349a",),
+        "data_batch_1": ("c99cafc152244af753f735de768cd75f",),
+        "data_batch_2": ("d4bba439e000b95fd0a9bffe97cbabec",),
+        "data_batch_3": ("54ebc095f3ab1f0389bbae665268c751",),
+        "data_batch_4": ("634d18415352ddfa80567beed471001a",),
+        "data_batch_5": ("482c414d41f54cd18b22e5b47cb7c3cb",),
+        "test_batch": ("40351d587109b95175f43aff81a1287e",),
+        "batches.meta": ("5ff9c542aee3614f3951f8cda6e48888",),
+    },
+    "cifar100": {
+        "cifar-100-python.tar.gz": ("eb9058c3a382ffc7106e4002c42a8d85",),
+        "train": ("16019d7e3df5f24257cddd939b257f8d",),
+        "test": ("f0ef6b0ae62326f3e7ffdfab6717acfc",),
+        "meta": ("7973b15100ade9c7d40fb424638fde48",),
+    },
+    "stl10": {
+        "stl10_binary.tar.gz": ("91f7769df0f17e558f3565bffb0c7dfb",),
+        "train_X.bin": ("918c2871b30a85fa023e0c44e0bee87f",),
+        "train_y.bin": ("5a34089d4802c674881badbb80307741",),
+        "test_X.bin": ("7f263ba9f9e0b06b93213547f721ac82",),
+        "test_y.bin": ("36f9794fa4beb8a2c72628de14fa638e",),
+    },
+    "svhn": {
+        "train_32x32.mat": ("e26dedcc434d2e4c54c9b2d4a06d8373",),
+        "test_32x32.mat": ("eb5a983be6a315427106f1b164d9cef3",),
+        "extra_32x32.mat": ("a93ce644f1a588dc4d68dda5feec44a7",),
+    },
+}
+MD5["svhn-extra"] = MD5["svhn"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +168,7 @@ def check(
         RequestError: it cannot be loaded, or the long tail cannot be met.
     """
     tail = None if imbalance is None else parse_long_tail(imbalance)
-    request = Request(name_or_path, data_dir, image_size=image_size)
+    request = DataRequest(name_or_path, data_dir, image_size=image_size)
     data = open_request(request)
     shared, disagreeing = duplicates(data)
     sizes = data.train.counts(len(data.classes))
@@ -124,9 +189,11 @@ def check(
 def duplicates(data: Dataset) -> tuple[int, int]:
     """How many test images are also training images, and how many of those under another label."""
     known: dict[bytes, set[int]] = {}
-    for digest, label in _digests(data.train):
+    for digest, label in _image_digests(data.train):
         known.setdefault(digest, set()).add(label)
-    shared = [(label, known[digest]) for digest, label in _digests(data.test) if digest in known]
+    shared = [
+        (label, known[digest]) for digest, label in _image_digests(data.test) if digest in known
+    ]
     return len(shared), sum(label not in labels for label, labels in shared)
 
 
@@ -142,12 +209,12 @@ def prepare(
     Raises:
         RequestError: it cannot be loaded.
     """
-    request = Request(name_or_path, data_dir, image_size=image_size, progress=progress)
+    request = DataRequest(name_or_path, data_dir, image_size=image_size, progress=progress)
     start = time.perf_counter()
     data = open_request(request)
     seconds = time.perf_counter() - start
     images = len(data.train) + len(data.test)
-    folder = _folder(data)
+    folder = _cache_folder(data)
     size = 0 if folder is None else sum(file.stat().st_size for file in folder.iterdir())
     place = None if folder is None else str(folder)
     return Prepared(data.name, images, place, size, seconds, images / seconds, data.notes)
@@ -164,13 +231,65 @@ def _tail(data: Dataset, rule: str, counts: Any) -> dict[str, Any]:
     return {"rule": rule, "images": int(counts.sum()), "per_class": per_class}
 
 
-def _digests(split: Split) -> Iterator[tuple[bytes, int]]:
+def _image_digests(split: Split) -> Iterator[tuple[bytes, int]]:
     labels = iter(split.labels.tolist())
     for chunk in chunks(split.images):
         for image in np.ascontiguousarray(chunk):
             yield hashlib.blake2b(image.data, digest_size=16).digest(), next(labels)
 
 
-def _folder(data: Dataset) -> Path | None:
+def _cache_folder(data: Dataset) -> Path | None:
     images = data.train.images
     return Path(str(images.filename)).parent if isinstance(images, np.memmap) else None
+
+
+def verify(name: str, files: Iterable[Path]) -> dict[str, str]:
+    """``{path: "ok" | "differs"}`` for the files of set ``name`` that a sum is known of."""
+    found = {}
+    for file in files:
+        published = MD5.get(name, {}).get(file.name.removesuffix(".gz"))
+        published = published or MD5.get(name, {}).get(file.name)
+        if published is not None:
+            found[str(file)] = "ok" if _md5_sums(file) & set(published) else "differs"
+            continue
+        beside = _stated_sum(file)
+        if beside is not None:
+            found[str(file)] = "ok" if _sha256(file) == beside else "differs"
+    return found
+
+
+def _md5_sums(file: Path) -> set[str]:
+    """Of the file as it is and, where it is gzipped, of what is inside."""
+    with file.open("rb") as raw:
+        zipped = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        sums = {_file_digest(raw, "md5")}
+    if zipped and not file.name.endswith(".tar.gz"):
+        with gzip.open(file) as unpacked:
+            sums.add(_file_digest(unpacked, "md5"))  # type: ignore[arg-type]
+    return sums
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as raw:
+        return _file_digest(raw, "sha256")
+
+
+def _file_digest(file: BinaryIO, kind: str) -> str:
+    digest = hashlib.new(kind, usedforsecurity=False)
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _stated_sum(file: Path) -> str | None:
+    """What a SHA256SUMS in the file's folder, or up to three folders above, says of it."""
+    for folder in list(file.resolve().parents)[:4]:
+        sums = folder / SUMS
+        if sums.is_file():
+            inside = file.resolve().relative_to(folder).as_posix()
+            for line in sums.read_text(encoding="utf-8").splitlines():
+                digest, _, name = line.partition(" ")
+                if name.lstrip(" *").removeprefix("./") == inside:
+                    return digest
+    return None

@@ -33,13 +33,13 @@ class Pixels(Protocol):
     def __getitem__(self, index: Any, /) -> Any: ...
 
 
-class Rows:
+class PixelSubset:
     """Some rows of other pixels, in a given order, without copying them: ``base[indices]``."""
 
     def __init__(self, base: Pixels, indices: Labels) -> None:
-        # Rows of rows are rows of the first base, so a chain of splits costs one look-up.
-        self.base: Pixels = base.base if isinstance(base, Rows) else base
-        self.indices: Labels = base.indices[indices] if isinstance(base, Rows) else indices
+        # PixelSubset of rows are rows of the first base, so a chain of splits costs one look-up.
+        self.base: Pixels = base.base if isinstance(base, PixelSubset) else base
+        self.indices: Labels = base.indices[indices] if isinstance(base, PixelSubset) else indices
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ class Split:
             raise RequestError(
                 f"take() needs indices below {len(self)}, got {chosen.min()} to {chosen.max()}"
             )
-        return Split(Rows(self.images, chosen), self.labels[chosen])
+        return Split(PixelSubset(self.images, chosen), self.labels[chosen])
 
 
 @dataclass(frozen=True, eq=False)

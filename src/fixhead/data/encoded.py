@@ -1,8 +1,7 @@
 """Images that still have to be decoded: files, table rows, members of an archive.
 
 Whatever they lie in, they are ``Items``: numbered, each with a name for messages and either a path
-or its bytes. They are decoded once into the cache, or, where the decoded set would not fit in
-memory, again in every epoch (``Streamed``).
+or its bytes. They are decoded once into an array, or whenever they are asked for (``Streamed``).
 """
 
 from __future__ import annotations
@@ -19,16 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import RequestError
-from .cache import Entry, Writer, cached
-from .dataset import Labels, Rows, Split, moments
+from .dataset import Labels
 from .images import Header, decode, read_header
-from .splits import holdout_split
 
 BLOCK = 64
 """Images per task of the decoding threads."""
-
-SAMPLE = 2048
-"""Streamed sets take their mean and deviation from this many images, evenly spaced."""
 
 REPORT = 256
 """Progress is said after so many images."""
@@ -37,10 +31,6 @@ T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with the images that are decoded so far, and all of a part's images."""
-
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
-
-NO_TEST = "no test part: 20 % of every class, drawn with seed 0, serve as the test set"
 
 
 class Encoded(NamedTuple):
@@ -72,7 +62,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ItemSubset:
     """Some of other items, in the order of ``indices``."""
 
     items: Items
@@ -86,106 +76,14 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Part:
+class EncodedPart:
     """Encoded images and their labels (N,)."""
 
     items: Items
     labels: Labels
 
-    def take(self, indices: Labels) -> Part:
-        return Part(Chosen(self.items, indices), self.labels[indices])
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set before decoding.
-
-    ``fingerprint`` holds everything that decides the content (for the cache's key).
-    ``channels`` is 1 or 3 where it is known, else None: 3 if any image has colour. ``image_size``
-    None means the images' own, which must then be one and square (and ``native``, where given).
-    """
-
-    name: str
-    fingerprint: str
-    classes: tuple[str, ...]
-    train: Part
-    test: Part | None
-    notes: tuple[str, ...] = ()
-    image_size: int | None = None
-    channels: int | None = None
-    native: int | None = None
-
-    def with_test(self) -> tuple[Part, Part, tuple[str, ...]]:
-        """Training part, test part, notes; a fifth of the training part where there is no test."""
-        if self.test is not None:
-            return self.train, self.test, self.notes
-        kept, held = holdout_split(self.train.labels)
-        return self.train.take(kept), self.train.take(held), (*self.notes, NO_TEST)
-
-
-def open_source(
-    source: Source,
-    *,
-    cache_dir: Path | None = None,
-    stream: bool | None = None,
-    progress: Progress | None = None,
-) -> Entry:
-    """Decode ``source`` into the cache, or stream it.
-
-    ``stream=None`` streams a set whose decoded images would take more than this machine's memory;
-    that can only be known where ``image_size`` is given.
-
-    Raises:
-        RequestError: an unreadable image (named), sizes that differ, a cache that cannot be
-            written.
-    """
-    train, test, notes = source.with_test()
-    size = source.image_size
-    if stream is None and size is not None:
-        channels = source.channels or 3
-        stream = (len(train.items) + len(test.items)) * channels * size**2 > memory_bytes()
-    if stream:
-        return _streamed(source, train, test, notes)
-    key = {
-        "kind": "encoded",
-        "files": source.fingerprint,
-        "image_size": size,
-        "channels": source.channels,
-        "native": source.native,
-        "classes": list(source.classes),
-    }
-
-    def build(writer: Writer) -> None:
-        known = source.native if size is None else size
-        header = common_header((train.items, test.items), known, source.channels)
-        for name, part in (("train", train), ("test", test)):
-            shape = (len(part.items), header.channels, header.height, header.width)
-            decode_into(writer.images(name, shape), part.items, size, progress)
-            writer.labels(name, part.labels)
-        writer.describe(source.classes, notes)
-
-    return cached(source.name, key, build, cache_dir=cache_dir)
-
-
-def _streamed(source: Source, train: Part, test: Part, notes: tuple[str, ...]) -> Entry:
-    size, channels = source.image_size or source.native, source.channels or 3
-    if size is None:
-        raise RequestError(f"streaming {source.name!r} needs --image-size, got none")
-    images = Streamed(train.items, channels, size)
-    sample = np.unique(np.linspace(0, len(images) - 1, SAMPLE).astype(np.int64))
-    notes = (
-        *notes,
-        f"streamed: nothing decoded is kept on disk; mean and deviation come from {len(sample)} of "
-        "the training images",
-    )
-    test_images = Streamed(test.items, channels, size)
-    return Entry(
-        source.classes,
-        Split(images, train.labels),
-        Split(test_images, test.labels),
-        notes,
-        moments(Rows(images, sample)),
-    )
+    def take(self, indices: Labels) -> EncodedPart:
+        return EncodedPart(ItemSubset(self.items, indices), self.labels[indices])
 
 
 class Streamed:
@@ -201,7 +99,7 @@ class Streamed:
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         wanted = np.arange(len(self))[index]
-        chosen = Chosen(self.items, np.atleast_1d(wanted))
+        chosen = ItemSubset(self.items, np.atleast_1d(wanted))
         images = np.empty((len(chosen), *self.shape[1:]), dtype=np.uint8)
         decode_into(images, chosen, self.shape[-1])
         return images if np.ndim(wanted) else images[0]
@@ -284,15 +182,3 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def memory_bytes() -> int:
-    """The memory of this machine, or of the container that it is given to."""
-    if not hasattr(os, "sysconf"):
-        return 1 << 34  # Windows does not say without a further package: 16 GiB
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = CONTAINER_LIMIT.read_text().strip()
-    except OSError:
-        return machine
-    return min(machine, int(limit)) if limit.isdigit() else machine

@@ -13,16 +13,8 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ..data import Dataset, Split
-from ..data.also import match_classes
-from ..data.corruptions import (
-    KINDS,
-    PAPER,
-    corrupted,
-    kind_named,
-    load_published,
-    published_place,
-    table_for,
-)
+from ..data.corruptions import KINDS, PAPER, corrupted, kind_named, table_for
+from ..data.shifted_sets import load_published, match_classes, published_place
 from . import corruption_errors, hits, mean_accuracy, mean_corruption_error
 from .corruption_example import Example
 from .saved import Saved

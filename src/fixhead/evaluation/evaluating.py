@@ -15,7 +15,7 @@ import fixhead
 from .._errors import RequestError
 from .._files import replace_text
 from ..data import Dataset, Split
-from ..data.also import Extra, load_also
+from ..data.shifted_sets import ShiftedSet, load_shifted_set
 from ..heads import parse_head
 from ..report import write_evaluation_page
 from ..runs import records
@@ -55,7 +55,7 @@ class Evaluating:
     Args:
         path: a run's folder, a model file, or a comparison's folder (all its finished runs).
         data: a data set with classes that the models know; None for the one of training.
-        also: further test sets (``fixhead.data.also``).
+        also: further test sets (``fixhead.data.shifted_sets``).
         outside: sets of other classes, to be told apart (``experiments.outside``).
         corruptions: which corrupted copies of the test set; None for none.
         projections: how features are shown in two dimensions (``evaluation.projections``).
@@ -144,7 +144,7 @@ def _prepare(wanted: Evaluating, source: Source, say: Callable[[str], None]) -> 
     dataset, test = load_for(first, wanted.data, wanted.data_dir)
     names = tuple(first["classes"])
     like = replace(dataset, classes=names, train=test, test=test)
-    extras = [load_also(name, like, data_dir=wanted.data_dir) for name in wanted.also]
+    extras = [load_shifted_set(name, like, data_dir=wanted.data_dir) for name in wanted.also]
     others = [load_outside(name, first, wanted.data_dir) for name in wanted.outside]
     made = None
     if wanted.corruptions is not None:
@@ -159,7 +159,7 @@ class _Work:
     dataset: Dataset
     test: Split
     names: Sequence[str]
-    extras: Sequence[Extra]
+    extras: Sequence[ShiftedSet]
     others: Sequence[Outside]
     copies: Copies | None
     heads: Sequence[str]
@@ -247,7 +247,7 @@ class _Work:
         model.to("cpu")
         return found
 
-    def _also(self, extra: Extra, rights: dict[str, torch.Tensor]) -> dict[str, Any]:
+    def _also(self, extra: ShiftedSet, rights: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Every arm on another set: accuracy, drop against the test set, paired with the first."""
         other = {}
         for saved in self.source.models:

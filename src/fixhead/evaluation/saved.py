@@ -11,7 +11,7 @@ import torch
 from .._errors import RequestError
 from ..comparison.folder import read_config
 from ..data import DATASETS, Batches, Dataset, Split, load
-from ..data.also import match_classes
+from ..data.shifted_sets import match_classes
 from ..runs import records
 from ..training import Classifier, load_classifier
 

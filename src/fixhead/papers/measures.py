@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..comparison.setting import Setting
 from ..data import Split
-from ..data.also import load_also
 from ..data.corruptions import PAPER, corrupted, table_for
+from ..data.shifted_sets import load_shifted_set
 from ..evaluation import describe_collapse, describe_compactness, examine, hits
 from ..evaluation.evaluate import undisturbed
 from ..geometry.planes import principal_plane
@@ -77,7 +77,7 @@ def cifar10_1(model: Classifier, setting: Setting, seed: int) -> Record:
     """Accuracy on CIFAR-10.1 (v6), a new test set for CIFAR-10 (Recht et al. 2018)."""
     given = setting.comparison.data_dir
     folder = None if given is None else Path(given)
-    extra = load_also("cifar10.1-v6", setting.dataset, data_dir=folder)
+    extra = load_shifted_set("cifar10.1-v6", setting.dataset, data_dir=folder)
     rate = _accuracy(model, setting, extra.split, seed)
     return {"images": len(extra.split), "title": extra.title, "accuracy": rate}
 

@@ -18,10 +18,10 @@ from fixhead.data.corruptions import (
     corrupt,
     corrupted,
     kind_named,
-    load_published,
     strength,
     table_for,
 )
+from fixhead.data.shifted_sets import load_published
 
 WITHOUT_FROST = [kind for kind in KINDS if kind != "frost"]
 

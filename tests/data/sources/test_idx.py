@@ -10,7 +10,7 @@ import pytest
 from making import idx_bytes
 
 from fixhead._errors import RequestError
-from fixhead.data.sources.idx import read_idx
+from fixhead.data.sources.small_sets import read_idx
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_labels_where_images_are_needed_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_swells_beyond_the_limit_is_refused(
     tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fixhead.data.sources.idx.LIMIT_BYTES", 20)
+    monkeypatch.setattr("fixhead.data.sources.small_sets.IDX_LIMIT_BYTES", 20)
     (tmp_path / "images.gz").write_bytes(gzip.compress(idx_bytes(images)))
     with pytest.raises(RequestError, match="holds more"):
         read_idx(tmp_path / "images.gz", ndim=3)

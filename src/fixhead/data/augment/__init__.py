@@ -1,11 +1,18 @@
 """Augmentations on whole batches, on the images' own device, from explicit draws on the CPU."""
 
 from .chain import Augmentation, Chain, augmentation
-from .colour import ColourJitter
-from .cutout import Cutout
 from .mixing import CutMix, Mixed, Mixing, Mixup
-from .policies import RandAugment, TrivialAugment
-from .shifts import HorizontalFlip, RandomCrop, RandomResizedCrop, crop, resized_crop
+from .pixels import (
+    ColourJitter,
+    Cutout,
+    HorizontalFlip,
+    RandAugment,
+    RandomCrop,
+    RandomResizedCrop,
+    TrivialAugment,
+    crop,
+    resized_crop,
+)
 
 __all__ = [
     "Augmentation",

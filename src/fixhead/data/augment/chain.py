@@ -17,11 +17,16 @@ import torch
 from torch import Tensor
 
 from ..._errors import RequestError
-from .colour import ColourJitter
-from .cutout import Cutout
 from .mixing import CutMix, Mixing, Mixup
-from .policies import RandAugment, TrivialAugment
-from .shifts import HorizontalFlip, RandomCrop, RandomResizedCrop
+from .pixels import (
+    ColourJitter,
+    Cutout,
+    HorizontalFlip,
+    RandAugment,
+    RandomCrop,
+    RandomResizedCrop,
+    TrivialAugment,
+)
 
 
 class Augmentation(Protocol):

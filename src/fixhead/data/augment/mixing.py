@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._draws import beside
-
 
 @dataclass(frozen=True)
 class Mixed:
@@ -47,7 +45,7 @@ class Mixup:
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mixed:
         weight = _beta(self.alpha, generator)
-        partner = beside(images, torch.randperm(len(images), generator=generator))
+        partner = _partners(images, generator)
         return Mixed(torch.lerp(images[partner], images, weight), labels, labels[partner], weight)
 
     def __str__(self) -> str:
@@ -70,7 +68,7 @@ class CutMix:
         side = math.sqrt(1 - _beta(self.alpha, generator))
         top, bottom = _span(height, side, generator)
         left, right = _span(width, side, generator)
-        partner = beside(images, torch.randperm(len(images), generator=generator))
+        partner = _partners(images, generator)
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
         weight = 1 - (bottom - top) * (right - left) / (height * width)
@@ -78,6 +76,12 @@ class CutMix:
 
     def __str__(self) -> str:
         return f"cutmix:{self.alpha:g}"
+
+
+def _partners(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A random permutation of the batch (N,), on the device of ``images``."""
+    order = torch.randperm(len(images), generator=generator)
+    return order.to(images.device, non_blocking=True)
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:

@@ -1,8 +1,8 @@
-"""Corrupting a batch, or a whole split as it is read."""
+"""Corrupting a batch, a whole split as it is read, or one picture to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..._errors import RequestError
+from ..._errors import RequestError, require
 from ..dataset import Pixels, Split, chunks
-from .blur import defocus_blur, glass_blur, motion_blur, zoom_blur
-from .digital import contrast, elastic, jpeg, pixelate
+from ..images import SUFFIXES, decode, read_header
 from .draws import Draws
-from .noise import gaussian_noise, impulse_noise, shot_noise
+from .kinds import FUNCTIONS
 from .tables import kind_named, strength, table_for
-from .weather import brightness, fog, frost, snow
-
-FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "gaussian-noise": gaussian_noise,
-    "shot-noise": shot_noise,
-    "impulse-noise": impulse_noise,
-    "defocus-blur": defocus_blur,
-    "glass-blur": glass_blur,
-    "motion-blur": motion_blur,
-    "zoom-blur": zoom_blur,
-    "snow": snow,
-    "frost": frost,
-    "fog": fog,
-    "brightness": brightness,
-    "contrast": contrast,
-    "elastic": elastic,
-    "pixelate": pixelate,
-    "jpeg": jpeg,
-}
 
 
 @torch.no_grad()
@@ -132,3 +112,59 @@ def corrupted(
         frost_dir=frost_dir,
     )
     return Split(images, split.labels)
+
+
+@dataclass(frozen=True)
+class CorruptedPicture:
+    """What was written: the corruption with its severity and table, and the picture's size."""
+
+    source: str
+    target: str
+    kind: str
+    severity: int
+    table: int
+    height: int
+    width: int
+
+
+def corrupt_picture(
+    source: Path,
+    target: Path,
+    *,
+    kind: str,
+    severity: int,
+    table: int | None = None,
+    seed: int = 0,
+    frost_dir: Path | None = None,
+) -> CorruptedPicture:
+    """Write ``source`` corrupted to ``target``, as the first image of a set would be.
+
+    Raises:
+        RequestError: an unreadable picture, a target that exists already, cannot be written or has
+            no image's suffix, or a corruption that cannot be had.
+    """
+    name = kind_named(kind)
+    if target.suffix.lower() not in SUFFIXES:
+        raise RequestError(f"the picture to write needs a name like out.png, got {target}")
+    if target.exists():
+        raise RequestError(f"{target} exists already; choose another name")
+    header = read_header(source, str(source))
+    pixels = torch.from_numpy(decode(source, str(source), channels=header.channels).copy())
+    used = table_for(min(header.size)) if table is None else table
+    out = corrupt(
+        pixels[None],
+        name,
+        severity,
+        indices=torch.zeros(1, dtype=torch.long),
+        table=used,
+        seed=seed,
+        frost_dir=frost_dir,
+    )[0]
+    array = out[0].numpy() if header.channels == 1 else out.permute(1, 2, 0).numpy()
+    try:
+        require("PIL.Image", extra="lab").fromarray(array).save(target)
+    except OSError as error:
+        raise RequestError(f"{target} cannot be written ({error})") from error
+    return CorruptedPicture(
+        str(source), str(target), name, severity, used, header.height, header.width
+    )

@@ -1,4 +1,9 @@
-"""Filters on whole batches (N, C, H, W), each as the library that the published code calls."""
+"""Filters on whole batches (N, C, H, W), each as the library that the published code calls.
+
+Between grey levels 0..255 and the numbers 0..1 of the published code its own rounding is kept:
+``np.uint8`` cuts off what is behind the point, and so do we. A corrupted image is half a level
+darker on average than one that is rounded, here as in the published files.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,16 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate
+
+
+def unit(images: Tensor) -> Tensor:
+    """uint8 levels as float64 in 0..1."""
+    return images.double() / 255.0
+
+
+def levels(values: Tensor) -> Tensor:
+    """``⌊255 · clip(x, 0, 1)⌋`` as uint8."""
+    return (values.clamp(0, 1) * 255).to(torch.uint8)
 
 
 def reflect_101(index: Tensor, size: int) -> Tensor:

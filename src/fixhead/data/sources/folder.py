@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..._errors import RequestError
-from ..cache import Entry
+from ..cache import LoadedData
 from ..dataset import Labels
-from ..encoded import Files, Part, Source
+from ..encoded import EncodedPart, Files
 from ..images import SUFFIXES
-from .request import Request
+from .request import DataRequest
 
 TEST_NAMES = ("test", "val", "validation", "valid")
 
@@ -29,8 +29,8 @@ class Tree:
     passed_over: tuple[Path, ...]
 
     @property
-    def part(self) -> Part:
-        return Part(Files(self.files), self.labels)
+    def part(self) -> EncodedPart:
+        return EncodedPart(Files(self.files), self.labels)
 
 
 @dataclass
@@ -39,7 +39,7 @@ class _Walk:
     passed_over: list[Path] = field(default_factory=list)
 
 
-def load_folder(root: Path, request: Request, *, channels: int | None = None) -> Entry:
+def load_folder(root: Path, request: DataRequest, *, channels: int | None = None) -> LoadedData:
     """The image folder ``root``, through the cache, or streamed where it is larger than memory.
 
     Without a test part, 20 % of every class become it (stratified, always seed 0). Images of
@@ -52,16 +52,12 @@ def load_folder(root: Path, request: Request, *, channels: int | None = None) ->
     train, test = trees(root)
     both = [tree for tree in (train, test) if tree is not None]
     return request.open(
-        Source(
-            request.name,
-            request.fingerprint(file for tree in both for file in tree.files),
-            train.classes,
-            train.part,
-            None if test is None else test.part,
-            tuple(passed_over(tree.passed_over) for tree in both if tree.passed_over),
-            request.image_size,
-            channels,
-        )
+        request.fingerprint(file for tree in both for file in tree.files),
+        train.classes,
+        train.part,
+        None if test is None else test.part,
+        notes=tuple(passed_over(tree.passed_over) for tree in both if tree.passed_over),
+        channels=channels,
     )
 
 

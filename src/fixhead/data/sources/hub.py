@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..._errors import RequestError, require
-from ..cache import Entry
-from ..encoded import Encoded, Part, Source
-from .request import Request
+from ..cache import LoadedData
+from ..encoded import Encoded, EncodedPart
+from .request import DataRequest
 from .tables import IMAGE_NAMES, LABEL_NAMES, TEST_NAMES
 
 PREFIX = "hf:"
@@ -42,7 +42,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-def load_hub(name: str, request: Request) -> Entry:
+def load_hub(name: str, request: DataRequest) -> LoadedData:
     """The data set ``hf:OWNER/NAME`` (or a saved folder), decoded into our own cache.
 
     Raises:
@@ -55,16 +55,12 @@ def load_hub(name: str, request: Request) -> Entry:
     made = {}
     for part, rows in parts.items():
         labels = np.asarray(rows.with_format("numpy")[label][:], dtype=np.int64)
-        made[part] = Part(HubImages(rows.cast_column(image, encoded), image), labels)
+        made[part] = EncodedPart(HubImages(rows.cast_column(image, encoded), image), labels)
     key = "/".join(str(getattr(rows, "_fingerprint", "")) for rows in parts.values())
-    return request.open(
-        Source(
-            request.name, key, names, made["train"], made.get("test"), (), request.image_size, None
-        )
-    )
+    return request.open(key, names, made["train"], made.get("test"))
 
 
-def _loaded(name: str, request: Request) -> Any:
+def _loaded(name: str, request: DataRequest) -> Any:
     datasets = require("datasets", extra="hf")
     try:
         if not name.startswith(PREFIX):

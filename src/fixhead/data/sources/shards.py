@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..._errors import RequestError
-from ..cache import Entry
-from ..encoded import Encoded, Part, Source
+from ..cache import LoadedData
+from ..encoded import Encoded, EncodedPart
 from ..images import SUFFIXES
-from .lists import numbered, read_lines
-from .request import Request
+from .reading import numbered, read_lines
+from .request import DataRequest
 
 TEST_NAMES = ("test", "validation", "valid", "val")
 LABEL_LIMIT = 1 << 20
@@ -55,7 +55,7 @@ class ShardImages:
             return Encoded(f"{member.name} in {path.name}", file.read(member.size))
 
 
-def load_shards(root: Path, request: Request) -> Entry:
+def load_shards(root: Path, request: DataRequest) -> LoadedData:
     """The shards below ``root``; streamed unless ``stream=False`` asks for the cache.
 
     Raises:
@@ -67,16 +67,11 @@ def load_shards(root: Path, request: Request) -> Entry:
     names = _names(root, parts)
     stream = True if request.stream is None else request.stream
     return replace(request, stream=stream).open(
-        Source(
-            request.name,
-            request.fingerprint([*train, *test]),
-            names,
-            parts[0],
-            parts[1] if test else None,
-            (),
-            request.image_size,
-            3,
-        )
+        request.fingerprint([*train, *test]),
+        names,
+        parts[0],
+        parts[1] if test else None,
+        channels=3,
     )
 
 
@@ -88,7 +83,7 @@ def _by_part(shards: list[Path], root: Path) -> tuple[list[Path], list[Path]]:
     return train, tests
 
 
-def _indexed(shards: list[Path]) -> Part:
+def _indexed(shards: list[Path]) -> EncodedPart:
     members: list[Member] = []
     labels: list[int] = []
     for number, path in enumerate(shards):
@@ -98,7 +93,7 @@ def _indexed(shards: list[Path]) -> Part:
             raise RequestError(f"{path} needs a label {missing}.cls (or .json), and lacks it")
         members += images.values()
         labels += [found[key] for key in images]
-    return Part(ShardImages(shards, members), np.asarray(labels, dtype=np.int64))
+    return EncodedPart(ShardImages(shards, members), np.asarray(labels, dtype=np.int64))
 
 
 def _shard(path: Path, number: int) -> tuple[dict[str, Member], dict[str, int]]:
@@ -154,7 +149,7 @@ def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int
     return value
 
 
-def _names(root: Path, parts: list[Part]) -> tuple[str, ...]:
+def _names(root: Path, parts: list[EncodedPart]) -> tuple[str, ...]:
     path = root / "classes.txt"
     if path.is_file():
         return tuple(read_lines(path))

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from ..._errors import RequestError, require
-from ..cache import Entry
+from ..cache import LoadedData
 from ..dataset import Labels
-from ..encoded import Encoded, Part, Source
-from .lists import numbered
-from .request import Request
+from ..encoded import Encoded, EncodedPart
+from .reading import numbered
+from .request import DataRequest
 
 TEST_NAMES = ("test", "validation", "valid", "val", "dev")
 IMAGE_NAMES = ("image", "img", "picture")
@@ -91,11 +91,11 @@ class TableImages:
 
 def load_parquet(
     files: Sequence[Path],
-    request: Request,
+    request: DataRequest,
     *,
     channels: int | None = None,
     notes: tuple[str, ...] = (),
-) -> Entry:
+) -> LoadedData:
     """The tables ``files``, split by their names; without a test file, a fifth is held out.
 
     Raises:
@@ -109,21 +109,18 @@ def load_parquet(
     if names is None:
         names = _names_of(values)
     parts = {
-        part: Part(TableImages(by_part[part], columns.image), _labels(values[part], names, part))
+        part: EncodedPart(
+            TableImages(by_part[part], columns.image), _labels(values[part], names, part)
+        )
         for part in by_part
     }
     return request.open(
-        Source(
-            request.name,
-            request.fingerprint(files),
-            names,
-            parts["train"],
-            parts.get("test"),
-            notes,
-            request.image_size,
-            channels,
-            request.native,
-        )
+        request.fingerprint(files),
+        names,
+        parts["train"],
+        parts.get("test"),
+        notes=notes,
+        channels=channels,
     )
 
 

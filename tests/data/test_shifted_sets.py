@@ -10,8 +10,8 @@ from making import noise, put_image
 
 from fixhead._errors import RequestError
 from fixhead.data import Dataset, Split
-from fixhead.data.also import CIFAR10, load_also, match_classes
 from fixhead.data.encoded import Streamed
+from fixhead.data.shifted_sets import CIFAR10, load_shifted_set, match_classes
 
 
 def like(classes: tuple[str, ...] = CIFAR10, channels: int = 3, size: int = 32) -> Dataset:
@@ -30,7 +30,7 @@ def test_cifar10_1_is_read_and_relabelled_by_name(
     pixels = noise(20, 32, 32, 3)
     np.save(folder / f"cifar10.1_{version}_data.npy", pixels)
     np.save(folder / f"cifar10.1_{version}_labels.npy", np.arange(20) % 10)
-    extra = load_also(f"cifar10.1-{version}", like(CIFAR10[::-1]), data_dir=tmp_path)
+    extra = load_shifted_set(f"cifar10.1-{version}", like(CIFAR10[::-1]), data_dir=tmp_path)
     assert extra.title == f"CIFAR-10.1 ({version})"
     assert extra.split.labels.tolist() == [9 - n % 10 for n in range(20)]
     np.testing.assert_array_equal(extra.split.images[3], pixels[3].transpose(2, 0, 1))
@@ -38,15 +38,15 @@ def test_cifar10_1_is_read_and_relabelled_by_name(
 
 def test_cifar10_1_in_other_shapes_or_places_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"cifar10\.1_v6_data\.npy"):
-        load_also("cifar10.1-v6", like(), data_dir=tmp_path)
+        load_shifted_set("cifar10.1-v6", like(), data_dir=tmp_path)
     np.save(tmp_path / "cifar10.1_v6_labels.npy", np.zeros(2, dtype=int))
     for pixels in (noise(2, 3, 32, 32), np.zeros((2, 32, 32, 3))):
         np.save(tmp_path / "cifar10.1_v6_data.npy", pixels)
         with pytest.raises(RequestError, match="uint8"):
-            load_also("cifar10.1-v6", like(), data_dir=tmp_path)
+            load_shifted_set("cifar10.1-v6", like(), data_dir=tmp_path)
     np.save(tmp_path / "cifar10.1_v6_data.npy", noise(3, 32, 32, 3))
     with pytest.raises(RequestError, match="same number"):
-        load_also("cifar10.1-v6", like(), data_dir=tmp_path)
+        load_shifted_set("cifar10.1-v6", like(), data_dir=tmp_path)
 
 
 def test_a_folder_is_taken_whole_and_brought_to_the_size_of_the_training_images(
@@ -56,7 +56,7 @@ def test_a_folder_is_taken_whole_and_brought_to_the_size_of_the_training_images(
         for number in range(3):
             put_image(tmp_path / "web" / name / f"{number}.png", noise(20 + number, 30, 3))
     (tmp_path / "web" / "cat" / "notes.txt").write_text("x")
-    extra = load_also(str(tmp_path / "web"), like(("cat", "dog", "eel"), 1, 16))
+    extra = load_shifted_set(str(tmp_path / "web"), like(("cat", "dog", "eel"), 1, 16))
     assert extra.split.images.shape == (6, 1, 16, 16)
     assert sorted(extra.split.labels.tolist()) == [0, 0, 0, 1, 1, 1]
     assert "notes.txt" in extra.notes[0]
@@ -67,7 +67,7 @@ def test_of_a_folder_with_two_parts_only_the_test_part_is_taken(tmp_path: Path) 
         for name in ("cat", "dog"):
             for image in range(number):
                 put_image(tmp_path / "s" / part / name / f"{image}.png", noise(8, 8, 3))
-    assert len(load_also(str(tmp_path / "s"), like(("cat", "dog"), 3, 8)).split) == 4
+    assert len(load_shifted_set(str(tmp_path / "s"), like(("cat", "dog"), 3, 8)).split) == 4
 
 
 def test_a_large_folder_is_read_as_it_is_needed(
@@ -75,26 +75,26 @@ def test_a_large_folder_is_read_as_it_is_needed(
 ) -> None:
     for name in ("cat", "dog"):
         put_image(tmp_path / "s" / name / "0.png", noise(8, 8, 3))
-    monkeypatch.setattr("fixhead.data.also.MEMORY_BYTES", 10)
-    split = load_also(str(tmp_path / "s"), like(("cat", "dog"), 3, 8)).split
+    monkeypatch.setattr("fixhead.data.shifted_sets.MEMORY_BYTES", 10)
+    split = load_shifted_set(str(tmp_path / "s"), like(("cat", "dog"), 3, 8)).split
     assert isinstance(split.images, Streamed)
     assert split.images[:].shape == (2, 3, 8, 8)
 
 
 def test_the_test_part_of_a_named_set_can_be_used(tmp_path: Path) -> None:
-    extra = load_also("digits", like(tuple("0123456789"), 1, 8))
+    extra = load_shifted_set("digits", like(tuple("0123456789"), 1, 8))
     assert len(extra.split) == 359
     with pytest.raises(RequestError, match=r"needs images of \(3, 32, 32\)"):
-        load_also("digits", like())
+        load_shifted_set("digits", like())
 
 
 def test_other_classes_are_refused_by_name(tmp_path: Path) -> None:
     put_image(tmp_path / "s" / "cat" / "0.png", noise(8, 8, 3))
     put_image(tmp_path / "s" / "yak" / "0.png", noise(8, 8, 3))
     with pytest.raises(RequestError, match="got yak"):
-        load_also(str(tmp_path / "s"), like(("cat", "dog"), 3, 8))
+        load_shifted_set(str(tmp_path / "s"), like(("cat", "dog"), 3, 8))
     with pytest.raises(RequestError, match=r"--also needs one of cifar10\.1-v4"):
-        load_also("nothing", like())
+        load_shifted_set("nothing", like())
 
 
 def test_names_are_matched_regardless_of_case_and_spelling_of_spaces() -> None:

@@ -1,7 +1,7 @@
-"""Named members of a folder or of a gzipped tar archive; nothing is unpacked to disk.
+"""Lines of text files, and named members of a folder or of a gzipped tar archive.
 
-A member is asked for by its exact name and read into memory, so no name inside an archive (``../``,
-absolute, a link) can lead anywhere.
+Nothing is unpacked to disk. A member is asked for by its exact name and read into memory, so no
+name inside an archive (``../``, absolute, a link) can lead anywhere.
 """
 
 from __future__ import annotations
@@ -12,13 +12,57 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..._errors import RequestError
-from .request import Request
+from .request import DataRequest
 
-LIMIT_BYTES = 1 << 30
+MOST_NUMBERED = 1 << 24
+"""More classes than this by their numbers alone are a broken label: their names would not fit."""
+
+
+def numbered(highest: int) -> tuple[str, ...]:
+    """The names ``"0"`` … ``"highest"`` of classes that have no other.
+
+    Raises:
+        RequestError: a label so large that it can be none.
+    """
+    if highest >= MOST_NUMBERED:
+        raise RequestError(
+            f"labels need to be below {MOST_NUMBERED} where the data names no classes, got "
+            f"{highest}"
+        )
+    return tuple(map(str, range(highest + 1)))
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file.
+
+    Raises:
+        RequestError: it is missing, cannot be read, or is no UTF-8 text.
+    """
+    if not path.is_file():
+        raise RequestError(f"{path.parent} needs the file {path.name}, and it is missing")
+    try:
+        return as_text(path.read_bytes(), str(path)).splitlines()
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def as_text(content: bytes, name: str) -> str:
+    """``content`` as UTF-8 text.
+
+    Raises:
+        RequestError: it is something else.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{name} needs to be UTF-8 text ({error})") from error
+
+
+MEMBER_LIMIT_BYTES = 1 << 30
 """A member that says it is larger than this is refused unread."""
 
 
-def find_members(request: Request, folder: str, archive: str) -> Path:
+def find_members(request: DataRequest, folder: str, archive: str) -> Path:
     """The unpacked ``folder`` or the ``archive``, whichever lies in the data folder."""
     return request.find((folder, archive), ())
 
@@ -67,7 +111,7 @@ def _from_tar(place: Path, folder: str, wanted: set[str]) -> Iterator[tuple[str,
                 continue
             wanted.remove(name)
             file = archive.extractfile(member) if member.isfile() else None
-            if file is None or member.size > LIMIT_BYTES:
+            if file is None or member.size > MEMBER_LIMIT_BYTES:
                 raise RequestError(f"{place} needs {name} to be a plain file of at most 1 GiB")
             yield name, file.read()
             if not wanted:
