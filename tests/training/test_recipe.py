@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from fixhead._errors import RequestError
 from fixhead.training import Recipe
+from fixhead.training.recipe import as_first_recorded, help_of, option
 
 recipes = st.builds(
     Recipe,
@@ -76,3 +80,30 @@ def test_a_field_that_cannot_be_is_refused_in_one_sentence(
 def test_an_unknown_field_is_refused_by_name() -> None:
     with pytest.raises(RequestError, match="no field 'learning_rate'; its fields are epochs, "):
         Recipe.from_dict({"learning_rate": 0.1})
+
+
+def test_every_field_has_a_sentence_of_help_and_a_default() -> None:
+    for one in fields(Recipe):
+        assert help_of(Recipe, one.name).endswith("."), one.name
+        assert getattr(Recipe, one.name) == getattr(Recipe(), one.name)
+
+
+def test_the_recipe_is_read_without_torch_or_lightning() -> None:
+    code = (
+        "import sys; from fixhead.training import Recipe; assert Recipe.epochs == 20;"
+        "assert not {'torch', 'lightning_fabric', 'numpy'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_late_field_at_its_default_is_left_out_of_what_a_digest_is_taken_of() -> None:
+    @dataclass(frozen=True)
+    class Later(Recipe):
+        average: float = option(0.0, "A field that came later.", late=True)
+
+    before = Recipe().to_dict()
+    assert as_first_recorded(Later(), Later().to_dict()) == before
+    assert as_first_recorded(Later(average=0.5), Later(average=0.5).to_dict()) == {
+        **before,
+        "average": 0.5,
+    }

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..comparison.config import Comparison
+from ..training.recipe import Recipe
 from .options import (
     AsJson,
     Augmentation,
@@ -31,46 +33,38 @@ from .options import (
     Threads,
     WarmupEpochs,
     WeightDecay,
+    configured,
     parse_tune,
     use_threads,
 )
 
-_HEADS = "learned-dot,random-dot,learned-cosine@1,random-cosine@1,simplex,hadamard"
-
 
 def compare(
-    data: Data = "digits",
+    data: Data = Comparison.data,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     imbalance: Imbalance = None,
-    backbone: Backbone = "small-cnn",
+    backbone: Backbone = Comparison.backbone,
     features: Features = None,
-    neck: Neck = "none",
-    pretrained: Pretrained = False,
-    heads: Annotated[
-        str, typer.Option(help="The arms: presets or specs, separated by commas.")
-    ] = _HEADS,
-    seeds: Annotated[int, typer.Option(help="Paired runs of every arm.")] = 3,
-    first_seed: Annotated[int, typer.Option(help="The number of the first of them.")] = 0,
-    epochs: Epochs = 20,
-    batch_size: BatchSize = 64,
-    lr: Annotated[float, typer.Option(help="The learning rate of every arm.")] = 0.1,
-    tune: Annotated[
-        str | None,
-        typer.Option(
-            help="lr=RATE,RATE,…: every arm searches them on validation.", show_default=False
-        ),
-    ] = None,
-    optimizer: Optimizer = "sgd",
-    weight_decay: WeightDecay = 5e-4,
-    schedule: Schedule = "cosine",
-    warmup_epochs: WarmupEpochs = 1.0,
-    augmentation: Augmentation = "auto",
-    device: Device = "auto",
+    neck: Neck = Comparison.neck,
+    pretrained: Pretrained = Comparison.pretrained,
+    heads: Annotated[str, configured("heads")] = ",".join(Comparison.heads),
+    seeds: Annotated[int, configured("seeds")] = Comparison.seeds,
+    first_seed: Annotated[int, configured("first_seed")] = Comparison.first_seed,
+    epochs: Epochs = Recipe.epochs,
+    batch_size: BatchSize = Recipe.batch_size,
+    lr: Annotated[float, configured("lr")] = Recipe.lr,
+    tune: Annotated[str | None, configured("tune")] = None,
+    optimizer: Optimizer = Recipe.optimizer,
+    weight_decay: WeightDecay = Recipe.weight_decay,
+    schedule: Schedule = Recipe.schedule,
+    warmup_epochs: WarmupEpochs = Recipe.warmup_epochs,
+    augmentation: Augmentation = Comparison.augmentation,
+    device: Device = Comparison.device,
     threads: Threads = None,
-    precision: Precision = "32-true",
-    compile_: Compile = False,
-    deterministic: Deterministic = False,
+    precision: Precision = Recipe.precision,
+    compile_: Compile = Recipe.compile,
+    deterministic: Deterministic = Recipe.deterministic,
     out: Annotated[Path, typer.Option(help="The folder for records and the page.")] = Path(
         "comparison"
     ),
@@ -85,8 +79,8 @@ def compare(
 
     Started again with the same --out, it carries on where it was stopped.
     """
-    from ..comparison import Comparison, describe_plan
-    from ..comparison import compare as run_comparison
+    from ..comparison.estimate import describe_plan
+    from ..comparison.run import compare as run_comparison
     from ..comparison.show import show_outcome, show_plan
     from ..heads import split_heads
     from ..runs.records import dumps

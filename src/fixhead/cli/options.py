@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .._errors import RequestError
+from ..comparison.config import Comparison
+from ..training.recipe import Recipe, help_of
 
 
 def load_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -53,17 +55,19 @@ Config = Annotated[
         show_default=False,
     ),
 ]
-Data = Annotated[str, typer.Option(help="A data set's name, or an image folder's path.")]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)
-]
-Imbalance = Annotated[
-    str | None,
-    typer.Option(
-        help="Cut a long tail: exp:0.01, step:0.1, geometric:0.5 or counts:FILE.",
-        show_default=False,
-    ),
-]
+
+
+def configured(name: str, *flags: str) -> Any:
+    """The option of a comparison's or a recipe's field ``name``, with the field's own help."""
+    owner = Recipe if hasattr(Recipe, name) else Comparison
+    return typer.Option(
+        *flags, help=help_of(owner, name), show_default=getattr(owner, name) not in (None, ())
+    )
+
+
+Data = Annotated[str, configured("data")]
+DataDir = Annotated[Path | None, configured("data_dir")]
+Imbalance = Annotated[str | None, configured("imbalance")]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -72,31 +76,22 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, …")]
-ImageSize = Annotated[
-    int | None, typer.Option(help="Resize the images to this many pixels.", show_default=False)
-]
-Backbone = Annotated[str, typer.Option(help="small-cnn, resnet18, timm:NAME or torchvision:NAME.")]
-Features = Annotated[
-    int | None,
-    typer.Option(help="Map the features to this size by a linear neck.", show_default=False),
-]
-Neck = Annotated[str, typer.Option(help="none, linear or batchnorm.")]
-Pretrained = Annotated[bool, typer.Option(help="Start from published weights.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the training images.")]
-BatchSize = Annotated[int, typer.Option(help="Images in a step.")]
-Optimizer = Annotated[str, typer.Option(help="sgd, adam or adamw.")]
-WeightDecay = Annotated[float, typer.Option(help="Coupled for sgd and adam.")]
-Schedule = Annotated[str, typer.Option(help="cosine, step, plateau or constant.")]
-WarmupEpochs = Annotated[float, typer.Option(help="Linear warm-up.")]
-Augmentation = Annotated[
-    str, typer.Option(help="auto (the data set's own), none, or steps: crop:4,flip,mixup:1.")
-]
-Precision = Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Use torch.compile.")]
-Deterministic = Annotated[
-    bool, typer.Option(help="Refuse operations without a deterministic form.")
-]
+Device = Annotated[str, configured("device")]
+ImageSize = Annotated[int | None, configured("image_size")]
+Backbone = Annotated[str, configured("backbone")]
+Features = Annotated[int | None, configured("features")]
+Neck = Annotated[str, configured("neck")]
+Pretrained = Annotated[bool, configured("pretrained")]
+Epochs = Annotated[int, configured("epochs")]
+BatchSize = Annotated[int, configured("batch_size")]
+Optimizer = Annotated[str, configured("optimizer")]
+WeightDecay = Annotated[float, configured("weight_decay")]
+Schedule = Annotated[str, configured("schedule")]
+WarmupEpochs = Annotated[float, configured("warmup_epochs")]
+Augmentation = Annotated[str, configured("augmentation")]
+Precision = Annotated[str, configured("precision")]
+Compile = Annotated[bool, configured("compile", "--compile")]
+Deterministic = Annotated[bool, configured("deterministic")]
 CheckpointEvery = Annotated[
     float, typer.Option(help="Seconds between two saves of an unfinished run.")
 ]

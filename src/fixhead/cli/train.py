@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..comparison.config import Comparison
+from ..training.recipe import Recipe
 from .options import (
     AsJson,
     Augmentation,
@@ -31,34 +33,35 @@ from .options import (
     Threads,
     WarmupEpochs,
     WeightDecay,
+    configured,
     use_threads,
 )
 
 
 def train(
-    data: Data = "digits",
+    data: Data = Comparison.data,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     imbalance: Imbalance = None,
-    backbone: Backbone = "small-cnn",
+    backbone: Backbone = Comparison.backbone,
     features: Features = None,
-    neck: Neck = "none",
-    pretrained: Pretrained = False,
+    neck: Neck = Comparison.neck,
+    pretrained: Pretrained = Comparison.pretrained,
     head: Annotated[str, typer.Option(help="A preset or a spec.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    epochs: Epochs = 20,
-    batch_size: BatchSize = 64,
-    lr: Annotated[float, typer.Option(help="The learning rate.")] = 0.1,
-    optimizer: Optimizer = "sgd",
-    weight_decay: WeightDecay = 5e-4,
-    schedule: Schedule = "cosine",
-    warmup_epochs: WarmupEpochs = 1.0,
-    augmentation: Augmentation = "auto",
-    device: Device = "auto",
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn.")] = 0,
+    epochs: Epochs = Recipe.epochs,
+    batch_size: BatchSize = Recipe.batch_size,
+    lr: Annotated[float, configured("lr")] = Recipe.lr,
+    optimizer: Optimizer = Recipe.optimizer,
+    weight_decay: WeightDecay = Recipe.weight_decay,
+    schedule: Schedule = Recipe.schedule,
+    warmup_epochs: WarmupEpochs = Recipe.warmup_epochs,
+    augmentation: Augmentation = Comparison.augmentation,
+    device: Device = Comparison.device,
     threads: Threads = None,
-    precision: Precision = "32-true",
-    compile_: Compile = False,
-    deterministic: Deterministic = False,
+    precision: Precision = Recipe.precision,
+    compile_: Compile = Recipe.compile,
+    deterministic: Deterministic = Recipe.deterministic,
     out: Annotated[Path, typer.Option(help="The folder for records and the model.")] = Path("run"),
     checkpoint_every: CheckpointEvery = 5.0,
     as_json: AsJson = False,
@@ -70,7 +73,7 @@ def train(
     --out, it carries on where it was stopped, and `fixhead report`, `evaluate` and `predict` take
     it.
     """
-    from ..comparison import Comparison, compare
+    from ..comparison.run import compare
     from ..comparison.show import show_run
     from ..runs.records import dumps, read
 

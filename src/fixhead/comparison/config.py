@@ -1,18 +1,22 @@
-"""What a comparison is: everything that a result can depend on, and nothing else."""
+"""What a comparison is: everything that a result can depend on, and nothing else.
+
+Imports no torch before a comparison is made, so that the command line can take its defaults and its
+help from here.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import RequestError
-from ..backbones import NeckName
-from ..data import parse_long_tail
-from ..heads import parse_head
 from ..runs.records import dumps
-from ..training import Recipe
+from ..training.recipe import Recipe, as_first_recorded, option, refuse_other_values
+
+if TYPE_CHECKING:
+    from ..backbones import NeckName
 
 Choose = Literal["validation", "last", "test"]
 Initial = Literal["own", "xavier"]
@@ -28,48 +32,65 @@ DEFAULT_HEADS = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Task:
+    """What is trained on what, besides the head and the recipe."""
+
+    data: str = option("digits", "A data set's name, or an image folder's path.")
+    image_size: int | None = option(None, "Resize the images to this many pixels.")
+    imbalance: str | None = option(
+        None,
+        "Cut a long tail from the training images, the same for every seed: exp:0.01, step:0.1, "
+        "geometric:0.5 or counts:FILE.",
+        late=True,
+    )
+    train_images: int | None = option(
+        None,
+        "About so many training images, the same share of every class, the same for every seed.",
+        late=True,
+    )
+    backbone: str = option("small-cnn", "small-cnn, resnet18, timm:NAME or torchvision:NAME.")
+    features: int | None = option(None, "Map the features to this size by a linear neck.")
+    neck: NeckName = option("none", "none, linear or batchnorm.")
+    pretrained: bool = option(False, "Start from published weights.")
+    initial: Initial = option(
+        "own", "The backbone's first weights: its own, or xavier.", choices=Initial, late=True
+    )
+    augmentation: str = option(
+        "auto", "auto (the data set's own), none, or steps: crop:4,flip,mixup:1."
+    )
+    choose: Choose = option(
+        "validation",
+        "What chooses the epoch: validation, a tenth of the training images; last, nothing: all "
+        "images are trained on; or test, as papers did whose figures ours are held against.",
+        choices=Choose,
+        late=True,
+    )
+
+
+@dataclass(frozen=True)
+class Comparison(Task):
     """Arms × seeds on one data set with one backbone and one recipe.
 
-    Args:
-        data: the name of a data set, or the path of a folder.
-        imbalance: a long tail cut from the training images, ``"exp:0.01"``, … or None; drawn once
-            (``fixhead.data.thin`` with seed 0), so that every seed sees the same images.
-        heads: the arms, by preset (``fixhead.heads.PRESETS``).
-        seeds: how many paired runs of each arm; they are numbered first_seed, first_seed + 1, ….
-        features: d; a linear neck maps the backbone's features to it. None keeps the backbone's.
-        neck: ``"none"``, ``"linear"`` or ``"batchnorm"``.
-        augmentation: ``"auto"`` (the data set's own), or words: ``"none"``, ``"crop:4,flip"``, …
-        train_images: about so many training images, the same share of every class, drawn once as
-            long tails are; None for all.
-        choose: what chooses the epoch: ``"validation"``, a tenth of the training images;
-            ``"last"``, nothing: all images are trained on and the last epoch counts; ``"test"``,
-            the test set, as papers did whose figures are to be held against ours.
-        initial: the backbone's first weights: its ``"own"``, or ``"xavier"``.
-        tune: learning rates that every arm searches on validation with seed 0; empty for none.
-        recipe: the training, the same for every arm (but for the learning rate when tuned).
+    The recipe is the same for every arm, but for the learning rate where it is tuned.
     """
 
-    data: str = "digits"
-    data_dir: str | None = None
-    image_size: int | None = None
-    imbalance: str | None = None
-    backbone: str = "small-cnn"
-    features: int | None = None
-    neck: NeckName = "none"
-    pretrained: bool = False
-    heads: tuple[str, ...] = DEFAULT_HEADS
-    seeds: int = 3
-    first_seed: int = 0
-    augmentation: str = "auto"
-    train_images: int | None = None
-    choose: Choose = "validation"
-    initial: Initial = "own"
-    tune: tuple[float, ...] = ()
-    device: str = "auto"
+    data_dir: str | None = option(None, "Where the data set's files lie.")
+    heads: tuple[str, ...] = option(
+        DEFAULT_HEADS, "The arms: presets or specs, separated by commas."
+    )
+    seeds: int = option(3, "Paired runs of every arm.")
+    first_seed: int = option(0, "The number of the first seed.", late=True)
+    tune: tuple[float, ...] = option(
+        (), "lr=RATE,RATE,…: every arm searches these rates on validation with seed 0."
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, …")
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
+        # These bring torch, which a comparison that is made needs anyway.
+        from ..data import parse_long_tail
+        from ..heads import parse_head
+
         if self.seeds < 1:
             raise RequestError(f"seeds must be 1 or more, got {self.seeds}")
         if not 0 <= self.first_seed < 2**31:
@@ -80,12 +101,7 @@ class Comparison:
             parse_head(head)
         if self.imbalance is not None:
             parse_long_tail(self.imbalance)
-        for name, kind in (("choose", Choose), ("initial", Initial)):
-            if getattr(self, name) not in get_args(kind):
-                raise RequestError(
-                    f"{name} must be one of {', '.join(get_args(kind))}, "
-                    f"got {getattr(self, name)!r}"
-                )
+        refuse_other_values(self)
         if self.train_images is not None and self.train_images < 1:
             raise RequestError(f"train_images must be 1 or more, got {self.train_images}")
         double = sorted({head for head in self.heads if self.heads.count(head) > 1})
@@ -98,11 +114,12 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as config.json keeps them; a data path is kept as it was given."""
-        return asdict(self) | {"heads": list(self.heads), "tune": list(self.tune)}
+        facts = asdict(self) | {"heads": list(self.heads), "tune": list(self.tune)}
+        return {name: facts[name] for name in _RECORDED_ORDER}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Comparison:
-        """The inverse of to_dict; unknown names are refused."""
+        """The inverse of to_dict; unknown names are refused, and missing ones are the defaults."""
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -119,19 +136,19 @@ class Comparison:
         facts = self.to_dict()
         if self.data_dir is not None:
             facts["data_dir"] = str(Path(self.data_dir).resolve())
-        if self.imbalance is None:
-            del facts["imbalance"]  # folders begun before there was such an option go on
-        elif self.imbalance.startswith("counts:"):
+        if self.imbalance is not None and self.imbalance.startswith("counts:"):
             facts["imbalance"] = ["counts", _content(Path(self.imbalance.partition(":")[2]))]
-        for name, default in (
-            ("first_seed", 0),
-            ("train_images", None),
-            ("choose", "validation"),
-            ("initial", "own"),
-        ):
-            if facts[name] == default:
-                del facts[name]
+        facts["recipe"] = as_first_recorded(self.recipe, facts["recipe"])
+        facts = as_first_recorded(self, facts)
         return hashlib.sha256(dumps(facts).encode()).hexdigest()
+
+
+_RECORDED_ORDER = (
+    *("data", "data_dir", "image_size", "imbalance", "backbone", "features", "neck", "pretrained"),
+    *("heads", "seeds", "first_seed", "augmentation", "train_images", "choose", "initial", "tune"),
+    *("device", "recipe"),
+)
+"""The order of config.json's fields, which the digest is taken in."""
 
 
 def _content(path: Path) -> str:

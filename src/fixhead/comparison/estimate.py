@@ -11,9 +11,9 @@ import torch
 
 from ..runs import records
 from ..training import labelled
-from .compare import RUNS
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
 from .folder import refuse_foreign
+from .run import RUNS
 from .setting import Setting, prepare
 
 WARM_STEPS, TIMED_STEPS = 2, 6

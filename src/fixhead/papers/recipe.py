@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
-from ..backbones import NeckName
-from ..comparison import Comparison
-from ..comparison.config import Choose, Initial
-from ..training import Recipe
-from ..training.recipe import Optimizer, Precision, ScheduleName
+from ..comparison.config import Comparison, Task
+from ..training.recipe import Recipe
 
 T = TypeVar("T")
 OURS = "our choice"
@@ -36,37 +33,12 @@ def _field(value: T, source: str) -> T:
 
 
 @dataclass(frozen=True)
-class PaperRecipe:
-    """Data, network and training of one arm; a paper's subclass gives its own values and sources.
+class PaperRecipe(Recipe, Task):
+    """Data, network and training of one arm, in one flat dataclass.
 
-    The fields are those of ``Comparison`` and of ``Recipe``, one to one.
+    A paper's subclass states every value that it sets, with ``paper``, ``code`` or ``ours``; the
+    rest are the defaults of ``fixhead compare``, which are our choice too.
     """
-
-    data: str = ours("digits")
-    image_size: int | None = ours(None)
-    train_images: int | None = ours(None)
-    imbalance: str | None = ours(None)
-    backbone: str = ours("small-cnn")
-    features: int | None = ours(None)
-    neck: NeckName = ours("none")
-    initial: Initial = ours("own")
-    augmentation: str = ours("auto")
-    choose: Choose = ours("validation")
-    epochs: int = ours(20)
-    batch_size: int = ours(64)
-    optimizer: Optimizer = ours("sgd")
-    lr: float = ours(0.1)
-    momentum: float = ours(0.9)
-    nesterov: bool = ours(True)
-    weight_decay: float = ours(5e-4)
-    schedule: ScheduleName = ours("cosine")
-    warmup_epochs: float = ours(0.0)
-    milestones: tuple[int, ...] = ours(())
-    gamma: float = ours(0.1)
-    plateau_patience: int = ours(3)
-    plateau_factor: float = ours(0.2)
-    precision: Precision = ours("32-true")
-    compile: bool = ours(False)
 
     def comparison(self, head: str, seed: int) -> Comparison:
         """One arm and one seed, for the engine of ``fixhead compare``."""

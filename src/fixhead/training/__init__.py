@@ -1,19 +1,25 @@
-"""Training on Lightning Fabric: a recipe, a loop that can be stopped, saved models."""
+"""Training on Lightning Fabric: a recipe, a loop that can be stopped, saved models.
 
-from .._errors import require
+The names are imported when first used: the recipe needs no torch, and fine-tuning no lightning.
+"""
 
-require("lightning_fabric", extra="lab")  # says how to install it, before the imports below fail
+from __future__ import annotations
 
-from .checkpoint import load_model_state, read_description, save_model  # noqa: E402
-from .engine import resolve_device  # noqa: E402
-from .loop import TrainingResult, train  # noqa: E402
-from .mixing import Batches, check_mixing, labelled  # noqa: E402
-from .model import Classifier  # noqa: E402
-from .progress import Progress, SilentProgress, progress_for  # noqa: E402
-from .rebuild import classifier, load_classifier  # noqa: E402
-from .recipe import Recipe  # noqa: E402
-from .resume import remove_checkpoint  # noqa: E402
-from .tally import NonFiniteLossError  # noqa: E402
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .checkpoint import load_model_state, read_description, save_model
+    from .engine import resolve_device
+    from .loop import TrainingResult, train
+    from .mixing import Batches, check_mixing, labelled
+    from .model import Classifier
+    from .progress import Progress, SilentProgress, progress_for
+    from .rebuild import classifier, load_classifier
+    from .recipe import Recipe
+    from .resume import remove_checkpoint
+    from .tally import NonFiniteLossError
 
 __all__ = [
     "Batches",
@@ -35,3 +41,27 @@ __all__ = [
     "save_model",
     "train",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Batches": "mixing",
+        "Classifier": "model",
+        "NonFiniteLossError": "tally",
+        "Progress": "progress",
+        "Recipe": "recipe",
+        "SilentProgress": "progress",
+        "TrainingResult": "loop",
+        "check_mixing": "mixing",
+        "classifier": "rebuild",
+        "labelled": "mixing",
+        "load_classifier": "rebuild",
+        "load_model_state": "checkpoint",
+        "progress_for": "progress",
+        "read_description": "checkpoint",
+        "remove_checkpoint": "resume",
+        "resolve_device": "engine",
+        "save_model": "checkpoint",
+        "train": "loop",
+    },
+)

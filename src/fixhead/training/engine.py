@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from .._errors import RequestError
+from .._errors import RequestError, require
 from .model import Classifier
 from .optimizers import build_optimizer
 from .recipe import Recipe
 from .watch import Watch
+
+require("lightning_fabric", extra="lab")  # says how to install it, before the import below fails
+from lightning_fabric import Fabric  # noqa: E402
 
 
 class Engine:

@@ -1,65 +1,114 @@
-"""Everything that a training run's outcome depends on, besides data, model and seed."""
+"""The training configuration, spelled once: the Python door, the command line, --config and the
+papers take fields, defaults, allowed values and help from here.
+
+Imports no torch, so that ``fixhead --help`` is quick.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args
 
 from .._errors import RequestError
 
+T = TypeVar("T")
 Optimizer = Literal["sgd", "adam", "adamw"]
 ScheduleName = Literal["cosine", "step", "plateau", "constant"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+def option(default: T, help_text: str, *, choices: object = None, late: bool = False) -> T:
+    """A dataclass field with its default, its sentence of help, and its allowed values (a
+    ``Literal``) where they can be listed. ``Recipe.epochs`` is the default of ``epochs``.
+
+    ``late`` marks a field that came after records had been written: a record without it means the
+    default, which must therefore never change.
+    """
+    facts = {"help": help_text, "choices": get_args(choices), "late": late}
+    described: T = field(default=default, metadata=facts)
+    return described
+
+
+def help_of(configuration: type, name: str) -> str:
+    """The sentence that explains the field ``name`` of a dataclass made of ``option``s."""
+    described: Field[Any] = configuration.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    text: str = described.metadata["help"]
+    return text
+
+
+def refuse_other_values(configuration: Any) -> None:
+    """Refuse a value that is not among the choices of its field.
+
+    Raises:
+        RequestError: naming the field, its choices and what came.
+    """
+    for one in fields(configuration):
+        choices = one.metadata.get("choices")
+        value = getattr(configuration, one.name)
+        if choices and value not in choices:
+            raise RequestError(f"{one.name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def as_first_recorded(configuration: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """``facts`` without the late fields that have their default: what a digest is taken of, so that
+    folders begun before there was such a field go on."""
+    late = {
+        one.name
+        for one in fields(configuration)
+        if one.metadata.get("late") and getattr(configuration, one.name) == one.default
+    }
+    return {name: value for name, value in facts.items() if name not in late}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained; immutable, checked when made, plain JSON in and out.
 
-    Args:
-        epochs: passes over the training images.
-        batch_size: images in a step.
-        optimizer: ``"sgd"``; ``"adam"``, with weight decay added to the gradient (coupled L2);
-            ``"adamw"``, with decay apart from it.
-        lr: the learning rate after warm-up.
-        momentum: of SGD.
-        nesterov: Nesterov's form of the momentum.
-        weight_decay: of every trained weight but the head's scale and bias.
-        schedule: ``"cosine"`` to zero; ``"step"``, times ``gamma`` after each milestone;
-            ``"plateau"``, times ``plateau_factor`` when validation stops improving; ``"constant"``.
-        warmup_epochs: the rate grows linearly over these, step by step, from lr / steps.
-        milestones: epochs after which ``"step"`` lowers the rate; empty for a half and three
-            quarters of ``epochs`` (He et al. 2016, section 4.2).
-        gamma: factor of ``"step"``.
-        plateau_patience: epochs without a better validation score that are let pass.
-        plateau_factor: factor of ``"plateau"``.
-        precision: ``"32-true"``; ``"bf16-mixed"``; ``"16-mixed"`` (needs a GPU).
-        compile: run the backbone through ``torch.compile`` in training.
-        deterministic: refuse operations that have no deterministic form (on the CPU all runs are
-            deterministic anyway).
+    The defaults are those of ``fixhead compare``. Where a sentence below is not enough:
+
+    ``optimizer="adam"`` adds the weight decay to the gradient (coupled L2), ``"adamw"`` keeps it
+    apart. ``schedule="step"`` lowers the rate at ``milestones``, which stand, where none are given,
+    at a half and three quarters of ``epochs`` (He et al. 2016, section 4.2). Runs on the CPU are
+    deterministic with or without ``deterministic``.
 
     Raises:
         RequestError: a field that is not what it must be, in one sentence.
     """
 
-    epochs: int = 20
-    batch_size: int = 64
-    optimizer: Optimizer = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 5e-4
-    schedule: ScheduleName = "cosine"
-    warmup_epochs: float = 1.0
-    milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
-    plateau_patience: int = 3
-    plateau_factor: float = 0.2
-    precision: Precision = "32-true"
-    compile: bool = False
-    deterministic: bool = False
+    epochs: int = option(20, "Passes over the training images.")
+    batch_size: int = option(64, "Images in a step.")
+    optimizer: Optimizer = option("sgd", "sgd, adam or adamw.", choices=Optimizer)
+    lr: float = option(0.1, "The learning rate after warm-up.")
+    momentum: float = option(0.9, "The momentum of sgd.")
+    nesterov: bool = option(True, "Whether sgd's momentum has Nesterov's form.")
+    weight_decay: float = option(
+        5e-4,
+        "Of every trained weight but the head's scale and bias; coupled for sgd and adam.",
+    )
+    schedule: ScheduleName = option(
+        "cosine",
+        "How the learning rate falls: cosine (to zero), step (at milestones), plateau (when "
+        "validation stops improving) or constant.",
+        choices=ScheduleName,
+    )
+    warmup_epochs: float = option(
+        1.0, "Epochs over which the learning rate grows linearly, step by step."
+    )
+    milestones: tuple[int, ...] = option(
+        (), "The epochs after which the step schedule lowers the rate."
+    )
+    gamma: float = option(0.1, "The factor of the step schedule.")
+    plateau_patience: int = option(
+        3, "Epochs without a better validation score that the plateau schedule lets pass."
+    )
+    plateau_factor: float = option(0.2, "The factor of the plateau schedule.")
+    precision: Precision = option(
+        "32-true", "32-true, bf16-mixed or 16-mixed (which needs a GPU).", choices=Precision
+    )
+    compile: bool = option(False, "Run the backbone through torch.compile in training.")
+    deterministic: bool = option(False, "Refuse operations without a deterministic form.")
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "gamma", "plateau_factor"):
@@ -69,17 +118,8 @@ class Recipe:
         for name in ("nesterov", "compile", "deterministic"):
             _need(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
         object.__setattr__(self, "milestones", _epochs("milestones", self.milestones))
-        self._check_choices()
+        refuse_other_values(self)
         self._check_ranges()
-
-    def _check_choices(self) -> None:
-        for name, kind in (
-            ("optimizer", Optimizer),
-            ("schedule", ScheduleName),
-            ("precision", Precision),
-        ):
-            known = get_args(kind)
-            _need(getattr(self, name) in known, name, f"one of {known}", getattr(self, name))
 
     def _check_ranges(self) -> None:
         _need(self.epochs >= 1, "epochs", "1 or more", self.epochs)

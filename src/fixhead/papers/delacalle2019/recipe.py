@@ -47,6 +47,7 @@ class Recipe2019(PaperRecipe):
     lr: float = paper(5e-4)
     weight_decay: float = paper(5e-3)
     schedule: ScheduleName = paper("step")
+    warmup_epochs: float = ours(0.0)
     milestones: tuple[int, ...] = paper((15, 80))
     gamma: float = paper(0.2)
 

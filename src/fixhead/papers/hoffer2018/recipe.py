@@ -100,6 +100,7 @@ class Recipe2018(PaperRecipe):
     nesterov: bool = ours(False)
     weight_decay: float = code(1e-4)
     schedule: ScheduleName = code("step")
+    warmup_epochs: float = ours(0.0)
     milestones: tuple[int, ...] = code((81, 122, 164))
     gamma: float = code(0.1)
 

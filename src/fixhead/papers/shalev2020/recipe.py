@@ -76,6 +76,7 @@ class Recipe2020(PaperRecipe):
     lr: float = paper(0.1)
     weight_decay: float = code(5e-4)
     schedule: ScheduleName = code("plateau")
+    warmup_epochs: float = ours(0.0)
     plateau_patience: int = code(3)
     plateau_factor: float = code(0.2)
     choose: Choose = ours("validation")
