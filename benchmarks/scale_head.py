@@ -109,8 +109,8 @@ def precision(classes: int, _: int) -> Iterator[Row]:
     loss, gradient = _in_float64(x.double(), W, y)
     paths = {
         "plain": lambda leaf: F.cross_entropy(F.linear(leaf, W), y),
-        "stored": lambda leaf: scale.cross_entropy(leaf, W, y, unit_vectors=True),
-        "code": lambda leaf: scale.cross_entropy(leaf, vectors, y),
+        "stored": lambda leaf: scale.linear_cross_entropy(leaf, W, y, unit_vectors=True),
+        "code": lambda leaf: scale.linear_cross_entropy(leaf, vectors, y),
     }
     for path, ask in paths.items():
         leaf = x.clone().requires_grad_()
@@ -154,7 +154,7 @@ def timed(work):
     begin = time.perf_counter(); work().backward(); return time.perf_counter() - begin
 torchs = [timed(lambda: torch.nn.functional.cross_entropy(x @ W.T, y)) for _ in range(2)]
 code = fixhead.many_classes.implicit(20_000, 64)
-ours = [timed(lambda: fixhead.many_classes.cross_entropy(x, code, y)) for _ in range(2)]
+ours = [timed(lambda: fixhead.many_classes.linear_cross_entropy(x, code, y)) for _ in range(2)]
 print(json.dumps([own - start, both - own, torchs[0] - torchs[1], ours[0] - ours[1]]))
 """
 

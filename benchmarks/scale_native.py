@@ -190,7 +190,7 @@ def exactness(_: int) -> Iterator[Row]:
             loss = F.cross_entropy(F.linear(leaf, W), y)
         else:
             with native.forced(path):
-                loss = scale.cross_entropy(leaf, vectors, y)
+                loss = scale.linear_cross_entropy(leaf, vectors, y)
         (pull,) = torch.autograd.grad(loss, leaf)
         return float((pull.double() - true).norm() / true.norm())
 

@@ -94,7 +94,7 @@ class Agreement(ABC):
 
     @abstractmethod
     def make(self, classes: int, features: int):
-        """Class vectors as ``scale.cross_entropy`` takes them."""
+        """Class vectors as ``scale.linear_cross_entropy`` takes them."""
 
     @abstractmethod
     def matrix(self, made) -> Tensor:
@@ -115,7 +115,7 @@ class Agreement(ABC):
         given = made.detach().clone().requires_grad_() if self.learned else made
 
         loss, found = evaluate(
-            scale.cross_entropy,
+            scale.linear_cross_entropy,
             x.clone().to(self.device).requires_grad_(),
             given,
             labels.to(self.device),
@@ -210,9 +210,9 @@ class Agreement(ABC):
             pytest.skip("there products are those of bfloat16 numbers: test_half.py")
         x = torch.randn(8, 64, generator=torch.Generator().manual_seed(8)).to(self.device, dtype)
         labels = torch.arange(8, device=self.device)
-        loss = scale.cross_entropy(x.requires_grad_(), made, labels)
+        loss = scale.linear_cross_entropy(x.requires_grad_(), made, labels)
         (gradient,) = torch.autograd.grad(loss, x)
-        same = scale.cross_entropy(x.detach().float(), made, labels)
+        same = scale.linear_cross_entropy(x.detach().float(), made, labels)
         assert loss.dtype == torch.float32
         assert relative(loss, same) < LITTLE
         assert gradient.dtype == dtype
@@ -221,10 +221,10 @@ class Agreement(ABC):
         made = self.make(1000, 64)
         x = torch.randn(8, 64, generator=torch.Generator().manual_seed(9)).to(self.device)
         labels = torch.arange(8, device=self.device)
-        outside = scale.cross_entropy(x, made, labels, label_smoothing=0.1)
+        outside = scale.linear_cross_entropy(x, made, labels, label_smoothing=0.1)
         kind = torch.bfloat16 if self.device == "cpu" else torch.float16
         with torch.autocast(self.device, dtype=kind):
-            inside = scale.cross_entropy(x, made, labels, label_smoothing=0.1)
+            inside = scale.linear_cross_entropy(x, made, labels, label_smoothing=0.1)
         assert inside.dtype == torch.float32
         assert relative(inside, outside) < LITTLE
 
@@ -232,7 +232,7 @@ class Agreement(ABC):
         made = self.make(300, 32)
         W = self.matrix(made).detach().cpu().double()
         x = torch.randn(5, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-        found = scale.cross_entropy(x.to(self.device), made, torch.arange(5).to(self.device))
+        found = scale.linear_cross_entropy(x.to(self.device), made, torch.arange(5).to(self.device))
         true = torch.nn.functional.cross_entropy(x @ W.T, torch.arange(5))
         assert relative(found, true) < 1e-7
 
@@ -243,7 +243,7 @@ class Agreement(ABC):
         with pytest.raises(RequestError, match="first derivative only"):
             gradient.sum().backward()
         x, labels = x.detach().requires_grad_(), torch.arange(4, device=self.device)
-        loss = scale.cross_entropy(x, self.make(100, 32), labels)
+        loss = scale.linear_cross_entropy(x, self.make(100, 32), labels)
         (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
         with pytest.raises(RequestError, match="first derivative only"):
             gradient.sum().backward()
@@ -252,7 +252,9 @@ class Agreement(ABC):
         made = self.make(100, 32)
         for rows in (0, 3):
             x = torch.randn(rows, 32, device=self.device).requires_grad_()
-            loss = scale.cross_entropy(x, made, torch.full((rows,), -100, device=self.device))
+            loss = scale.linear_cross_entropy(
+                x, made, torch.full((rows,), -100, device=self.device)
+            )
             (gradient,) = torch.autograd.grad(loss, x)
             assert float(loss.detach()) == 0
             assert not gradient.any()
@@ -263,20 +265,20 @@ class Agreement(ABC):
             pytest.skip("values on a device are not waited for")
         x = torch.randn(4, 32)
         with pytest.raises(RequestError, match="label 100 at position 2"):
-            scale.cross_entropy(x, made, torch.tensor([0, 1, 100, 3]))
+            scale.linear_cross_entropy(x, made, torch.tensor([0, 1, 100, 3]))
         x[3, 5] = torch.inf
         with pytest.raises(RequestError, match="row 3"):
-            scale.cross_entropy(x, made, torch.arange(4))
+            scale.linear_cross_entropy(x, made, torch.arange(4))
         with pytest.raises(RequestError, match=r"features must be \(N, 32\)"):
-            scale.cross_entropy(torch.randn(4, 31), made, torch.arange(4))
+            scale.linear_cross_entropy(torch.randn(4, 31), made, torch.arange(4))
         with pytest.raises(RequestError, match=r"use fixhead\.losses"):
-            scale.cross_entropy(torch.randn(4, 32), made, torch.rand(4, 100))
+            scale.linear_cross_entropy(torch.randn(4, 32), made, torch.rand(4, 100))
 
     def test_nothing_is_written_to_the_inputs(self):
         made = self.make(100, 32)
         x = torch.randn(4, 32, device=self.device)
         labels = torch.tensor([1, -100, 99, 0], device=self.device)
         before = x.clone(), labels.clone()
-        scale.cross_entropy(x, made, labels, scale=3.0)
+        scale.linear_cross_entropy(x, made, labels, scale=3.0)
         assert torch.equal(x, before[0])
         assert torch.equal(labels, before[1])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fixhead import ClassificationHead
 from fixhead import many_classes as scale
-from fixhead.many_classes import entropy
+from fixhead.many_classes import vectors
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -19,7 +19,7 @@ class OnCuda:
 
     @pytest.fixture(autouse=True)
     def _every_batch_is_large(self, monkeypatch):
-        monkeypatch.setattr(entropy, "WORTH_ELSEWHERE", 0)
+        monkeypatch.setattr(vectors, "MANY_LOGITS_ELSEWHERE", 0)
 
 
 class MatrixOnCuda(OnCuda):
@@ -146,7 +146,7 @@ def test_a_head_in_bfloat16_loses_what_rounding_explains(monkeypatch, kind, vect
     rows = head.implicit.vectors.dense() if head.implicit else head.vectors.detach()
     directions = F.normalize(x.double(), dim=1)
     true = F.cross_entropy(10 * directions @ F.normalize(rows.double(), dim=1).T, labels)
-    monkeypatch.setattr(entropy, "WORTH_ELSEWHERE", 0)
+    monkeypatch.setattr(vectors, "MANY_LOGITS_ELSEWHERE", 0)
     monkeypatch.setattr(ClassificationHead, "classify", None)
     with torch.autocast("cuda", dtype=torch.bfloat16, enabled=kind == "autocast"):
         leaf = x.to(torch.bfloat16 if kind == "features" else torch.float32).requires_grad_()
@@ -185,18 +185,18 @@ def test_an_implicit_head_on_cuda_gives_its_matrix_and_certificate():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_million_classes_hold_no_logits(dtype):
-    made = scale.implicit(1_000_000, 64).on(torch.device("cuda", 0))
+    made = scale.implicit(1_000_000, 64).to(torch.device("cuda", 0))
     x, labels = points(512, 64, dtype).requires_grad_(), torch.arange(512, device="cuda")
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    loss = scale.cross_entropy(x, made, labels, scale=2.0)
+    loss = scale.linear_cross_entropy(x, made, labels, scale=2.0)
     (gradient,) = torch.autograd.grad(loss, x)
     assert torch.cuda.max_memory_allocated() - before < 400 * 2**20  # all logits are 2 GB
     few = slice(0, 3)
     wide = x[few].detach().double().requires_grad_()
     true = F.cross_entropy(2 * wide @ made.dense(torch.float64).T, labels[few], reduction="none")
     (pull,) = torch.autograd.grad(true.sum(), wide)
-    part = scale.cross_entropy(x[few], made, labels[few], scale=2.0, reduction="none")
+    part = scale.linear_cross_entropy(x[few], made, labels[few], scale=2.0, reduction="none")
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     assert relative(part, true) < tolerance
     assert relative(512 * gradient[few], pull) < 3 * tolerance
@@ -204,9 +204,9 @@ def test_a_million_classes_hold_no_logits(dtype):
 
 def test_more_than_two_to_the_31_logits_are_walked_over():
     """N·K = 2.6·10⁹ of codes in 16 dimensions, against the same rows in small batches."""
-    made = scale.implicit(1_300_000, 16, family="random").on(torch.device("cuda", 0))
+    made = scale.implicit(1_300_000, 16, family="random").to(torch.device("cuda", 0))
     x = points(2_000, 16)
     labels = torch.arange(2_000, device="cuda") + 1_298_000
-    found = scale.cross_entropy(x, made, labels, reduction="none")
-    near = scale.cross_entropy(x[-5:], made, labels[-5:], reduction="none")
+    found = scale.linear_cross_entropy(x, made, labels, reduction="none")
+    near = scale.linear_cross_entropy(x[-5:], made, labels[-5:], reduction="none")
     assert relative(found[-5:], near) < 1e-5

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from fixhead import many_classes as scale
 from fixhead.many_classes import (
-    entropy,
     first,
     inference,
     kronecker,
+    loss,
     passes,
     tiles,
     unshifted,
@@ -29,8 +29,8 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
 
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch):
-    for module in (entropy, inference):
-        monkeypatch.setattr(module, "in_half", lambda features: True)
+    for module in (loss, inference):
+        monkeypatch.setattr(module, "takes_bf16", lambda features: True)
     for name in ("CLASSES", "CLASSES_ELSEWHERE"):  # many tiles, which begin within a block
         monkeypatch.setattr(tiles, name, (50, 150))
     monkeypatch.setattr(unshifted, "CLASSES", (50, 150))
@@ -82,7 +82,7 @@ def test_loss_and_gradients_lose_what_rounding_explains(device, options, classes
         learned = isinstance(given, Tensor)
         leaf = held.clone().requires_grad_() if learned else held
         point = x.to(device).requires_grad_()
-        loss = scale.cross_entropy(point, leaf, labels.to(device), **there(options, device))
+        loss = scale.linear_cross_entropy(point, leaf, labels.to(device), **there(options, device))
         assert loss.dtype == torch.float32
         wide, exact = W.double().requires_grad_(), x.double().requires_grad_()
         true = plain_loss(exact, wide, labels, **cast(options, torch.float64))
@@ -157,7 +157,7 @@ def test_a_bound_that_comes_late_is_kept(monkeypatch, device, length):
     leaf = W.clone().requires_grad_()
     labels = torch.tensor([0, 999, 5, -100, 7], device=device)
     for given in (W, leaf):
-        loss = scale.cross_entropy(x, given, labels)
+        loss = scale.linear_cross_entropy(x, given, labels)
         true = plain_loss(x.double(), W.double(), labels)
         assert relative(loss, true) < 0.02
     loss.backward()
@@ -169,7 +169,7 @@ def test_the_bound_of_cosines_is_known_without_a_look(monkeypatch, device):
     monkeypatch.setattr(unshifted, "later", None)
     x = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).to(device).requires_grad_()
     made = scale.implicit(1000, 64)
-    scale.cross_entropy(
+    scale.linear_cross_entropy(
         x, made, torch.arange(5, device=device), logits="cosine", scale=64.0
     ).backward()
     assert x.grad.isfinite().all()
@@ -178,5 +178,5 @@ def test_the_bound_of_cosines_is_known_without_a_look(monkeypatch, device):
 def test_the_cpu_takes_full_products_even_under_autocast():
     x = torch.randn(2, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not entropy.in_half(x)
-    assert not entropy.in_half(x.bfloat16())
+        assert not loss.takes_bf16(x)
+    assert not loss.takes_bf16(x.bfloat16())

@@ -6,7 +6,7 @@ from agreement import relative
 
 from fixhead import ClassificationHead
 from fixhead import many_classes as scale
-from fixhead.many_classes import entropy
+from fixhead.many_classes import vectors
 
 HEADS = [
     {},
@@ -28,7 +28,7 @@ def both(monkeypatch, ask):
     """What ``ask`` says where every batch counts as small, and where every one as large."""
     answers = []
     for limit in (1 << 60, 0):
-        monkeypatch.setattr(entropy, "WORTH", {"cpu": limit})
+        monkeypatch.setattr(vectors, "MANY_LOGITS", {"cpu": limit})
         answers.append(ask())
     return answers
 
@@ -66,13 +66,13 @@ def test_large_batches_hold_no_logits(monkeypatch):
     monkeypatch.setattr(ClassificationHead, "classify", None)
     monkeypatch.setattr(ClassificationHead, "_logits", None)
     x = torch.randn(128, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    assert scale.worth_it(128, 1 << 15, x.device)
+    assert scale.prefers_chunking(128, 1 << 15, x.device)
     head.loss(x, torch.arange(128)).backward()
     assert x.grad.isfinite().all()
 
 
 def test_the_length_of_fixed_vectors_is_measured_once_and_after_every_change():
     head = ClassificationHead(16, 30, vectors="random", logits="dot", scale=1.0)
-    assert head._held().norm == pytest.approx(1.0)
+    assert head._class_vectors().norm == pytest.approx(1.0)
     head.vectors.mul_(3.0)
-    assert head._held().norm == pytest.approx(3.0)
+    assert head._class_vectors().norm == pytest.approx(3.0)

@@ -89,7 +89,7 @@ class TestRowsMadeOnDemand(Implicit):
     def make(self, classes, features):
         generator = torch.Generator().manual_seed(1)
         code = find_code(classes, features, max_cosine=1.0, generator=generator)
-        return scale.Generated(code.vectors, norm=1.0, construction=code.name)
+        return scale.LazyVectors(code.vectors, norm=1.0, unit_rows=True, construction=code.name)
 
 
 class TestRowsMadeOnDemandUnshifted(Unshifted, TestRowsMadeOnDemand):

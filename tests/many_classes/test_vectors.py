@@ -36,8 +36,8 @@ def test_the_sum_of_all_vectors_can_be_weighted():
         made = scale.implicit(classes, features)
         W = made.dense(torch.float64)
         weights = torch.rand(classes, generator=torch.Generator().manual_seed(1))
-        assert relative(made.combine(weights), weights.double() @ W) < 1e-6
-        assert float((made.combine() - W.sum(dim=0)).abs().max()) < 1e-4
+        assert relative(made.weighted_sum(weights), weights.double() @ W) < 1e-6
+        assert float((made.weighted_sum() - W.sum(dim=0)).abs().max()) < 1e-4
 
 
 def test_a_certificate_of_a_code_holds_what_the_family_proves():

@@ -19,9 +19,9 @@ from .._errors import RequestError
 from .._seeds import forked, stream
 from ..many_classes import native
 from ..many_classes.codes import implicit
-from ..many_classes.entropy import cross_entropy, worth_it
+from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.sampled import sampled_cross_entropy
-from ..many_classes.vectors import Stored
+from ..many_classes.vectors import DenseVectors
 from .clocks import Step
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -55,7 +55,7 @@ class Shared:
         labels = torch.randint(sizes.classes, (sizes.rows,), generator=generator)
         self.features = x.to(sizes.device, sizes.kind)
         self.labels = labels.to(sizes.device)
-        self.code = implicit(sizes.classes, sizes.features).on(self.labels.device)
+        self.code = implicit(sizes.classes, sizes.features).to(self.labels.device)
         self._matrix: Tensor | None = None
 
     @property
@@ -81,7 +81,7 @@ def _by(path: str) -> Callable[[Shared], Step]:
     def made(shared: Shared) -> Step:
         def loss(x: Tensor, y: Tensor) -> Tensor:
             with native.forced(path):
-                return cross_entropy(x, shared.code, y)
+                return linear_cross_entropy(x, shared.code, y)
 
         return shared.step(loss)
 
@@ -90,16 +90,16 @@ def _by(path: str) -> Callable[[Shared], Step]:
 
 def _stored(shared: Shared) -> Step:
     """As ``ClassificationHead.loss`` does with a fixed matrix: plain while that is small."""
-    sizes, held = shared.sizes, Stored(shared.matrix, norm=1.0)
-    if not worth_it(sizes.rows, sizes.classes, held.vectors.device):
+    W = DenseVectors(shared.matrix, unit_rows=True)
+    if not W.prefers_chunking(shared.sizes.rows):
         return _plain(shared)
-    return shared.step(lambda x, y: cross_entropy(x, held, y))
+    return shared.step(lambda x, y: linear_cross_entropy(x, W, y))
 
 
 def _chunked(shared: Shared) -> Step:
     """The stored matrix, without the logits whatever their size."""
-    held = Stored(shared.matrix, norm=1.0)
-    return shared.step(lambda x, y: cross_entropy(x, held, y))
+    W = DenseVectors(shared.matrix, unit_rows=True)
+    return shared.step(lambda x, y: linear_cross_entropy(x, W, y))
 
 
 def _plain(shared: Shared) -> Step:
@@ -135,7 +135,7 @@ def _learned(name: str) -> Callable[[Shared], Step]:
             optimizer = torch.optim.Adam([W], lr=1e-3)
         loss: Callable[[Tensor, Tensor, Tensor], Tensor] = _plain_loss
         if name == "learned-chunked":
-            loss = cross_entropy
+            loss = linear_cross_entropy
         step = shared.step(lambda x, y: loss(x, W, y))
 
         def run() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .._errors import RequestError
-from ..many_classes.vectors import SMALLEST
+from ..many_classes.codes import MIN_WIDTH
 from .code import IMPLICIT
 from .code_map import CodeWidth, automatic_width, check_code_width
 
@@ -67,7 +67,7 @@ def resolve_auto(
     if wide is None:
         return AutoChoice(vectors, None)
     # The same vectors, at a cost of log D in place of D a logit.
-    held = "implicit" if without_logits and wide >= SMALLEST else "codes"
+    held = "implicit" if without_logits and wide >= MIN_WIDTH else "codes"
     return AutoChoice(held, wide, _reason(classes, features, wide) if vectors == "auto" else None)
 
 

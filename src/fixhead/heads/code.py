@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .. import many_classes as large
 from .._errors import PerformanceWarning, RequestError
-from ..many_classes.vectors import SMALLEST
+from ..many_classes.codes import MIN_WIDTH
 
 IMPLICIT: dict[str, dict[str, Any]] = {
     "implicit": {},
@@ -56,9 +56,9 @@ class Code(nn.Module):
         return self.vectors.dense().to(self.like)
 
     def logits(self, points: Tensor) -> Tensor:
-        """All logits (N, K) of the rows that ``scale.to_points`` gave, announced as above."""
+        """All logits (N, K) of the rows that ``ClassVectors.project`` gave, announced as above."""
         rows, classes = len(points), self.vectors.classes
-        if large.worth_it(rows, classes, points.device):
+        if large.prefers_chunking(rows, classes, points.device):
             warnings.warn(
                 f"all {rows:,} x {classes:,} logits are being made, "
                 f"{4 * rows * classes / 2**20:,.0f} MiB; head.loss, head.topk and "
@@ -90,10 +90,10 @@ def implicit_code(
     Raises:
         RequestError: fewer than 16 dimensions, or a family that does not hold K there.
     """
-    if width < SMALLEST:
+    if width < MIN_WIDTH:
         raise RequestError(
-            f"vectors={word!r} needs at least {SMALLEST} dimensions, got {width}; use "
-            f"code_width={SMALLEST} or more, or vectors='codes', which are stored"
+            f"vectors={word!r} needs at least {MIN_WIDTH} dimensions, got {width}; use "
+            f"code_width={MIN_WIDTH} or more, or vectors='codes', which are stored"
         )
     vectors = large.implicit(classes, width, generator=generator, **IMPLICIT[word])
     assert isinstance(vectors, large.Codes)

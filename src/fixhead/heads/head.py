@@ -39,16 +39,13 @@ from .loss import (
 from .necks import build_neck, parse_neck
 from .reachability import warn_if_out_of_reach
 from .spec import HeadSpec, parse_head
-from .state import HeadIdentity, HeadState, PerTensor
+from .state import HeadIdentity, HeadState
 from .to_linear import to_linear
 
 if TYPE_CHECKING:
     from ..geometry import Certificate
 
 LogitKind = Literal["dot", "cosine", "unit-features"]
-
-LEARNED_SHARE = 64
-"""Learned vectors need a second walk over the classes: so many more logits are held for them."""
 
 
 class ClassificationHead(HeadState):
@@ -166,7 +163,6 @@ class ClassificationHead(HeadState):
         self.reason = choice.reason or rows.reason
         self.reweight = reweight
         self.neck_name = neck
-        self._longest = PerTensor(large.longest)
 
         if isinstance(values, Code):
             check_implicit(self.loss_name)
@@ -284,7 +280,7 @@ class ClassificationHead(HeadState):
                 "the counts; build a new head with the new counts"
             )
         if self.implicit is not None:
-            self.implicit.adopt(large.grown(self.implicit.vectors, classes))
+            self.implicit.adopt(self.implicit.vectors.grow(classes))
             self._add_bias(classes - self.classes)
             self.classes = classes
             return
@@ -372,18 +368,14 @@ class ClassificationHead(HeadState):
         """As ``many_classes`` takes them, with their greatest length where it is known."""
         if self.implicit is not None:
             return self.implicit.vectors
-        rows = self.vectors
-        if self.logit_kind == "cosine":
-            return large.Stored(formulae.unit(rows) if self.learn_vectors else rows, norm=1.0)
-        return large.Stored(rows, norm=0.0 if self.learn_vectors else self._longest(rows))
+        fixed = not self.learn_vectors
+        unit_rows = fixed and self.logit_kind == "cosine"
+        return large.DenseVectors(self.vectors, unit_rows=unit_rows, fixed=fixed)
 
     def _without_logits(self, rows: Tensor, *, training: bool = False) -> bool:
         """Whether the logits of so many rows are better not held."""
-        if self.implicit is not None:
-            return True
-        share = LEARNED_SHARE if training and self.learn_vectors else 1
-        usual = self.vectors.dtype in (torch.float32, torch.float64)
-        return usual and large.worth_it(len(rows), self.classes // share, rows.device)
+        learned = training and self.learn_vectors
+        return self._class_vectors().prefers_chunking(len(rows), learned=learned)
 
     def _switches(self) -> dict[str, Any]:
         factor = 1.0 if self.scale is None else self.scale
@@ -418,7 +410,7 @@ class ClassificationHead(HeadState):
 
     def _logits(self, points: Tensor, scale: float | Tensor) -> Tensor:
         if self.implicit is not None:
-            rows = large.to_points(points, self.implicit.vectors, self.logit_kind, scale)
+            rows = self.implicit.vectors.project(points, self.logit_kind, scale)
             found = self.implicit.logits(rows)
             return found if self.bias is None else found + self.bias
         if self.logit_kind == "cosine":

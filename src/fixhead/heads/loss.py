@@ -187,7 +187,7 @@ def compute_without_logits(
         options[OPTIONS[loss.name]] = value
     if losses.LOSSES[loss.name].counts:
         options["prior"] = counts
-    return large.cross_entropy(points, vectors, labels, **options)
+    return large.linear_cross_entropy(points, vectors, labels, **options)
 
 
 MARGINS = {"cosface": 0.35, "arcface": 0.5}

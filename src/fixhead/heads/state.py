@@ -109,8 +109,8 @@ def stored_code(stored: Tensor) -> large.Codes:
             "the checkpoint's head description was needed with the words of its implicit code, "
             "got none"
         )
-    made = large.codes_from(facts["code"])
-    if large.digest(made) != facts.get("digest"):
+    made = large.Codes.from_dict(facts["code"])
+    if made.digest() != facts.get("digest"):
         raise RequestError(
             "the checkpoint's implicit code does not match its own digest: its description was "
             "changed after saving, or this version makes another code; load the original file"
@@ -168,7 +168,7 @@ class HeadState(nn.Module, ABC):
     def get_extra_state(self) -> Tensor:
         if self.implicit is not None:
             held = self.implicit.vectors
-            return encode(self.identity, large.digest(held), large.words_of(held))
+            return encode(self.identity, held.digest(), held.to_dict())
         return encode(self.identity, None if self.learn_vectors else self._digest(self.vectors))
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -4,9 +4,10 @@ As ``fixhead.geometry.scale_auto``: the smallest S at which mean_y p_y(S) reache
 
     p_y(S) = 1 / (1 + Σ_{k ≠ y} e^{S (c_yk − 1)}),   c_yk = ⟨w_y, w_k⟩.
 
-The sum is e^{R − S} with R the rest of a point S·w_y, which costs K log d per class y and never a
-product with W. The cosines of a class with a whole block do not depend on its row in its own block,
-so that few classes y speak for all; up to 2²² logits' worth of them are drawn.
+The sum is e^{R − S} with R the negatives' log-sum-exp of a point S·w_y, which costs K log d per
+class y and never a product with W. The cosines of a class with a whole block do not depend on its
+row in its own block, so that few classes y speak for all; up to 2²² logits' worth of them are
+drawn.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class _Anchors:
         self.rows = vectors.rows(labels, torch.float64)
 
     def __call__(self, scale: float) -> float:
-        rest, own = self.vectors.rest(scale * self.rows, self.labels, None)
-        gaps = (own - rest).double()
+        lse, target = self.vectors.negatives_lse(scale * self.rows, self.labels, None)
+        gaps = (target - lse).double()
         return float((gaps.sigmoid().mean() / (-gaps).sigmoid().mean()).log()) - self.goal
 
     def slope(self, scale: float) -> float:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from .entropy import as_vectors, in_half, to_points
-from .vectors import ClassVectors
+from .loss import takes_bf16
+from .vectors import ClassVectors, as_class_vectors
 
 
 class Top(NamedTuple):
@@ -32,15 +32,16 @@ def topk(
 ) -> Top:
     """The k largest logits of features (N, d), and their classes; no gradient.
 
-    Arguments as ``cross_entropy``. Of equal logits any may come first.
+    Arguments as ``linear_cross_entropy``. Of equal logits any may come first.
 
     Raises:
-        RequestError: k outside 1 … K, and as ``cross_entropy``.
+        RequestError: k outside 1 … K, and as ``linear_cross_entropy``.
     """
-    held = as_vectors(vectors, logits, unit_vectors, features)
-    _require_k(k, held.classes)
-    points = to_points(features, held, logits, scale)
-    return Top(*held.scan(points, _wide(bias, points), k, in_half(features)))
+    W = as_class_vectors(vectors, logits, unit_vectors, features)
+    _require_k(k, W.classes)
+    projected = W.project(features, logits, scale)
+    offset = _like(bias, projected)
+    return Top(*W.topk(projected, offset, k, bf16_matmul=takes_bf16(features)))
 
 
 @torch.no_grad()
@@ -58,15 +59,14 @@ def predict_proba(
 
     Two walks over the classes: the largest logits, and log Σ_k e^{z_k}.
     """
-    held = as_vectors(vectors, logits, unit_vectors, features)
-    _require_k(k, held.classes)
-    points = to_points(features, held, logits, scale)
-    offset = _wide(bias, points)
-    half = in_half(features)
-    found, classes = held.scan(points, offset, k, half)
-    nobody = torch.full((len(points),), -1, device=points.device)
-    total, _ = held.rest(points, nobody, offset, half)
-    return Top((found - total.unsqueeze(1)).exp().to(points.dtype), classes)
+    W = as_class_vectors(vectors, logits, unit_vectors, features)
+    _require_k(k, W.classes)
+    projected = W.project(features, logits, scale)
+    offset, bf16 = _like(bias, projected), takes_bf16(features)
+    values, classes = W.topk(projected, offset, k, bf16_matmul=bf16)
+    none = torch.full((len(projected),), -1, device=projected.device)
+    lse, _ = W.negatives_lse(projected, none, offset, bf16_matmul=bf16)
+    return Top((values - lse.unsqueeze(1)).exp().to(projected.dtype), classes)
 
 
 def margins(
@@ -96,5 +96,5 @@ def _require_k(k: int, classes: int) -> None:
         raise RequestError(f"k must be a whole number from 1 to K = {classes}, got {k!r}")
 
 
-def _wide(bias: Tensor | None, points: Tensor) -> Tensor | None:
-    return None if bias is None else bias.to(points.dtype)
+def _like(bias: Tensor | None, projected: Tensor) -> Tensor | None:
+    return None if bias is None else bias.to(projected.dtype)

@@ -11,7 +11,7 @@ from .._errors import RequestError
 from .._seeds import default_generator_or
 from ..losses import IGNORE_INDEX, check_labels
 from ..losses._request import readable
-from .entropy import cross_entropy
+from .loss import linear_cross_entropy
 
 
 class Sample(NamedTuple):
@@ -65,7 +65,7 @@ def sampled_cross_entropy(
     ignore_index: int = IGNORE_INDEX,
     **options: object,
 ) -> Tensor:
-    """``cross_entropy`` over the classes that ``sample_classes`` draws: not the exact loss.
+    """``linear_cross_entropy`` over the classes that ``sample_classes`` draws: not the exact loss.
 
     The gradient of undrawn rows of ``vectors`` (K, d) is zero; of W only drawn rows are read.
     Give a generator that goes on from step to step; without one every call draws the same.
@@ -73,16 +73,18 @@ def sampled_cross_entropy(
     Source: An et al. 2022 (Partial FC), section 3: the loss has no correction for sampling.
 
     Raises:
-        RequestError: as ``cross_entropy`` and ``sample_classes``; options that are per class.
+        RequestError: as ``linear_cross_entropy`` and ``sample_classes``; options per class.
     """
     for name in ("weight", "prior"):
         if options.get(name) is not None:
-            raise RequestError(f"sampled_cross_entropy() takes no {name}: use cross_entropy()")
+            raise RequestError(
+                f"sampled_cross_entropy() takes no {name}: use linear_cross_entropy()"
+            )
     drawn = sample_classes(
         labels, vectors.shape[0], rate=rate, ignore_index=ignore_index, generator=generator
     )
     part = None if bias is None else bias[drawn.classes]
-    return cross_entropy(
+    return linear_cross_entropy(
         features,
         vectors[drawn.classes],
         drawn.labels,

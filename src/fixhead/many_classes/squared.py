@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 from .._errors import RequestError
 from ..losses import IGNORE_INDEX
 from ..losses._reduce import Reduction, reduce, require_reduction
-from .entropy import as_vectors, safe_labels, to_points
-from .vectors import ClassVectors
+from .loss import safe_labels
+from .vectors import ClassVectors, as_class_vectors
 
 
 def squared_error(
@@ -45,19 +45,19 @@ def squared_error(
         loss = squared_error(features, vectors, labels, gram=gram)
 
     Raises:
-        RequestError: as ``cross_entropy``; a Gram matrix that is not (d, d).
+        RequestError: as ``linear_cross_entropy``; a Gram matrix that is not (d, d).
     """
     require_reduction(reduction)
-    held = as_vectors(vectors, logits, unit_vectors, features)
-    points = to_points(features, held, logits, scale)
-    safe, counted = safe_labels(labels, points, held.classes, ignore_index)
-    rows = held.rows(safe, points.dtype)
-    with torch.autocast(points.device.type, enabled=False):
-        product = _product(points, held, gram)
+    W = as_class_vectors(vectors, logits, unit_vectors, features)
+    projected = W.project(features, logits, scale)
+    safe, counted = safe_labels(labels, projected, W.classes, ignore_index)
+    rows = W.rows(safe, projected.dtype)
+    with torch.autocast(projected.device.type, enabled=False):
+        product = _gram_product(projected, W, gram)
         if rows.requires_grad or product.requires_grad:  # learned vectors
-            losses = (points * (product - 2 * rows)).sum(dim=1) + 1
+            losses = (projected * (product - 2 * rows)).sum(dim=1) + 1
         else:
-            losses = _Squares.apply(points, product, rows)  # type: ignore[no-untyped-call]
+            losses = _Squares.apply(projected, product, rows)  # type: ignore[no-untyped-call]
     return reduce(losses, reduction, counted=counted)
 
 
@@ -65,10 +65,10 @@ class _Squares(torch.autograd.Function):
     """``x·(G x) − 2 w·x + 1`` of a given G x, G symmetric; its gradient is 2 (G x − w)."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, product: Tensor, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, projected: Tensor, product: Tensor, rows: Tensor) -> Tensor:
         half = product - rows
         ctx.save_for_backward(half)
-        losses: Tensor = torch.linalg.vecdot(half - rows, points)
+        losses: Tensor = torch.linalg.vecdot(half - rows, projected)
         return losses + 1
 
     @staticmethod
@@ -78,31 +78,31 @@ class _Squares(torch.autograd.Function):
         return (2 * upstream).unsqueeze(1) * half, None, None
 
 
-def _product(points: Tensor, vectors: ClassVectors, gram: Tensor | None) -> Tensor:
-    """``WᵀW x`` (N, d); the points' own gradient is left to ``_Squares`` for fixed vectors."""
+def _gram_product(projected: Tensor, vectors: ClassVectors, gram: Tensor | None) -> Tensor:
+    """``WᵀW x`` (N, d); the gradient in x is left to ``_Squares`` for fixed vectors."""
     if gram is None:
         with torch.no_grad():
-            found = vectors.gram_product(points)
-        if found is not None:
-            return found
+            product = vectors.gram_product(projected)
+        if product is not None:
+            return product
         gram = gram_matrix(vectors)
     width = vectors.features
     if tuple(gram.shape) != (width, width):
         raise RequestError(f"gram must be (d, d) = ({width}, {width}), got {tuple(gram.shape)}")
     if gram.requires_grad:
-        return points @ gram.to(points)
+        return projected @ gram.to(projected)
     with torch.no_grad():
-        return points @ gram.to(points)
+        return projected @ gram.to(projected)
 
 
 def gram_matrix(vectors: Tensor | ClassVectors) -> Tensor:
     """``WᵀW`` (d, d) in float64, a few thousand classes at a time; differentiable in a tensor."""
-    held = as_vectors(vectors, "dot")
-    device = held.device
-    total = torch.zeros(held.features, held.features, dtype=torch.float64, device=device)
-    step = max((1 << 22) // held.features, 1)
-    for start in range(0, held.classes, step):
-        labels = torch.arange(start, min(start + step, held.classes), device=device)
-        rows = held.rows(labels, torch.float64)
+    W = as_class_vectors(vectors, "dot")
+    device = W.device
+    total = torch.zeros(W.features, W.features, dtype=torch.float64, device=device)
+    step = max((1 << 22) // W.features, 1)
+    for start in range(0, W.classes, step):
+        labels = torch.arange(start, min(start + step, W.classes), device=device)
+        rows = W.rows(labels, torch.float64)
         total = total + rows.t() @ rows
     return total

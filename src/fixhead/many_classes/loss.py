@@ -1,6 +1,6 @@
 """Exact cross-entropy over any number of classes, without the logits (N, K).
 
-With R = log Σ_{k ≠ y} e^{z_k} from one walk over the classes and the own logit z_y,
+With R = log Σ_{k ≠ y} e^{z_k} from one walk over the classes and the target's logit z_y,
     ℓ = −log softmax_y = log(1 + e^{R − z_y}),
 which loses no digits where a class is sure, and lets a margin change z_y alone. Everything but R
 costs O(N·d).
@@ -8,7 +8,6 @@ costs O(N·d).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,34 +16,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._errors import RequestError
-from .._unit import unit
 from ..losses import IGNORE_INDEX, check_labels
 from ..losses._reduce import Reduction, reduce, require_reduction
 from ..losses._request import (
     readable,
     require_counts,
-    require_matrix,
     require_number,
     require_per_class,
-    require_scale,
     require_weight,
 )
 from ..losses.margins import arcface_margin, cosface_margin
-from .vectors import ClassVectors, Stored, Tiled
-
-KINDS = ("dot", "cosine", "unit-features")
-
-WORTH = {"cpu": 1 << 22}
-"""N·K from which walking over the classes is faster than holding the logits (16 MiB of float32)."""
-
-WORTH_ELSEWHERE = 1 << 28
-"""On other devices: 1 GiB of logits, where memory decides."""
-
-SLACK = 1e-3
-"""How much longer than 1 rounding may make a unit vector, in bfloat16 or not."""
+from .vectors import ClassVectors, as_class_vectors
 
 Change = Callable[[Tensor, Tensor], Tensor]
-"""From the own class's cosines (N,) and labels (N,) to what takes their place."""
+"""From the targets' cosines (N,) and labels (N,) to what takes their place."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,7 @@ class Terms:
     counted: Tensor
 
 
-def cross_entropy(
+def linear_cross_entropy(
     features: Tensor,
     vectors: Tensor | ClassVectors,
     labels: Tensor,
@@ -88,7 +73,7 @@ def cross_entropy(
     computed in float32 (under autocast too), and the loss is float32 then. On CUDA the products
     of bfloat16 features, and of others under its autocast, are those of bfloat16 numbers, and so
     are logits and their exponentials, as far as no bias and no length forbids it: for logits about
-    1 in size R is off by some 1e-4 nats. The own logit, and sums over classes, stay in float32.
+    1 in size R is off by some 1e-4 nats. Targets' logits, and sums over classes, stay in float32.
 
     Args:
         vectors: a tensor (K, d), fixed or learned, or an object of this room (``implicit``).
@@ -108,15 +93,15 @@ def cross_entropy(
     require_number("z_loss", z_loss, 0)
     require_number("label_smoothing", label_smoothing, 0, 1)
     change = _margin(cosface, arcface, logits)
-    held = as_vectors(vectors, logits, unit_vectors, features)
-    require_weight(weight, held.classes, features.device)
-    shift = _shift(bias, prior, tau, held.classes, features.device)
+    W = as_class_vectors(vectors, logits, unit_vectors, features)
+    require_weight(weight, W.classes, features.device)
+    shift = _shift(bias, prior, tau, W.classes, features.device)
     bare = shift is None and change is None and weight is None and not (label_smoothing or z_loss)
-    if bare and isinstance(held, Tiled) and held.at_once:
-        return _plain(features, held, labels, logits, scale, ignore_index, reduction)
-    found = terms(
+    if bare and W.fused:
+        return _plain(features, W, labels, logits, scale, ignore_index, reduction)
+    terms = softmax_terms(
         features,
-        held,
+        W,
         labels,
         logits=logits,
         scale=scale,
@@ -126,14 +111,14 @@ def cross_entropy(
         smoothing=label_smoothing,
         weight=weight,
     )
-    losses = found.nats + z_loss * found.lse.square() if z_loss else found.nats
-    shares = None if weight is None else weight.to(losses.dtype)[found.labels]
-    return reduce(losses, reduction, counted=found.counted, weights=shares)
+    losses = terms.nats + z_loss * terms.lse.square() if z_loss else terms.nats
+    shares = None if weight is None else weight.to(losses.dtype)[terms.labels]
+    return reduce(losses, reduction, counted=terms.counted, weights=shares)
 
 
 def _plain(
     features: Tensor,
-    vectors: Tiled,
+    vectors: ClassVectors,
     labels: Tensor,
     logits: str,
     scale: float | Tensor,
@@ -141,20 +126,15 @@ def _plain(
     reduction: Reduction,
 ) -> Tensor:
     """The loss that most heads train with, in a third of the operations."""
-    points = to_points(features, vectors, logits, scale)
+    projected = vectors.project(features, logits, scale)
     return vectors.cross_entropy(
-        points,
-        checked_labels(labels, points, vectors.classes, ignore_index),
+        projected,
+        checked_labels(labels, projected, vectors.classes, ignore_index),
         ignore_index=ignore_index,
         reduction=reduction,
-        half=in_half(features),
-        bound=_bound(vectors, logits, scale),
+        bf16_matmul=takes_bf16(features),
+        max_logit=vectors.max_logit(logits, scale),
     )
-
-
-def worth_it(rows: int, classes: int, device: torch.device) -> bool:
-    """Whether the logits (N, K) are so many that they are better not held."""
-    return rows * classes >= WORTH.get(device.type, WORTH_ELSEWHERE)
 
 
 def log_sum_exp(
@@ -166,14 +146,15 @@ def log_sum_exp(
     bias: Tensor | None = None,
     unit_vectors: bool = False,
 ) -> Tensor:
-    """``log Σ_k e^{z_k}`` (N,), differentiable once; arguments as ``cross_entropy``."""
-    held = as_vectors(vectors, logits, unit_vectors, features)
-    points = to_points(features, held, logits, scale)
-    nobody = torch.full((len(points),), -1, device=points.device)
-    return held.rest(points, nobody, bias, in_half(features))[0].to(points.dtype)
+    """``log Σ_k e^{z_k}`` (N,), differentiable once; arguments as ``linear_cross_entropy``."""
+    W = as_class_vectors(vectors, logits, unit_vectors, features)
+    projected = W.project(features, logits, scale)
+    none = torch.full((len(projected),), -1, device=projected.device)
+    lse, _ = W.negatives_lse(projected, none, bias, bf16_matmul=takes_bf16(features))
+    return lse.to(projected.dtype)
 
 
-def terms(
+def softmax_terms(
     features: Tensor,
     vectors: ClassVectors,
     labels: Tensor,
@@ -187,49 +168,28 @@ def terms(
     weight: Tensor | None = None,
 ) -> Terms:
     """What a softmax loss is made of, before its reduction."""
-    points = to_points(features, vectors, logits, scale)
-    safe, counted = safe_labels(labels, points, vectors.classes, ignore_index)
-    bound = _bound(vectors, logits, scale)
-    rest, plain = vectors.rest(points, safe, bias, in_half(features), bound)
-    own = plain if change is None else _changed(plain, safe, scale, change)
-    nats = F.softplus(rest - own, threshold=40.0).to(
-        points.dtype
-    )  # R is float64: one rounding less
-    lse = torch.logaddexp(rest, own.to(rest.dtype)).to(points.dtype)
-    weight = None if weight is None else weight.to(points.dtype)
+    projected = vectors.project(features, logits, scale)
+    safe, counted = safe_labels(labels, projected, vectors.classes, ignore_index)
+    negatives, plain = vectors.negatives_lse(
+        projected,
+        safe,
+        bias,
+        bf16_matmul=takes_bf16(features),
+        max_logit=vectors.max_logit(logits, scale),
+    )
+    target = plain if change is None else change(plain / scale, safe) * scale
+    # R is float64: one rounding less
+    nats = F.softplus(negatives - target, threshold=40.0).to(projected.dtype)
+    lse = torch.logaddexp(negatives, target.to(negatives.dtype)).to(projected.dtype)
+    weight = None if weight is None else weight.to(projected.dtype)
     shares = nats if weight is None else weight[safe] * nats
     if smoothing:
-        spread = _spread(points, vectors, bias, weight, lse, own - plain, safe)
+        spread = _spread(projected, vectors, bias, weight, lse, target - plain, safe)
         shares = (1 - smoothing) * shares + smoothing * spread
     return Terms(shares, lse, safe, counted)
 
 
-def to_points(
-    features: Tensor, vectors: ClassVectors, logits: str, scale: float | Tensor
-) -> Tensor:
-    """The rows whose products with W are the logits: S·x or S·x/‖x‖, at least in float32."""
-    require_matrix("features", features, "(N, d)")
-    require_scale(scale)
-    if features.shape[1] != vectors.features:
-        raise RequestError(
-            f"features must be (N, {vectors.features}) like the class vectors, "
-            f"got {tuple(features.shape)}"
-        )
-    wide = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-    _require_finite(wide)
-    if logits == "dot":
-        return wide * scale if isinstance(scale, Tensor) or scale != 1.0 else wide
-    return unit(wide, length=scale)
-
-
-def _bound(vectors: ClassVectors, logits: str, scale: float | Tensor) -> float:
-    """S·max‖w‖ where no |S w·x| exceeds it, and 0 where that is not known without a look."""
-    if logits == "dot" or isinstance(scale, Tensor):
-        return 0.0
-    return float(scale) * vectors.norm * (1 + SLACK)
-
-
-def in_half(features: Tensor) -> bool:
+def takes_bf16(features: Tensor) -> bool:
     """Whether products take bfloat16 numbers: on CUDA, where features or autocast ask for them."""
     if features.device.type != "cuda":
         return False
@@ -239,28 +199,8 @@ def in_half(features: Tensor) -> bool:
     return asked and torch.get_autocast_dtype("cuda") == torch.bfloat16
 
 
-def as_vectors(
-    vectors: Tensor | ClassVectors,
-    logits: str,
-    unit_vectors: bool = False,
-    features: Tensor | None = None,
-) -> ClassVectors:
-    """Class vectors as an object, where the features are; for cosine logits of unit length."""
-    device = features.device if isinstance(features, Tensor) else None
-    if logits not in KINDS:
-        raise RequestError(f"logits must be one of {', '.join(KINDS)}, got {logits!r}")
-    if isinstance(vectors, Tensor):
-        known = unit_vectors or logits == "cosine"
-        rows = unit(vectors) if logits == "cosine" and not unit_vectors else vectors
-        return Stored(rows, norm=1.0 if known else 0.0)
-    if logits == "cosine" and vectors.norm != 1.0:
-        rows = unit(vectors.dense())
-        return Stored(rows if device is None else rows.to(device), norm=1.0)
-    return vectors if device is None else vectors.on(device)
-
-
 def _spread(
-    points: Tensor,
+    projected: Tensor,
     vectors: ClassVectors,
     bias: Tensor | None,
     weight: Tensor | None,
@@ -269,17 +209,13 @@ def _spread(
     labels: Tensor,
 ) -> Tensor:
     """(1/K) Σ_k a_k (lse − z_k), by Σ_k a_k z_k = x · Σ_k a_k w_k + Σ_k a_k b_k."""
-    centre = vectors.combine(weight).to(points)
+    centre = vectors.weighted_sum(weight).to(projected)
     # Sums of products in place of products of matrices: autocast leaves them as they are.
-    total = (points * centre).sum(dim=1) + moved * (1.0 if weight is None else weight[labels])
+    total = (projected * centre).sum(dim=1) + moved * (1.0 if weight is None else weight[labels])
     if bias is not None:
         total = total + (bias.sum() if weight is None else (weight * bias).sum())
     mass = vectors.classes if weight is None else weight.sum()
     return (mass * lse - total) / vectors.classes
-
-
-def _changed(own: Tensor, labels: Tensor, scale: float | Tensor, change: Change) -> Tensor:
-    return change(own / scale, labels) * scale
 
 
 def _margin(cosface: float | None, arcface: float | None, logits: str) -> Change | None:
@@ -293,11 +229,11 @@ def _margin(cosface: float | None, arcface: float | None, logits: str) -> Change
     if cosface is not None:
         require_number("cosface", cosface, 0, 2)
         margin = cosface
-        return lambda own, _: cosface_margin(own, margin)
+        return lambda cosines, _: cosface_margin(cosines, margin)
     assert arcface is not None
     angle = arcface
     require_number("arcface", angle, 0, torch.pi / 2)
-    return lambda own, _: arcface_margin(own, angle)
+    return lambda cosines, _: arcface_margin(cosines, angle)
 
 
 def _shift(
@@ -316,17 +252,17 @@ def _shift(
 
 
 def safe_labels(
-    labels: Tensor, points: Tensor, classes: int, ignore_index: int
+    labels: Tensor, projected: Tensor, classes: int, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
     """Labels (N,) with class 0 for ignored rows, and which rows count."""
-    labels = checked_labels(labels, points, classes, ignore_index)
+    labels = checked_labels(labels, projected, classes, ignore_index)
     counted = labels != ignore_index
     return torch.where(counted, labels, 0), counted
 
 
-def checked_labels(labels: Tensor, points: Tensor, classes: int, ignore_index: int) -> Tensor:
+def checked_labels(labels: Tensor, projected: Tensor, classes: int, ignore_index: int) -> Tensor:
     """Labels (N,) in int64, looked at where that costs no wait."""
-    rows = len(points)
+    rows = len(projected)
     whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.is_complex())
     if not whole or tuple(labels.shape) != (rows,) or labels.dtype == torch.bool:
         got = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else labels
@@ -337,12 +273,3 @@ def checked_labels(labels: Tensor, points: Tensor, classes: int, ignore_index: i
     if readable(labels):
         check_labels(labels, classes, ignore_index=ignore_index)
     return labels.to(torch.int64)
-
-
-def _require_finite(features: Tensor) -> None:
-    if not readable(features) or math.isfinite(float(features.detach().sum())):
-        return
-    bad = ~torch.isfinite(features.detach()).all(dim=1)
-    if bool(bad.any()):
-        row = int(bad.nonzero()[0])
-        raise RequestError(f"features must be finite, got row {row} with NaN or infinity in it")
