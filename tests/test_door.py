@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import fixhead
 SOURCE = Path(fixhead.__file__).parent
 CORE = (
     *("vectors", "logits.py", "heads", "losses", "geometry", "many_classes"),
-    *("_unit.py", "_seeds.py", "_errors.py", "_files.py"),
+    *("_unit.py", "_seeds.py", "_errors.py", "_files.py", "_version.py"),
 )
 
 
@@ -20,6 +21,13 @@ def test_everything_in_all_can_be_had():
     for name in fixhead.__all__:
         assert getattr(fixhead, name) is not None
     assert sorted(fixhead.__all__) == fixhead.__all__
+
+
+def test_the_version_is_that_of_the_distribution():
+    project = tomllib.loads(
+        (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    assert fixhead.__version__ == project["project"]["version"]
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -76,7 +84,7 @@ ROWS = (
     {"logits"},
     {"_unit", "_torchvision"},
     {"measures"},  # names functions of geometry, and imports them when they are called
-    {"_seeds", "_errors", "_files"},
+    {"_seeds", "_errors", "_files", "_version"},
 )
 HEIGHT = {room: -row for row, rooms in enumerate(ROWS) for room in rooms}
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from . import geometry, heads, logits, losses, many_classes, metrics, vectors
     from ._errors import MissingExtraError, RequestError
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from .heads import ClassificationHead
     from .heads.swap import swap_head, unswap
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Certificate",

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-import fixhead
-
+from .._version import __version__
 from .bench import bench_app
 from .compare import compare
 from .data import data_app
@@ -38,7 +37,7 @@ app.add_typer(bench_app)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(fixhead.__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -27,25 +27,33 @@ def bench() -> None:
 @bench_app.command("head")
 def head_command(
     classes: Annotated[
-        str, typer.Option(help="K, e.g. 100000 or 1e6; several, by commas, for --plot.")
+        str,
+        typer.Option(
+            help="Time this many classes K, e.g. 100000 or 1e6, or several by commas for --plot."
+        ),
     ] = "1e5",
-    features: Annotated[int, typer.Option(help="d, the size of a feature.")] = 512,
-    rows: Annotated[int, typer.Option(help="N, the images of a step.")] = 256,
+    features: Annotated[int, typer.Option(help="Time features of this size d.")] = 512,
+    rows: Annotated[int, typer.Option(help="Take this many images N in a step.")] = 256,
     against: Annotated[
         str,
         typer.Option(
-            help="plain, plain-half, chunked, learned, learned-chunked, learned-adam, "
-            "linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce, native-avx2, "
-            "native-portable; '' for the code alone."
+            help="Time these too: plain, plain-half, chunked, learned, learned-chunked, "
+            "learned-adam, linear_cross_entropy, partial-fc, adaptive-softmax, liger, cce, "
+            "native-avx2, native-portable; '' times the code alone."
         ),
     ] = "plain",
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Time on cpu, cuda or cuda:N.")] = "cpu",
     dtype: Annotated[
-        str, typer.Option(help="float32; on CUDA also bfloat16 or float16, plain under autocast.")
+        str,
+        typer.Option(
+            help="Compute in float32; on CUDA also in bfloat16 or float16, where plain runs under "
+            "autocast."
+        ),
     ] = "float32",
-    rounds: Annotated[int, typer.Option(help="Timed steps of every path, in turn.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Time this many steps of every path, in turn.")] = 7,
     plot: Annotated[
-        str | None, typer.Option(help="Write cost against K as HTML.", show_default=False)
+        str | None,
+        typer.Option(help="Write a page with cost against K to this file.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

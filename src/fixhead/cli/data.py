@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .options import AsJson, DataDir
-
-if TYPE_CHECKING:
-    from ..data.checks import Check, Listed, Prepared
+from .._errors import RequestError
+from .options import AsJson, DataDir, ImageSize
 
 data_app = typer.Typer(
-    name="data", help="Data sets: list, check, prepare.", no_args_is_help=True, add_completion=False
+    name="data",
+    help="List, check and prepare data sets.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
-Name = Annotated[str, typer.Argument(help="A data set's name, or the path of images or features.")]
-ImageSize = Annotated[
-    int | None, typer.Option(help="Resize the images to this many pixels.", show_default=False)
+Name = Annotated[
+    str, typer.Argument(help="Give the name of a data set, or the path of images or features.")
 ]
 
 
@@ -28,9 +28,10 @@ ImageSize = Annotated[
 def list_command(as_json: AsJson = False) -> None:
     """Name the data sets, and say which files each one needs."""
     from ..data.checks import list_datasets
+    from ..data.show import show_list
 
     listed = list_datasets()
-    _print_json([vars(row) for row in listed]) if as_json else _show_list(listed)
+    _print_json([vars(row) for row in listed]) if as_json else show_list(listed)
 
 
 @data_app.command("check")
@@ -41,7 +42,8 @@ def check_command(
     imbalance: Annotated[
         str | None,
         typer.Option(
-            help="Show the counts of exp:0.01, step:0.1, geometric:0.5 or counts:FILE.",
+            help="Show what exp:0.01, step:0.1, geometric:0.5 or counts:FILE would leave of each "
+            "class.",
             show_default=False,
         ),
     ] = None,
@@ -49,9 +51,10 @@ def check_command(
 ) -> None:
     """Count a data set, verify its checksums, and look for test images among training images."""
     from ..data.checks import check
+    from ..data.show import show_check
 
     found = check(name, data_dir=data_dir, image_size=image_size, imbalance=imbalance)
-    _print_json(found.as_dict()) if as_json else _show_check(found)
+    _print_json(found.as_dict()) if as_json else show_check(found)
     if not found.passed:
         raise typer.Exit(1)
 
@@ -67,41 +70,46 @@ def prepare_command(
     as_json: AsJson = False,
 ) -> None:
     """Decode a data set into the cache now, so that the first run need not."""
-    from .._errors import RequestError
+    if fetch and data_dir is None:
+        raise RequestError("--download needs --data-dir, the folder to put the files into")
     from ..data.catalogue import download
     from ..data.checks import prepare
+    from ..data.show import show_prepared
 
-    if fetch:
-        if data_dir is None:
-            raise RequestError("--download needs --data-dir, the folder to put the files into")
+    if fetch and data_dir is not None:
         download(name, data_dir)
     with _bar() as progress:
         prepared = prepare(name, data_dir=data_dir, image_size=image_size, progress=progress)
-    _print_json(vars(prepared)) if as_json else _show_prepared(prepared)
+    _print_json(vars(prepared)) if as_json else show_prepared(prepared)
 
 
 @data_app.command("corrupt")
 def corrupt_command(
-    source: Annotated[Path, typer.Argument(help="A picture.", metavar="IN.png")],
-    target: Annotated[Path, typer.Argument(help="The picture to write.", metavar="OUT.png")],
-    kind: Annotated[str, typer.Option(help="jpeg, impulse-noise, defocus-blur, fog, …")],
-    severity: Annotated[int, typer.Option(help="1 to 5.")] = 3,
+    source: Annotated[Path, typer.Argument(help="Name the picture to corrupt.", metavar="IN.png")],
+    target: Annotated[Path, typer.Argument(help="Name the picture to write.", metavar="OUT.png")],
+    kind: Annotated[
+        str, typer.Option(help="Choose a corruption: jpeg, impulse-noise, defocus-blur, fog, …")
+    ],
+    severity: Annotated[int, typer.Option(help="Choose how strong it is, from 1 to 5.")] = 3,
     table: Annotated[
         int | None,
         typer.Option(
-            help="The strengths for 32, 64 or 224 pixels; by default the nearest.",
+            help="Take the strengths for images of 32, 64 or 224 pixels instead of the nearest.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draw the noise from this seed.")] = 0,
     frost: Annotated[
         Path | None,
-        typer.Option(help="The folder with the photographs of frost.", show_default=False),
+        typer.Option(
+            help="Take the photographs of frost from this folder; only frost needs them.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Corrupt one picture as a test set would be, to see what a severity means."""
-    from ..data.corruptions import corrupt_picture
+    from ..data.corruptions.apply import corrupt_picture
 
     made = corrupt_picture(
         source, target, kind=kind, severity=severity, table=table, seed=seed, frost_dir=frost
@@ -127,50 +135,3 @@ def _print_json(value: object) -> None:
     import json
 
     print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _show_list(rows: tuple[Listed, ...]) -> None:
-    for row in rows:
-        size = f"{row.classes} classes, {row.image_size}x{row.image_size}"
-        print(f"{row.name:<15} {row.title:<34} {size:<24} needs {row.needs}")
-
-
-def _show_check(found: Check) -> None:
-    colour = "colour" if found.channels == 3 else f"{found.channels} channel(s)"
-    print(f"{found.title} ({found.name}): {found.image_size}x{found.image_size}, {colour}")
-    for part, counts in found.splits.items():
-        sizes = counts.per_class.values()
-        print(
-            f"  {part}: {counts.images} images of {counts.classes} classes, "
-            f"{min(sizes)} to {max(sizes)} of each"
-        )
-    print(
-        f"  test images that are also training images: {found.duplicates} "
-        f"({found.disagreeing} with another label)"
-    )
-    for file, state in found.checksums.items():
-        print(f"  checksum {state}: {file}")
-    if not found.checksums:
-        print("  no checksum is known for these files")
-    for note in found.notes:
-        print(f"  note: {note}")
-    if found.imbalance is not None:
-        _show_tail(found.imbalance)
-
-
-def _show_tail(tail: dict[str, object]) -> None:
-    print(f"  {tail['rule']} would leave {tail['images']} training images:")
-    per_class = tail["per_class"]
-    assert isinstance(per_class, dict)
-    for name, count in per_class.items():
-        print(f"    {count:>6}  {name}")
-
-
-def _show_prepared(prepared: Prepared) -> None:
-    where = prepared.folder or "memory (nothing to cache)"
-    print(
-        f"{prepared.name}: {prepared.images} images in {where}, {prepared.bytes / 2**20:.1f} MiB, "
-        f"{prepared.seconds:.2f} s ({prepared.images_per_second:,.0f} images/s)"
-    )
-    for note in prepared.notes:
-        print(f"  note: {note}")

@@ -16,79 +16,104 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN_DIR|MODEL",
-            help="A run's folder, its model file, a comparison's folder, or with --architecture "
-            "a file of weights.",
+            help="Give the folder of a run or of a comparison, a model file, or with "
+            "--architecture a file of weights.",
         ),
     ],
     data: Annotated[
         str | None,
-        typer.Option(help="A data set; by default the one of training.", show_default=False),
+        typer.Option(help="Test on this data set instead of that of training.", show_default=False),
     ] = None,
     data_dir: DataDir = None,
     also: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another test set with the same classes: a name or a folder; repeatable.",
+            help="Also test on this set of the same classes, a name or a folder. Repeatable.",
             show_default=False,
         ),
     ] = None,
     outside: Annotated[
         list[str] | None,
         typer.Option(
-            help="A set of other classes, to be told from the test set; repeatable.",
+            help="Tell the test set from this set of other classes. Repeatable.",
             show_default=False,
         ),
     ] = None,
     corruptions: Annotated[
         str | None,
-        typer.Option(help="Kinds by commas; paper, or all.", show_default=False),
+        typer.Option(
+            help="Corrupt the test set: kinds by commas, paper for those of the paper, or all.",
+            show_default=False,
+        ),
     ] = None,
-    severities: Annotated[str, typer.Option(help="Of the corruptions.")] = "1,2,3,4,5",
+    severities: Annotated[
+        str, typer.Option(help="Corrupt at these severities of 1 to 5.")
+    ] = "1,2,3,4,5",
     frost: Annotated[
-        Path | None, typer.Option(help="Photographs of frost, for it alone.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Take the photographs of frost from this folder; only frost needs them.",
+            show_default=False,
+        ),
     ] = None,
     corruptions_dir: Annotated[
         Path | None,
         typer.Option(
-            help="CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C: its pictures instead of ours.",
+            help="Read corrupted pictures from CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C, instead "
+            "of making them.",
             show_default=False,
         ),
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="The head that others are held against.", show_default=False),
+        typer.Option(help="Hold the other heads against this one.", show_default=False),
     ] = None,
     projection: Annotated[
         str,
-        typer.Option(help="Views of the features: class-plane, pca, tsne, umap; or none."),
+        typer.Option(
+            help="Draw these views of the features: class-plane, pca, tsne, umap, or none."
+        ),
     ] = "class-plane,pca",
     architecture: Annotated[
         str | None,
         typer.Option(
-            help="For a file of weights: timm:NAME or torchvision:NAME.", show_default=False
+            help="Build timm:NAME or torchvision:NAME for a file of weights.", show_default=False
         ),
     ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
-            help="With --architecture: per channel, as in its training; the data's by default.",
+            help="Subtract this from each channel, as the training of the weights did; by default "
+            "the mean of the data.",
             show_default=False,
         ),
     ] = None,
-    std: Annotated[str | None, typer.Option(help="Likewise.", show_default=False)] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(
+            help="Divide each channel by this, as the training of the weights did; by default the "
+            "deviation of the data.",
+            show_default=False,
+        ),
+    ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(help="With --architecture: resize to so many pixels.", show_default=False),
+        typer.Option(
+            help="Resize the images to this many pixels, where --architecture is given.",
+            show_default=False,
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 256,
+    batch_size: Annotated[int, typer.Option(help="Evaluate this many images at a time.")] = 256,
     device: Device = "auto",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder for evaluation.json and its page; beside the model by default."
+            help="Write evaluation.json and its page into this folder, not beside the model."
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an evaluation.json.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace an evaluation.json that is there.")
+    ] = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:

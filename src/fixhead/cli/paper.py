@@ -11,45 +11,59 @@ from .options import AsJson, DataDir, Device
 
 
 def paper(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="A paper's name, or list.")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="Name the paper, or type list.")],
     item: Annotated[
-        str | None, typer.Argument(metavar="ITEM", help="Its table or figure.", show_default=False)
+        str | None,
+        typer.Argument(metavar="ITEM", help="Name its table or figure.", show_default=False),
     ] = None,
     scale: Annotated[
         str,
-        typer.Option(help="full (a GPU), medium (a GPU, minutes) or small (two CPU cores)."),
+        typer.Option(
+            help="Choose full (a GPU), medium (minutes on a GPU) or small (two CPU cores)."
+        ),
     ] = "full",
     cells: Annotated[
         str | None,
         typer.Option(
-            help="Run these cells only: 2/4 (the second of four shares) or parts of their names.",
+            help="Run these cells only: 2/4 is the second of four shares, "
+            "anything else a part of their names.",
             show_default=False,
         ),
     ] = None,
     as_published: Annotated[
         bool,
         typer.Option(
-            help="Not the fair protocol but the paper's own: epochs chosen on the test set, the "
-            "released code's learning rates."
+            help="Follow the paper instead of the fair protocol: choose epochs on the test set, "
+            "and take the learning rates of the released code."
         ),
     ] = False,
     seeds: Annotated[
-        int | None, typer.Option(help="Another number of runs.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Run this many seeds instead of the item's own number.", show_default=False
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Another number of epochs, to try.", show_default=False)
+        int | None,
+        typer.Option(help="Train for this many epochs, to try something out.", show_default=False),
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
-    out: Annotated[Path, typer.Option(help="The folder for runs, tables and pages.")] = Path(
+    out: Annotated[Path, typer.Option(help="Keep runs, tables and pages in this folder.")] = Path(
         "papers"
     ),
-    keep_models: Annotated[bool, typer.Option(help="Keep the trained models.")] = True,
-    processes: Annotated[int, typer.Option(help="Runs at once, each in a process of its own.")] = 1,
-    run: Annotated[
-        bool, typer.Option(help="--no-run: make the page from the runs that are done.")
+    keep_models: Annotated[
+        bool, typer.Option(help="Keep the trained models, or drop them once they are measured.")
     ] = True,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would run; run nothing.")] = False,
+    processes: Annotated[
+        int, typer.Option(help="Train this many runs at once, each in a process of its own.")
+    ] = 1,
+    run: Annotated[
+        bool, typer.Option(help="Run what is missing, or only make the page from what is done.")
+    ] = True,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would run, and run nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a paper's table or figure and hold it against what the paper printed.

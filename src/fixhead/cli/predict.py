@@ -13,10 +13,14 @@ from .options import AsJson, Device
 def predict(
     model: Annotated[
         Path,
-        typer.Argument(metavar="RUN_DIR", help="A run's folder, or its model.safetensors."),
+        typer.Argument(
+            metavar="RUN_DIR", help="Give the folder of a run, or its model.safetensors."
+        ),
     ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files.")],
-    top: Annotated[int, typer.Option(help="How many classes to show.")] = 3,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Name the image files.")
+    ],
+    top: Annotated[int, typer.Option(help="Show this many classes.")] = 3,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:

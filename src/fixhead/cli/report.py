@@ -13,7 +13,7 @@ def report(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="The folder that `compare`, `evaluate` or `paper` (an item's) wrote.",
+            help="Give the folder that `compare`, `evaluate` or an item of `paper` wrote.",
         ),
     ],
     open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,

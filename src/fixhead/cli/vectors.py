@@ -20,26 +20,34 @@ _DTYPES = ("float64", "float32", "float16", "bfloat16")
 def vectors(
     name: Annotated[
         str,
-        typer.Argument(help="A construction; 'best' takes the recommended one, 'list' shows all."),
+        typer.Argument(
+            help="Name a construction; 'best' takes the recommended one, 'list' shows all."
+        ),
     ],
     classes: Annotated[
-        int | None, typer.Option(help="K, the number of classes.", show_default=False)
+        int | None, typer.Option(help="Make vectors for this many classes K.", show_default=False)
     ] = None,
     features: Annotated[
-        int | None, typer.Option(help="d, the size of a feature.", show_default=False)
+        int | None,
+        typer.Option(help="Make vectors for features of this size d.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Where random constructions start.")] = 0,
+    seed: Annotated[int, typer.Option(help="Start random constructions from this seed.")] = 0,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE of the construction's own; repeatable.", show_default=False),
+        typer.Option(
+            help="Set an option of the construction as NAME=VALUE. Repeatable.", show_default=False
+        ),
     ] = None,
     load: Annotated[
         Path | None,
-        typer.Option(help="The safetensors file that from_tensor reads.", show_default=False),
+        typer.Option(help="Let from_tensor read this safetensors file.", show_default=False),
     ] = None,
-    dtype: Annotated[str, typer.Option(help=f"{', '.join(_DTYPES)}.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help=f"Make numbers of this type: {', '.join(_DTYPES)}.")
+    ] = "float32",
     save: Annotated[
-        Path | None, typer.Option(help="Write a safetensors file.", show_default=False)
+        Path | None,
+        typer.Option(help="Write the vectors to this safetensors file.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Let --save replace a file.")] = False,
     as_json: AsJson = False,
@@ -51,14 +59,20 @@ def vectors(
     if name == "list":
         _show_list(as_json)
         return
+    if (load is None) == (name == "from_tensor"):
+        raise RequestError("--load FILE and the construction from_tensor need each other")
+    options = dict(_parse(text) for text in option or ())
+    if dtype not in _DTYPES:
+        raise RequestError(f"--dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+    if not 0 <= seed < 2**63:
+        raise RequestError(f"--seed must be between 0 and 2**63 - 1, got {seed}")
+    if load is None:
+        _need_sizes(name, classes, features)
     from ..geometry import certify
     from ..vectors import files
 
     if save is not None:
         files.check_writable(save, overwrite=overwrite)
-    if (load is None) == (name == "from_tensor"):
-        raise RequestError("--load FILE and the construction from_tensor need each other")
-    options = dict(_parse(text) for text in option or ())
     if load is not None:
         options["tensor"] = files.load(load)
         classes, features = _shape(options["tensor"], classes, features)
@@ -98,13 +112,7 @@ def _make(
     from .. import vectors as room
     from ..vectors._request import check_options
 
-    if classes is None or features is None:
-        missing = "--classes" if classes is None else "--features"
-        raise RequestError(f"fixhead vectors {name} needs {missing}, got none")
-    if dtype not in _DTYPES:
-        raise RequestError(f"--dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
-    if not 0 <= seed < 2**63:
-        raise RequestError(f"--seed must be between 0 and 2**63 - 1, got {seed}")
+    classes, features = _need_sizes(name, classes, features)
     generator, kind = torch.Generator().manual_seed(seed), getattr(torch, dtype)
     if name == "best":
         check_options("best", room.best, options)
@@ -112,6 +120,13 @@ def _make(
         return chosen.name, {"reason": chosen.reason}, chosen.build(generator=generator, dtype=kind)
     rows = room.build(name, classes, features, generator=generator, dtype=kind, **options)
     return name, {}, rows
+
+
+def _need_sizes(name: str, classes: int | None, features: int | None) -> tuple[int, int]:
+    if classes is None or features is None:
+        missing = "--classes" if classes is None else "--features"
+        raise RequestError(f"fixhead vectors {name} needs {missing}, got none")
+    return classes, features
 
 
 def _parse(text: str) -> tuple[str, Any]:

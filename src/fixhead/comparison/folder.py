@@ -10,10 +10,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-import fixhead
-
 from .._errors import RequestError
 from .._files import replace_text
+from .._version import __version__
 from ..runs.records import dumps
 from .config import Comparison
 
@@ -90,7 +89,7 @@ def read_config(directory: Path) -> dict[str, Any]:
 def _facts(comparison: Comparison) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "fixhead": fixhead.__version__,
+        "fixhead": __version__,
         "config": comparison.to_dict(),
         "digest": comparison.digest,
     }

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-import fixhead
-
 from .._errors import RequestError
 from .._files import replace_text
+from .._version import __version__
 from ..data import Dataset, Split
 from ..data.shifted_sets import ShiftedSet, load_shifted_set
 from ..heads import parse_head
@@ -174,7 +173,7 @@ class _Work:
             models.append(told)
         found = {
             "schema": SCHEMA,
-            "fixhead": fixhead.__version__,
+            "fixhead": __version__,
             "data": self.wanted.data or self.source.models[0].facts.get("data"),
             "title": self.dataset.title,
             "notes": list(self.dataset.notes),

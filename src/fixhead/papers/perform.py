@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import fixhead
-
 from .._errors import RequestError
 from .._files import replace_text
+from .._version import __version__
 from ..report import write_paper_page
 from ..runs import records
 from ..runs.records import Record
@@ -125,7 +124,7 @@ def summarise(item: Item, request: Request, content: Content, store: Store) -> d
     missing = [cell.name for cell in content.cells if cell.name not in found]
     return {
         "schema": SCHEMA,
-        "fixhead": fixhead.__version__,
+        "fixhead": __version__,
         "paper": item.paper,
         "item": item.name,
         "title": item.title,

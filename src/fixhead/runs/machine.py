@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-import fixhead
+from .._version import __version__
 
 _PACKAGES = ("torch", "numpy", "scipy", "lightning-fabric", "torchvision", "timm")
 
 
 def versions() -> dict[str, str]:
     """Versions of fixhead, Python and the packages that a result can depend on."""
-    found = {"fixhead": fixhead.__version__, "python": platform.python_version()}
+    found = {"fixhead": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
