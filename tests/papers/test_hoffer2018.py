@@ -6,13 +6,18 @@ from scipy.linalg import hadamard
 
 from fixhead import ClassificationHead
 from fixhead.heads import parse_head
-from fixhead.papers import Request, find
-from fixhead.papers.hoffer2018.made import made_classes
-from fixhead.papers.hoffer2018.memory import BYTES, MIB, STATE, _saved, count
-from fixhead.papers.hoffer2018.recipe import ARMS, NETWORKS, RELEASED
+from fixhead.papers import PaperRequest, find
+from fixhead.papers.hoffer2018.recipe import ARMS, RELEASED
 from fixhead.papers.hoffer2018.repeats import ARMS as MANY
-from fixhead.papers.hoffer2018.repeats import CLASSES, PUBLISHED, facts, made
-from fixhead.papers.perform import build
+from fixhead.papers.hoffer2018.repeats import (
+    CLASSES,
+    PUBLISHED,
+    facts,
+    synthetic,
+    synthetic_classes,
+)
+from fixhead.papers.hoffer2018.tables import BYTES, MIB, NETWORKS, STATE, count, saved_mib
+from fixhead.papers.registry import build
 
 
 @pytest.mark.parametrize("net", NETWORKS, ids=lambda net: net.backbone)
@@ -43,8 +48,8 @@ def test_what_is_said_to_be_saved_is_what_an_optimiser_holds(name, make):
 
     saved = held(ARMS["learned"]) - held(ARMS["fixed, orthonormal"])
     row = {"found": {"classifier": K * d}}
-    assert saved / MIB == pytest.approx(_saved(STATE[name])(row))
-    assert _saved(0)(row) == BYTES * K * d / MIB
+    assert saved / MIB == pytest.approx(saved_mib(STATE[name])(row))
+    assert saved_mib(0)(row) == BYTES * K * d / MIB
 
 
 @pytest.mark.parametrize(("classes", "features"), [(10, 64), (100, 64), (200, 64), (100, 342)])
@@ -60,17 +65,17 @@ def test_distinct_rows_are_those_of_scipys_matrix(classes, features):
 
 def test_no_training_gets_released_rows_above_their_ceiling():
     head = MANY[PUBLISHED]
-    found = made(None, 0, head=head, epochs=4)
+    found = synthetic(None, 0, head=head, epochs=4)
     ceiling = facts(None, 0, classes=CLASSES, features=64)["ceiling"]
     assert found["test_accuracy"] <= ceiling == 0.32
     assert found["train_accuracy"] <= ceiling
-    learned = made(None, 0, head=MANY["learned"], epochs=4)
+    learned = synthetic(None, 0, head=MANY["learned"], epochs=4)
     assert learned["test_accuracy"] > ceiling + 0.1
 
 
-def test_made_classes_follow_their_generator():
+def test_synthetic_classes_follow_their_generator():
     first, again, other = (
-        made_classes(torch.Generator().manual_seed(seed), 4) for seed in (0, 0, 1)
+        synthetic_classes(torch.Generator().manual_seed(seed), 4) for seed in (0, 0, 1)
     )
     assert torch.equal(first.train, again.train)
     assert not torch.equal(first.train, other.train)
@@ -80,8 +85,8 @@ def test_made_classes_follow_their_generator():
 
 def test_as_published_the_released_modules_stand_in_for_the_repaired_ones():
     item = find("hoffer2018", "table1")
-    fair = {cell.head for cell in build(item, Request("small")).cells}
-    released = {cell.head for cell in build(item, Request("small", as_published=True)).cells}
+    fair = {cell.head for cell in build(item, PaperRequest("small")).cells}
+    released = {cell.head for cell in build(item, PaperRequest("small", as_published=True)).cells}
     assert fair == set(ARMS.values())
     assert released == set(RELEASED.values())
     assert not any(

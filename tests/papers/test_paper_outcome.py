@@ -5,10 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fixhead.papers import Claim, Entry, Option, Printed
-from fixhead.papers.cells import ComputedCell
+from fixhead.papers import Claim, Option, Printed, TableEntry
+from fixhead.papers.item import NOT_AT_HAND, ComputedCell, recalled
 from fixhead.papers.outcome import claims, row
-from fixhead.papers.printed import NOT_AT_HAND, recalled
 
 
 def nothing(load, seed):
@@ -27,7 +26,7 @@ def records(own, values, **more):
 
 
 def entry(own, printed=None, **more):
-    return Entry("row", "column", (Option("", own),), lambda r: r["value"], printed, **more)
+    return TableEntry("row", "column", (Option("", own),), lambda r: r["value"], printed, **more)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.floats(0, 1))
@@ -69,7 +68,7 @@ def test_an_entry_without_a_finished_run_is_not_run():
 def test_the_option_is_chosen_on_validation_not_on_what_is_shown():
     a, b = cells(2, 0), cells(2, 1)
     found = records(a, [0.9, 0.9], val_accuracy=0.5) | records(b, [0.1, 0.1], val_accuracy=0.6)
-    chosen = Entry("r", "c", (Option("a", a), Option("b", b)), lambda r: r["value"])
+    chosen = TableEntry("r", "c", (Option("a", a), Option("b", b)), lambda r: r["value"])
     told = row(chosen, found)
     assert told["ours"]["option"] == "b"
     assert told["ours"]["mean"] == pytest.approx(0.1)
@@ -78,7 +77,7 @@ def test_the_option_is_chosen_on_validation_not_on_what_is_shown():
 def test_no_option_is_chosen_before_all_were_tried():
     a, b = cells(2, 0), cells(2, 1)
     found = records(a, [0.9, 0.9], val_accuracy=0.5) | records(b[:1], [0.1], val_accuracy=0.6)
-    chosen = Entry("r", "c", (Option("a", a), Option("b", b)), lambda r: r["value"])
+    chosen = TableEntry("r", "c", (Option("a", a), Option("b", b)), lambda r: r["value"])
     assert row(chosen, found)["verdict"] == "not run"
 
 

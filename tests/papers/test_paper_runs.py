@@ -9,9 +9,10 @@ import html
 import pytest
 
 from fixhead.backbones.external import timm_module
-from fixhead.papers import Request, Way, items
-from fixhead.papers.cells import TrainingCell
-from fixhead.papers.perform import build, name_of, perform
+from fixhead.papers import PaperRequest, RunOptions, items
+from fixhead.papers.item import TrainingCell
+from fixhead.papers.registry import build
+from fixhead.papers.run import name_of, perform
 
 SMALL_IMAGES = ("mnist", "digits", "cifar10", "cifar10-jpeg", "cifar100", "tiny-imagenet")
 NETS = ("small-cnn", "resnet32", "resnet56", "mobilenetv2", "resnet18")
@@ -30,7 +31,7 @@ PLANS = [
     pytest.param(item, request, id=named(item, request))
     for item in items()
     for scale in item.scales
-    for request in (Request(scale, False, 1, 1), Request(scale, True, 1, 1))
+    for request in (PaperRequest(scale, False, 1, 1), PaperRequest(scale, True, 1, 1))
     if item.published or not request.as_published
 ]
 
@@ -46,7 +47,7 @@ def picked(cells):
 
 
 def _cost(cell):
-    net, data = cell.recipe.backbone, cell.recipe.data
+    net, data = cell.recipe.config.backbone, cell.recipe.config.data
     return (
         NETS.index(net) if net in NETS else len(NETS),
         SMALL_IMAGES.index(data) if data in SMALL_IMAGES else len(SMALL_IMAGES),
@@ -60,7 +61,12 @@ def networks():
         cells = [cell for cell in build(item, request).cells if isinstance(cell, TrainingCell)]
         own = picked(cells)
         for cell in cells:
-            key = item.paper, request.as_published, cell.recipe.data, cell.recipe.backbone
+            key = (
+                item.paper,
+                request.as_published,
+                cell.recipe.config.data,
+                cell.recipe.config.backbone,
+            )
             found.setdefault(key, (item, request, cell))
             done |= {key} if cell in own else set()
     nets = {net for *_, net in done}
@@ -103,8 +109,8 @@ def test_all_arms_as_published_run_at_the_small_scale(item, request_, tiny, stor
 def runs(item, request, cells, data, store):
     """The cells are done, none failed, and the page is there."""
     names = [cell.name for cell in cells]
-    way = Way(data, "cpu", ",".join(names), keep_models=False)
-    results = perform(item, request, store, way)
+    options = RunOptions(data, "cpu", ",".join(names), keep_models=False)
+    results = perform(item, request, store, options)
     assert not results["failed"]
     assert names
     assert not set(names) & set(results["cells"]["missing"])

@@ -6,14 +6,14 @@ import pytest
 
 from fixhead import RequestError
 from fixhead.cli import run
-from fixhead.papers import Request, Way, find
-from fixhead.papers.cells import ComputedCell, TrainingCell
-from fixhead.papers.delacalle2019.recipe import Recipe2019, small
-from fixhead.papers.perform import perform
+from fixhead.papers import PaperRequest, RunOptions, find
+from fixhead.papers.delacalle2019 import FULL, SMALL
+from fixhead.papers.item import ComputedCell, TrainingCell
+from fixhead.papers.run import perform
 from fixhead.papers.store import Store
 from fixhead.runs.records import read
 
-ONE = Request("small", seeds=1, epochs=1)
+ONE = PaperRequest("small", seeds=1, epochs=1)
 
 
 def counted(load, seed, start):
@@ -23,8 +23,8 @@ def counted(load, seed, start):
 def test_a_computed_cell_is_recorded_with_its_arguments_and_done_once(tmp_path):
     cell = ComputedCell(counted, (("start", 5),), seed=2)
     store = Store(tmp_path)
-    store.fulfil([cell])
-    store.fulfil([cell])
+    store.run_missing([cell])
+    store.run_missing([cell])
     rows = read(tmp_path / "runs.jsonl")
     assert len(rows) == 1
     assert rows[0]["found"] == {"value": 7}
@@ -34,7 +34,7 @@ def test_a_computed_cell_is_recorded_with_its_arguments_and_done_once(tmp_path):
 
 def test_a_second_item_and_a_second_start_repeat_no_run(tiny, tmp_path):
     for name in ("figure3", "figure4", "figure3"):
-        perform(find("delacalle2019", name), ONE, tmp_path, Way(tiny, "cpu"))
+        perform(find("delacalle2019", name), ONE, tmp_path, RunOptions(tiny, "cpu"))
     rows = read(tmp_path / "delacalle2019-small" / "runs.jsonl")
     assert len(rows) == len({row["cell"] for row in rows}) == 3
 
@@ -42,39 +42,39 @@ def test_a_second_item_and_a_second_start_repeat_no_run(tiny, tmp_path):
 def test_a_cut_off_line_is_repaired_and_its_run_repeated(tmp_path):
     cells = [ComputedCell(counted, (("start", 1),), seed=seed) for seed in range(3)]
     store = Store(tmp_path)
-    store.fulfil(cells)
+    store.run_missing(cells)
     path = tmp_path / "runs.jsonl"
     path.write_bytes(path.read_bytes()[:-9])
-    store.fulfil(cells)
+    store.run_missing(cells)
     assert {row["seed"] for row in read(path)} == {0, 1, 2}
     assert len(read(path)) == 3
 
 
 def test_a_measure_asked_for_later_needs_no_new_run(tiny, tmp_path):
-    cell = TrainingCell(Recipe2019(backbone="small-cnn", epochs=1), "guided", 0)
+    cell = TrainingCell(SMALL.of(FULL, epochs=1), "guided", 0)
     store = Store(tmp_path, tiny, "cpu")
-    store.fulfil([cell])
+    store.run_missing([cell])
     more = TrainingCell(cell.recipe, "guided", 0, ("embedding",))
     assert more.name == cell.name
-    store.fulfil([more])
+    store.run_missing([more])
     assert len(read(tmp_path / "runs.jsonl")) == 1
     found = store.records([more])[cell.name]["measures"]["embedding"]
     assert len(found["points"]) == len(found["labels"]) == 40
 
 
 def test_names_follow_the_whole_configuration_but_not_where_data_lie():
-    recipe = small()
+    recipe = SMALL.of(FULL)
     names = {
         TrainingCell(recipe, "guided", 0).name,
         TrainingCell(recipe, "guided", 1).name,
-        TrainingCell(Recipe2019(backbone="small-cnn", epochs=3), "guided", 0).name,
-        TrainingCell(Recipe2019(backbone="small-cnn", lr=0.1), "guided", 0).name,
+        TrainingCell(SMALL.of(FULL, epochs=3), "guided", 0).name,
+        TrainingCell(SMALL.of(FULL, lr=0.1), "guided", 0).name,
     }
     assert len(names) == 4
 
 
 def test_all_images_are_trained_on_and_the_last_epoch_counts(tiny, store):
-    perform(find("delacalle2019", "variability"), ONE, store, Way(tiny, "cpu"))
+    perform(find("delacalle2019", "variability"), ONE, store, RunOptions(tiny, "cpu"))
     for row in read(store / "delacalle2019-small" / "runs.jsonl"):
         if "config" not in row:
             continue
@@ -99,9 +99,9 @@ def test_refusals_name_what_is_needed(capsys, tmp_path):
 
 
 def test_a_page_is_made_from_the_runs_that_are_done(tiny, tmp_path):
-    item, one = find("delacalle2019", "figure4"), Way(tiny, "cpu", cells="guided-seed")
+    item, one = find("delacalle2019", "figure4"), RunOptions(tiny, "cpu", cells="guided-seed")
     perform(item, ONE, tmp_path, one)
-    results = perform(item, ONE, tmp_path, Way(run=False))
+    results = perform(item, ONE, tmp_path, RunOptions(run=False))
     assert results["cells"]["done"] == 1
     assert results["cells"]["planned"] == 3
     assert [row["verdict"] == "not run" for row in results["rows"]] == [True, False, True]
@@ -114,6 +114,6 @@ def test_a_plan_is_said_without_running(capsys):
 
 def test_impossible_numbers_are_refused(tmp_path):
     with pytest.raises(RequestError, match="--seeds"):
-        perform(find("delacalle2019", "figure3"), Request("small", seeds=0), tmp_path)
+        perform(find("delacalle2019", "figure3"), PaperRequest("small", seeds=0), tmp_path)
     with pytest.raises(RequestError, match="--processes"):
-        Way(processes=0)
+        RunOptions(processes=0)

@@ -8,22 +8,21 @@ from paper_data import mnist
 
 from fixhead.heads import parse_head
 from fixhead.logits import unit
-from fixhead.papers import Request, Way, find
-from fixhead.papers.perform import build, perform
-from fixhead.papers.yang2022 import figures, gradients
-from fixhead.papers.yang2022.collapse import _rare_cosine
-from fixhead.papers.yang2022.peeled import CLASSES, HEADS, LENGTH, peeled
+from fixhead.papers import PaperRequest, RunOptions, find
+from fixhead.papers.registry import build
+from fixhead.papers.run import perform
+from fixhead.papers.yang2022 import convergence, tables
+from fixhead.papers.yang2022.convergence import epochs_to
+from fixhead.papers.yang2022.layer_peeled import CLASSES, HEADS, LENGTH, peeled
 from fixhead.papers.yang2022.recipe import (
     ARMS,
     FACTORS,
     KAIMING,
     LEARNED,
     PUBLISHED,
-    shortened,
     small_birds,
 )
-from fixhead.papers.yang2022.tables import few_accuracy
-from fixhead.papers.yang2022.theory import _epochs_to
+from fixhead.papers.yang2022.tables import few_accuracy, rare_cosine
 from fixhead.vectors import simplex
 
 RARE, FROZEN, REGRESSED = HEADS
@@ -34,27 +33,27 @@ def heads_of(content):
 
 
 def test_the_fair_protocol_has_a_learned_and_a_frozen_baseline():
-    content = build(find("yang2022", "long-tail"), Request("small"))
+    content = build(find("yang2022", "long-tail"), PaperRequest("small"))
     assert {ARMS[LEARNED], ARMS[KAIMING]} < heads_of(content)
     assert parse_head(ARMS[LEARNED]).learn_vectors
     assert not parse_head(ARMS[KAIMING]).learn_vectors
-    assert {cell.recipe.choose for cell in content.cells} == {"last"}
-    assert not any("mixup" in cell.recipe.augmentation for cell in content.cells)
+    assert {cell.recipe.config.choose for cell in content.cells} == {"last"}
+    assert not any("mixup" in cell.recipe.config.augmentation for cell in content.cells)
 
 
 @pytest.mark.parametrize("scale", ["small", "full"])
 def test_as_published_both_heads_are_frozen_and_the_test_set_chooses(scale):
-    content = build(find("yang2022", "long-tail"), Request(scale, as_published=True))
+    content = build(find("yang2022", "long-tail"), PaperRequest(scale, as_published=True))
     assert heads_of(content) == set(PUBLISHED.values())
     assert not any(parse_head(head).learn_vectors for head in heads_of(content))
     etf = next(head for head in heads_of(content) if "yang-simplex" in head)
     assert "dot-regression:batch" in etf
-    assert {cell.recipe.choose for cell in content.cells} == {"test"}
-    assert all("mixup" in cell.recipe.augmentation for cell in content.cells)
+    assert {cell.recipe.config.choose for cell in content.cells} == {"test"}
+    assert all("mixup" in cell.recipe.config.augmentation for cell in content.cells)
 
 
 def test_collapse_and_convergence_need_no_training_of_their_own():
-    small = Request("small")
+    small = PaperRequest("small")
     names = {
         name: {cell.name for cell in build(find("yang2022", name), small).cells
                if hasattr(cell, "recipe")}
@@ -65,22 +64,23 @@ def test_collapse_and_convergence_need_no_training_of_their_own():
 
 
 def test_every_figure_of_the_resnets_is_marked_as_recalled():
-    known = [figures.printed(data, "resnet32", f, arm)
-             for data in figures.RESNET for f in FACTORS for arm in (0, 1)]  # fmt: skip
+    known = [tables.printed_accuracy(data, "resnet32", f, arm)
+             for data in tables.RESNET for f in FACTORS for arm in (0, 1)]  # fmt: skip
     assert {one.source for one in known} == {"recalled"}
-    assert figures.printed("cifar100", "densenet-bc-150-12", 0.01, 1).source == "paper"
-    assert figures.printed("cifar100", "densenet-bc-150-12", 0.005, 1).source == "missing"
-    assert figures.printed("mnist", "small-cnn", 0.01, 0) is None
+    assert tables.printed_accuracy("cifar100", "densenet-bc-150-12", 0.01, 1).source == "paper"
+    assert tables.printed_accuracy("cifar100", "densenet-bc-150-12", 0.005, 1).source == "missing"
+    assert tables.printed_accuracy("mnist", "small-cnn", 0.01, 0) is None
 
 
 def test_the_released_long_tail_is_planned_with_its_schedule():
-    cells = build(find("yang2022", "long-tail"), Request("full")).cells
-    recipe = next(cell.recipe for cell in cells if cell.recipe.data == "cifar100")
+    cells = build(find("yang2022", "long-tail"), PaperRequest("full")).cells
+    chosen = next(cell.recipe for cell in cells if cell.recipe.config.data == "cifar100")
+    recipe = chosen.config.recipe
     assert (recipe.epochs, recipe.milestones, recipe.warmup_epochs) == (200, (160, 180), 5.0)
     assert (recipe.lr, recipe.weight_decay, recipe.batch_size) == (0.1, 2e-4, 128)
-    shorter = shortened(Request("full", epochs=20), recipe)
+    shorter = chosen.with_epochs(20).config.recipe
     assert (shorter.epochs, shorter.milestones, shorter.warmup_epochs) == (20, (16, 18), 0.5)
-    assert shortened(Request("small", epochs=1), small_birds()).warmup_epochs <= 1
+    assert small_birds().with_epochs(1).config.recipe.warmup_epochs <= 1
 
 
 @pytest.mark.parametrize("ratio", [1, 100])
@@ -110,24 +110,24 @@ def test_the_way_down_is_the_gradient_written_out(scale):
     p = (scale * h @ W.T).softmax(dim=1)
     pull = W[labels] - p @ W  # (1 − p_y) w_y − Σ_{k≠y} p_k w_k, but for the factor S
     tangent = unit(pull - (pull * h).sum(dim=1, keepdim=True) * h)
-    torch.testing.assert_close(gradients._down(h, W, labels, "cross-entropy", scale), tangent)
-    way = gradients._way(h, W[labels])
-    torch.testing.assert_close(gradients._down(h, W, labels, "dot regression", scale), way)
+    torch.testing.assert_close(convergence._down(h, W, labels, "cross-entropy", scale), tangent)
+    way = convergence._way(h, W[labels])
+    torch.testing.assert_close(convergence._down(h, W, labels, "dot regression", scale), way)
 
 
 def test_dot_regression_goes_straight_and_cross_entropy_nearly():
-    found = gradients.straightness(None, 0, classes=10, scale=6.0)
+    found = convergence.straightness(None, 0, classes=10, scale=6.0)
     assert found["dot regression"]["accuracy"] == pytest.approx(1)
     assert found["dot regression"]["detour"] == pytest.approx(0, abs=1e-6)
     assert 0.8 < found["cross-entropy"]["accuracy"] < 0.98
     assert found["cross-entropy"]["detour"] > 0.01
-    assert all(found[loss]["arrived"] == 1 for loss in gradients.LOSSES)
+    assert all(found[loss]["arrived"] == 1 for loss in convergence.LOSSES)
 
 
 def test_epochs_to_an_accuracy_are_counted_from_one_and_may_never_come():
     row = {"history": [{"epoch": 1, "train_accuracy": 0.2}, {"epoch": 2, "train_accuracy": 0.5}]}
-    assert _epochs_to(0.5)(row) == 2
-    assert _epochs_to(0.6)(row) is None
+    assert epochs_to(0.5)(row) == 2
+    assert epochs_to(0.6)(row) is None
 
 
 def test_the_rarest_classes_are_read_where_there_are_groups():
@@ -138,17 +138,17 @@ def test_the_rarest_classes_are_read_where_there_are_groups():
 def test_rare_vectors_are_compared_where_there_are_groups():
     cosines = [[1.0, 0.1, 0.2], [0.1, 1.0, 0.6], [0.2, 0.6, 1.0]]
     row = {"geometry": {"class_cosines": cosines}}
-    assert _rare_cosine(row | {"groups": {"few": [1, 2]}}) == 0.6
-    assert _rare_cosine(row) is None
+    assert rare_cosine(row | {"groups": {"few": [1, 2]}}) == 0.6
+    assert rare_cosine(row) is None
 
 
 def test_collapse_is_measured_on_the_training_images(tmp_path):
     data = mnist(tmp_path / "mnist", training=200, test=40)
-    request = Request("small", seeds=1, epochs=1)
+    request = PaperRequest("small", seeds=1, epochs=1)
     item = find("yang2022", "collapse")
     names = [cell.name for cell in build(item, request).cells]
     wanted = next(name for name in names if "simplex" in name and "mnist" in name)
-    results = perform(item, request, tmp_path, Way(data, "cpu", wanted))
+    results = perform(item, request, tmp_path, RunOptions(data, "cpu", wanted))
     values = [row["ours"]["mean"] for row in results["rows"] if row["ours"]["n"]]
     assert len(values) >= 3
     assert all(math.isfinite(value) for value in values)

@@ -72,9 +72,10 @@ def paper(
     --out, it carries on and repeats nothing, and items share their runs.
     """
     from .._errors import RequestError
-    from ..papers import Request, Way, find, items, perform
-    from ..papers.perform import build, name_of
-    from ..papers.show import show_items, show_paper
+    from ..papers.outcome import show_items, show_paper
+    from ..papers.recipe import PaperRequest
+    from ..papers.registry import build, find, items
+    from ..papers.run import RunOptions, name_of, perform
     from ..papers.store import share_of
     from ..runs.records import dumps
 
@@ -88,21 +89,21 @@ def paper(
     if item is None:
         raise RequestError("ITEM is needed: see `fixhead paper list`")
     chosen = find(paper, item)
-    request = Request(_scale(scale), as_published, seeds, epochs)
+    request = PaperRequest(_scale(scale), as_published, seeds, epochs)
     if plan:
         names = [cell.name for cell in share_of(build(chosen, request).cells, cells)]
         print(dumps(names, indent=2) if as_json else "\n".join(names))
         return
-    way = Way(data_dir, device, cells, keep_models, processes, run)
-    results = perform(chosen, request, out, way)
+    options = RunOptions(data_dir, device, cells, keep_models, processes, run)
+    results = perform(chosen, request, out, options)
     folder = out / f"{paper}-{scale}" / name_of(chosen, request)
     print(dumps(results, indent=2)) if as_json else show_paper(results, folder)
 
 
 def _scale(text: str) -> Any:
     from .._errors import RequestError
-    from ..papers.item import Scale
+    from ..papers.recipe import ScaleName
 
-    if text not in get_args(Scale):
-        raise RequestError(f"--scale must be one of {', '.join(get_args(Scale))}, got {text!r}")
+    if text not in get_args(ScaleName):
+        raise RequestError(f"--scale must be one of {', '.join(get_args(ScaleName))}, got {text!r}")
     return text

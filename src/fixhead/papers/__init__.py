@@ -4,26 +4,23 @@ A paper is a module (or a folder of them) that lists its items; ``registry`` nam
 item says which runs it needs (cells) and how its table and figures are read from their records.
 """
 
-from .item import Claim, Content, Entry, Item, Option, Request
-from .perform import Way, perform
-from .printed import Printed
-from .recipe import PaperRecipe, code, ours, paper
+from .item import Claim, Content, Item, Option, Printed, TableEntry
+from .recipe import PaperRecipe, PaperRequest, stated
 from .registry import find, items
+from .run import RunOptions, perform
 
 __all__ = [
     "Claim",
     "Content",
-    "Entry",
     "Item",
     "Option",
     "PaperRecipe",
+    "PaperRequest",
     "Printed",
-    "Request",
-    "Way",
-    "code",
+    "RunOptions",
+    "TableEntry",
     "find",
     "items",
-    "ours",
-    "paper",
     "perform",
+    "stated",
 ]

@@ -2,31 +2,147 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
-from ..runs.records import Record
-from .cells import Cell, TrainingCell
-from .printed import Printed
-from .recipe import PaperRecipe
+from ..comparison.config import Comparison, RunPlan
+from ..comparison.setting import Setting
+from ..runs.records import Record, dumps
+from .recipe import PaperRecipe, PaperRequest, ScaleName
 
-Scale = Literal["full", "medium", "small"]
-"""The paper's own; minutes of one GPU; minutes of two CPU cores."""
-Read = Callable[[Record], float | None]
+# --- what the paper prints ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a person asked of an item.
+class Printed:
+    """A figure of a paper, as a fraction where it is an accuracy; None where it prints no number.
 
-    ``seeds`` and ``epochs`` replace the recipe's own numbers; the page says so.
+    ``source``: ``"paper"``, read in its text; ``"recalled"``, from memory, unverified;
+    ``"missing"``, the text at hand has no such figure. ``note`` says what else to know.
     """
 
-    scale: Scale = "full"
-    as_published: bool = False
-    seeds: int | None = None
-    epochs: int | None = None
+    value: float | None
+    source: Literal["paper", "recalled", "missing"] = "paper"
+    note: str = ""
+
+
+NOT_AT_HAND = Printed(None, "missing", "not at hand: empty in the text that we have")
+
+
+def percent(value: float | None, note: str = "") -> Printed:
+    """``percent(94.2)``: an accuracy as the table prints it."""
+    return Printed(None if value is None else value / 100, "paper", note)
+
+
+def recalled(value: float, note: str = "") -> Printed:
+    """An accuracy in per cent that could not be looked up again: shown as recalled, unverified."""
+    return Printed(value / 100, "recalled", note)
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+LoadSetting = Callable[[Comparison], Setting]
+Compute = Callable[..., Record]
+
+
+class PaperCell(Protocol):
+    """One independent run, known by everything that its outcome depends on."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def measures(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class TrainingCell:
+    """One head, one seed, one recipe on the engine; then ``measures`` of the trained model.
+
+    Two items that need the same cell share its run; measures do not make another cell.
+    """
+
+    recipe: PaperRecipe
+    head: str
+    seed: int
+    measures: tuple[str, ...] = ()
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        return self.recipe.comparison(self.head, self.seed)
+
+    @cached_property
+    def name(self) -> str:
+        """Readable, and unique by the full configuration (but for where the data lie)."""
+        config = self.comparison
+        digest = replace(config, data_dir=None, device="auto").digest[:10]
+        plan = RunPlan(self.head, self.seed, config.recipe)
+        return f"{_safe(config.data)}-{_safe(config.backbone)}-{plan.run_id}-{digest}"
+
+
+@dataclass(frozen=True)
+class ComputedCell:
+    """A computation without the engine: ``compute(load, seed, **arguments)`` gives ``found``.
+
+    For theory (free features, no data) and for facts of data sets. ``load`` opens a comparison's
+    data where the function needs any. Its records know the function by its module and name:
+    ``recorded_as`` keeps those of a function that has moved since the first records.
+    """
+
+    compute: Compute
+    arguments: tuple[tuple[str, Any], ...] = ()
+    seed: int = 0
+    recorded_as: str = ""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def function(self) -> str:
+        return self.recorded_as or f"{self.compute.__module__}.{self.compute.__name__}"
+
+    @cached_property
+    def name(self) -> str:
+        module, _, function = self.function.rpartition(".")
+        digest = hashlib.sha256(dumps([module, function, dict(self.arguments)]).encode())
+        return f"{_safe(function)}-seed{self.seed}-{digest.hexdigest()[:10]}"
+
+
+def _safe(text: str) -> str:
+    return "".join(char if char.isalnum() or char in "-." else "_" for char in text)
+
+
+def training_cells(
+    request: PaperRequest,
+    recipe: PaperRecipe,
+    head: str,
+    measures: tuple[str, ...] = (),
+    seeds: int = 3,
+) -> tuple[TrainingCell, ...]:
+    """An arm's runs, a seed each; ``seeds`` of them where the request names no number."""
+    return tuple(TrainingCell(recipe, head, seed, measures) for seed in request.seed_numbers(seeds))
+
+
+def computed_cells(
+    request: PaperRequest, compute: Compute, recorded_as: str = "", **arguments: Any
+) -> tuple[ComputedCell, ...]:
+    """A computation's runs, a seed each."""
+    return tuple(
+        ComputedCell(compute, tuple(arguments.items()), seed, recorded_as)
+        for seed in request.seed_numbers()
+    )
+
+
+# --- a table's entries ----------------------------------------------------------------------------
+
+Read = Callable[[Record], float | None]
 
 
 @dataclass(frozen=True)
@@ -34,11 +150,16 @@ class Option:
     """One way of settling an entry: the runs (a seed each) under this label, e.g. ``lr 0.01``."""
 
     label: str
-    cells: tuple[Cell, ...]
+    cells: tuple[PaperCell, ...]
+
+
+def only(cells: Sequence[PaperCell]) -> tuple[Option, ...]:
+    """The options of an entry that has no alternatives."""
+    return (Option("", tuple(cells)),)
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableEntry:
     """One place of a table: the paper's figure, and where ours comes from.
 
     options: one, or several of which the one with the best mean validation accuracy is taken.
@@ -68,13 +189,13 @@ class Claim:
     """What the paper says of two entries: the first is above the second, by ``printed``."""
 
     text: str
-    first: Entry
-    second: Entry
+    first: TableEntry
+    second: TableEntry
     printed: float | None = None
 
 
 @dataclass(frozen=True)
-class Figure:
+class PaperFigure:
     """A drawing from records: ``draw(records by cell name)`` gives its data, by ``kind``.
 
     ``measured`` says what was measured here, ``printed`` what the paper printed.
@@ -84,32 +205,64 @@ class Figure:
     title: str
     measured: str
     printed: str
-    cells: tuple[Cell, ...]
+    cells: tuple[PaperCell, ...]
     draw: Callable[[Mapping[str, Record]], dict[str, Any] | None]
+
+
+def read_test_accuracy(row: Record) -> float:
+    """Of the epoch that was chosen."""
+    return float(row["test_accuracy"])
+
+
+def computed(key: str) -> Read:
+    """Reads a number that a computed cell gave."""
+    return lambda row: float(row["found"][key])
+
+
+def measured(measure: str, key: str) -> Read:
+    """Reads a number of a measure of the trained model; None where it was not taken."""
+
+    def read(row: Record) -> float | None:
+        values = row["measures"].get(measure)
+        return None if values is None else values[key]
+
+    return read
+
+
+# --- items ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Content:
     """All that an item consists of, for one request."""
 
-    entries: Sequence[Entry] = ()
+    entries: Sequence[TableEntry] = ()
     claims: Sequence[Claim] = ()
-    figures: Sequence[Figure] = ()
+    figures: Sequence[PaperFigure] = ()
     recipes: Mapping[str, PaperRecipe] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[PaperCell]:
         """Every run that is needed, once; the measures of all that need it are joined.
 
         Seed by seed, so that a plan stopped half-way is still balanced.
         """
         wanted = [cell for entry in self.entries for one in entry.options for cell in one.cells]
         wanted += [cell for figure in self.figures for cell in figure.cells]
-        same: dict[str, list[Cell]] = {}
+        same: dict[str, list[PaperCell]] = {}
         for cell in wanted:
             same.setdefault(cell.name, []).append(cell)
         return sorted(map(_joined, same.values()), key=lambda cell: cell.seed)
+
+
+def _joined(cells: Sequence[PaperCell]) -> PaperCell:
+    first = cells[0]
+    if not isinstance(first, TrainingCell):
+        return first
+    return replace(
+        first, measures=tuple(dict.fromkeys(one for cell in cells for one in cell.measures))
+    )
 
 
 @dataclass(frozen=True)
@@ -122,15 +275,6 @@ class Item:
     paper: str
     name: str
     title: str
-    build: Callable[[Request], Content]
-    scales: tuple[Scale, ...] = ("full", "small")
+    build: Callable[[PaperRequest], Content]
+    scales: tuple[ScaleName, ...] = ("full", "small")
     published: bool = False
-
-
-def _joined(cells: Sequence[Cell]) -> Cell:
-    first = cells[0]
-    if not isinstance(first, TrainingCell):
-        return first
-    return replace(
-        first, measures=tuple(dict.fromkeys(one for cell in cells for one in cell.measures))
-    )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
 from scipy import stats
 
 from ..runs.records import Record
 from ..runs.statistics import paired_difference, spread
-from .item import Claim, Content, Entry, Figure, Option
+from .item import Claim, Content, Option, PaperFigure, TableEntry
 
 LEAST = 3
 """Fewer runs than this support no verdict."""
@@ -23,7 +26,7 @@ def rows(content: Content, found: Records) -> list[dict[str, Any]]:
     return [row(entry, found) for entry in content.entries]
 
 
-def row(entry: Entry, found: Records) -> dict[str, Any]:
+def row(entry: TableEntry, found: Records) -> dict[str, Any]:
     option, values = chosen(entry, found)
     ours = _ours(entry, option, values)
     difference = _difference(entry, ours)
@@ -44,7 +47,7 @@ def row(entry: Entry, found: Records) -> dict[str, Any]:
     }
 
 
-def chosen(entry: Entry, found: Records) -> tuple[Option, dict[int, float]]:
+def chosen(entry: TableEntry, found: Records) -> tuple[Option, dict[int, float]]:
     """The option with the best mean validation accuracy, and its values by seed.
 
     Runs that failed or are still to do are left out; of several options, none is taken before all
@@ -76,7 +79,7 @@ def _validation(option: Option, found: Records) -> float:
     return sum(known) / len(known) if known else -math.inf
 
 
-def _ours(entry: Entry, option: Option, values: Mapping[int, float]) -> dict[str, Any]:
+def _ours(entry: TableEntry, option: Option, values: Mapping[int, float]) -> dict[str, Any]:
     base = {
         "n": len(values),
         "values": list(values.values()),
@@ -99,7 +102,7 @@ def _ours(entry: Entry, option: Option, values: Mapping[int, float]) -> dict[str
     return base | {"mean": told.mean, "std": told.std, "interval": interval}
 
 
-def _difference(entry: Entry, ours: Mapping[str, Any]) -> dict[str, Any] | None:
+def _difference(entry: TableEntry, ours: Mapping[str, Any]) -> dict[str, Any] | None:
     """Ours minus the paper's; the interval is that of our mean (theirs is not given)."""
     if entry.printed is None or entry.printed.value is None or ours["mean"] is None:
         return None
@@ -109,7 +112,7 @@ def _difference(entry: Entry, ours: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _verdict(
-    entry: Entry, ours: Mapping[str, Any], difference: Mapping[str, Any] | None
+    entry: TableEntry, ours: Mapping[str, Any], difference: Mapping[str, Any] | None
 ) -> tuple[str, list[str]]:
     if ours["mean"] is None:
         return "not run", []
@@ -165,7 +168,7 @@ def _claim_verdict(n: int, interval: Sequence[Any] | None) -> str:
     return "not shown here: the interval holds zero"
 
 
-def figures(asked: Sequence[Figure], found: Records) -> list[dict[str, Any]]:
+def figures(asked: Sequence[PaperFigure], found: Records) -> list[dict[str, Any]]:
     """The data of every figure whose runs are there."""
     drawn = []
     for one in asked:
@@ -182,3 +185,57 @@ def figures(asked: Sequence[Figure], found: Records) -> list[dict[str, Any]]:
                 }
             )
     return drawn
+
+
+# --- for a person ---------------------------------------------------------------------------------
+
+
+def show_items(found: Sequence[dict[str, Any]]) -> None:
+    """Everything that ``fixhead paper`` can run."""
+    table = Table("paper", "item", "what", "scales")
+    for one in found:
+        table.add_row(one["paper"], one["item"], one["title"], ", ".join(one["scales"]))
+    Console(highlight=False).print(table)
+
+
+def show_paper(results: dict[str, Any], folder: Path) -> None:
+    """The table with verdicts, the claims, and where the page lies."""
+    console = Console(highlight=False)
+    protocol = ", as published (test-chosen)" if results["as_published"] else ""
+    console.print(f"{results['paper']} {results['item']}, {results['scale']} scale{protocol}")
+    table = Table("", "", "paper", "here", "n", "verdict")
+    for row in results["rows"]:
+        table.add_row(
+            row["row"], row["column"], _shown_printed(row), *_shown_ours(row), row["verdict"]
+        )
+    if results["rows"]:
+        console.print(table)
+    for claim in results["claims"]:
+        console.print(f"· {claim['text']}: {claim['verdict']}", soft_wrap=True)
+    done = results["cells"]
+    console.print(f"{done['done']} of {done['planned']} cells done")
+    console.print(f"The page: {folder / 'report.html'}", soft_wrap=True)
+
+
+def _shown_printed(row: dict[str, Any]) -> str:
+    printed = row["printed"]
+    if printed is None:
+        return ""
+    if printed["value"] is None:
+        return printed["note"] or "–"
+    mark = " (recalled, unverified)" if printed["source"] == "recalled" else ""
+    return _number(printed["value"], row["unit"]) + mark
+
+
+def _shown_ours(row: dict[str, Any]) -> tuple[str, str]:
+    ours = row["ours"]
+    if ours["mean"] is None:
+        return "–", str(ours["n"])
+    text = _number(ours["mean"], row["unit"])
+    return text if ours["std"] is None else f"{text} ± {_number(ours['std'], row['unit'])}", str(
+        ours["n"]
+    )
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{100 * value:.2f} %" if unit == "percent" else f"{value:.3g}"

@@ -27,7 +27,7 @@ from ..data import Dataset
 from ..runs import machine, records
 from ..runs.records import Record
 from ..training import Classifier, load_classifier, remove_checkpoint, resolve_device
-from .cells import Cell, ComputedCell, TrainingCell
+from .item import ComputedCell, PaperCell, TrainingCell
 from .measures import MEASURES
 
 RUNS, MEASURED = "runs.jsonl", "measures.jsonl"
@@ -57,7 +57,7 @@ class Store:
     progress: ComparisonProgress = field(default_factory=ComparisonProgress)
     _data: dict[tuple[object, ...], Dataset] = field(default_factory=dict)
 
-    def fulfil(self, cells: Sequence[Cell]) -> None:
+    def run_missing(self, cells: Sequence[PaperCell]) -> None:
         """Do what is missing of ``cells``; what another process has in hand is waited for.
 
         Raises:
@@ -74,7 +74,7 @@ class Store:
                 time.sleep(1.0)  # all that is left is in other hands
             open_ = left
 
-    def records(self, cells: Sequence[Cell]) -> dict[str, Record]:
+    def records(self, cells: Sequence[PaperCell]) -> dict[str, Record]:
         """The records of the cells that are done, by name, with history and measures."""
         found = {row["cell"]: row for row in records.read(self.folder / RUNS)}
         measured: dict[str, Record] = {}
@@ -102,7 +102,7 @@ class Store:
                 if records.repair(self.folder / name):
                     self.progress.say(f"The last line of {name} was cut off by a stop.")
 
-    def _try(self, cell: Cell) -> bool:
+    def _try(self, cell: PaperCell) -> bool:
         """Do a cell; False where another process has it in hand."""
         folder = self.folder / "runs" / cell.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ class Store:
             return False
         return True
 
-    def _do(self, cell: Cell, folder: Path) -> None:
+    def _do(self, cell: PaperCell, folder: Path) -> None:
         if isinstance(cell, ComputedCell):
             self._append(RUNS, self._computed(cell))
             return
@@ -168,7 +168,7 @@ class Store:
             "run_id": cell.name,
             "status": "done",
             "error": None,
-            "function": f"{cell.compute.__module__}.{cell.compute.__name__}",
+            "function": cell.function,
             "arguments": dict(cell.arguments),
             "seed": cell.seed,
             "found": found,
@@ -187,7 +187,7 @@ class Store:
         return records.read(self.folder / "runs" / name / "history.jsonl")
 
 
-def _is_done(cell: Cell, known: Mapping[str, Record]) -> bool:
+def _is_done(cell: PaperCell, known: Mapping[str, Record]) -> bool:
     found = known.get(cell.name)
     return found is not None and (
         found["status"] != "done" or all(one in found["measures"] for one in cell.measures)
@@ -198,7 +198,7 @@ def _has_model(folder: Path) -> bool:
     return (folder / "model.safetensors").exists()
 
 
-def share_of(cells: Sequence[Cell], text: str | None) -> list[Cell]:
+def share_of(cells: Sequence[PaperCell], text: str | None) -> list[PaperCell]:
     """The cells that ``--cells`` names: ``2/4`` (the second of four shares), or patterns.
 
     Raises:

@@ -4,8 +4,6 @@ A frozen classifier, orthonormal or Hadamard, with one learned scale: accuracies
 saves, and what the released Hadamard rows do when there are more classes than features.
 """
 
-from .memory import ITEMS as _MEMORY
-from .repeats import ITEMS as _REPEATS
-from .table import ITEMS as _TABLE
+from . import repeats, tables
 
-ITEMS = (*_TABLE, *_MEMORY, *_REPEATS)
+ITEMS = (*tables.ITEMS, *repeats.ITEMS)

@@ -5,9 +5,6 @@ figure of the text, the correlations and the compactness that it states, and wha
 code's unequal learning rates do to the comparison.
 """
 
-from .numbers import ITEMS as _NUMBERS
-from .protocol import ITEMS as _PROTOCOL
-from .tables import ITEMS as _TABLES
-from .views import ITEMS as _VIEWS
+from . import figures, statements, tables
 
-ITEMS = (*_TABLES, *_VIEWS, *_NUMBERS, *_PROTOCOL)
+ITEMS = (*tables.ITEMS, *figures.ITEMS, *statements.ITEMS)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import mean
-from typing import Any
 
 from ...data.corruptions import PAPER
 from ...runs.records import Record
-from ..item import Claim, Content, Entry, Item, Option, Request, Scale
-from ..printed import NOT_AT_HAND, Printed, percent
-from . import figures
+from ..item import (
+    NOT_AT_HAND,
+    Claim,
+    Content,
+    Item,
+    Option,
+    Printed,
+    Read,
+    TableEntry,
+    TrainingCell,
+    measured,
+    only,
+    percent,
+    read_test_accuracy,
+)
+from ..recipe import DATA_TITLES, PaperRequest, ScaleName, place
+from . import printed as paper
 from .recipe import (
+    ARMS,
     NAME,
-    NETS,
     NOTES,
     RATES,
-    SCALES,
-    TITLES,
+    S_SHOWN,
     by_rate,
     by_scale,
     cosine_cells,
@@ -27,67 +39,65 @@ from .recipe import (
     grid,
     published_cosine,
     published_dot,
-    recipe,
+    recipes,
 )
 
-ARMS = ("fixed", "non-fixed")
 SHOWN_RATE = 0.1
 """The dot arms' rate in Table 6 and in the figures, the same for both."""
 SHOWN_SCALE = 20
 """The cosine arms' S in Table 6."""
 
+predicted_cosine: Read = measured("compactness", "predicted")
+"""Mean cosine of test features to the vector of the class that they are put into."""
+on_cifar10_1: Read = measured("cifar10.1", "accuracy")
 
-def test_accuracy(row: Record) -> float:
-    """Of the epoch that was chosen."""
-    return float(row["test_accuracy"])
 
-
-def table1(request: Request) -> Content:
+def table1(request: PaperRequest) -> Content:
     """Dot logits: the learning rate of each arm chosen on validation from the same grid; as
     published: the released rates, 0.1 fixed and 0.001 not."""
 
     def options(data: str, net: str, arm: str) -> tuple[Option, ...]:
         if request.as_published:
-            return (Option("", published_dot(request, data, net, arm)),)
+            return only(published_dot(request, data, net, arm))
         return by_rate(request, data, net, arm)
 
-    return _fixed_or_not(request, figures.TABLE1, options, "dot logits")
+    return _fixed_or_not(request, paper.TABLE1, options, "dot logits")
 
 
-def table2(request: Request) -> Content:
+def table2(request: PaperRequest) -> Content:
     """Cosine logits at S = 1."""
 
     def options(data: str, net: str, arm: str) -> tuple[Option, ...]:
         if request.as_published:
-            return (Option("", published_cosine(request, data, net, arm)),)
-        return (Option("", cosine_cells(request, data, net, arm, 1)),)
+            return only(published_cosine(request, data, net, arm))
+        return only(cosine_cells(request, data, net, arm, 1))
 
-    return _fixed_or_not(request, figures.TABLE2, options, "cosine logits at S = 1")
+    return _fixed_or_not(request, paper.TABLE2, options, "cosine logits at S = 1")
 
 
-def table3(request: Request) -> Content:
+def table3(request: PaperRequest) -> Content:
     """Cosine logits, S of each arm chosen on validation from the same grid."""
 
     def options(data: str, net: str, arm: str) -> tuple[Option, ...]:
         return by_scale(request, data, net, arm)
 
-    return _fixed_or_not(request, figures.TABLE3, options, "cosine logits at the best S")
+    return _fixed_or_not(request, paper.TABLE3, options, "cosine logits at the best S")
 
 
-def table4(request: Request) -> Content:
+def table4(request: PaperRequest) -> Content:
     """Mean cosine of test features to the predicted class's vector, non-fixed, by S."""
     entries = [
-        Entry(
+        TableEntry(
             place(data, net),
             f"S = {s}",
-            (Option("", cosine_cells(request, data, net, "non-fixed", s, ("compactness",))),),
+            only(cosine_cells(request, data, net, "non-fixed", s, ("compactness",))),
             predicted_cosine,
             NOT_AT_HAND,
             "number",
             differs=differs(request, data),
         )
         for data, net in grid(request)
-        for s in SCALES
+        for s in S_SHOWN
     ]
     by_place = {(entry.row, entry.column): entry for entry in entries}
     claims = [
@@ -98,35 +108,36 @@ def table4(request: Request) -> Content:
         )
         for row in dict.fromkeys(entry.row for entry in entries)
     ]
-    return Content(entries, claims, recipes=_recipes(request), notes=NOTES)
+    return Content(entries, claims, recipes=recipes(request), notes=NOTES)
 
 
-def table5(request: Request) -> Content:
+def table5(request: PaperRequest) -> Content:
     """Generalisation sets; only CIFAR-10.1 is public."""
     entries = []
-    for data, (title, pairs) in figures.TABLE5.items():
+    for data, (title, pairs) in paper.TABLE5.items():
         for logits, values in zip(("dot", "cosine"), pairs, strict=True):
             for at, arm in enumerate(ARMS):
-                options, printed = (Option("", ()),), _percent(values[at])
+                options, printed = only(()), _percent(values[at])
                 if data == "cifar10":
                     cells = _cells_of(request, data, "resnet18", logits, arm, ("cifar10.1",))
-                    options = (Option("", cells),)
+                    options = only(cells)
                 else:
                     printed = Printed(printed.value, "paper", "the set was never released")
                 entries.append(
-                    Entry(f"{TITLES[data]} → {title}", f"{logits}, {arm}", options, _on_cifar101,
-                          printed, differs=differs(request, data))
-                )  # fmt: skip
+                    TableEntry(
+                        f"{DATA_TITLES[data]} → {title}",
+                        f"{logits}, {arm}",
+                        options,
+                        on_cifar10_1,
+                        printed,
+                        differs=differs(request, data),
+                    )
+                )
     notes = (*NOTES, "Which network the paper's Table 5 is of is not said; ResNet-18 here.")
     return Content(entries, recipes={"CIFAR-10": full("cifar10", "resnet18")}, notes=notes)
 
 
-def _on_cifar101(row: Record) -> float | None:
-    found = row["measures"].get("cifar10.1")
-    return None if found is None else float(found["accuracy"])
-
-
-def table6(request: Request) -> Content:
+def table6(request: PaperRequest) -> Content:
     """Accuracy under corruption, the mean over severities 1 to 5 of the published tables."""
     rows = grid(request) if request.scale == "small" else [
         (data, "resnet18") for data in dict.fromkeys(data for data, _ in grid(request))
@@ -134,16 +145,21 @@ def table6(request: Request) -> Content:
     entries = []
     for kind in PAPER:
         for data, net in rows:
-            printed = figures.TABLE6.get((kind, figures.SHOWN_BESIDE.get(data, data)))
+            printed = paper.TABLE6.get((kind, paper.SHOWN_BESIDE.get(data, data)))
             for at, logits in enumerate(("dot", "cosine")):
                 for arm_at, arm in enumerate(ARMS):
                     cells = _cells_of(request, data, net, logits, arm, ("corruptions",))
                     value = None if printed is None else percent(printed[at][arm_at])
                     entries.append(
-                        Entry(f"{kind}, {TITLES[data]}", f"{logits}, {arm}", (Option("", cells),),
-                              _corrupted(kind), value,
-                              differs=(*differs(request, data), "the paper's severity is unknown"))
-                    )  # fmt: skip
+                        TableEntry(
+                            f"{kind}, {DATA_TITLES[data]}",
+                            f"{logits}, {arm}",
+                            only(cells),
+                            _corrupted(kind),
+                            value,
+                            differs=(*differs(request, data), "the paper's severity is unknown"),
+                        )
+                    )
     claims = [_claim(f"{entry.row}, {entry.column.split(',')[0]}", entry, other)
               for entry, other in zip(entries[::2], entries[1::2], strict=True)]  # fmt: skip
     notes = (
@@ -151,10 +167,10 @@ def table6(request: Request) -> Content:
         f"Dot arms at learning rate {SHOWN_RATE:g}, cosine arms at S = {SHOWN_SCALE}; corrupted "
         "are the first 2,000 test images; each figure is the mean over five severities.",
     )
-    return Content(entries, claims, recipes=_recipes(request), notes=notes)
+    return Content(entries, claims, recipes=recipes(request), notes=notes)
 
 
-def _corrupted(kind: str) -> Any:
+def _corrupted(kind: str) -> Read:
     def read(row: Record) -> float | None:
         found = row["measures"].get("corruptions")
         return None if found is None else mean(found["accuracy"][kind])
@@ -162,23 +178,23 @@ def _corrupted(kind: str) -> Any:
     return read
 
 
-def table7(request: Request) -> Content:
+def table7(request: PaperRequest) -> Content:
     """Learning rates, PreActResNet-18 (small-cnn at the small scale)."""
-    return _by_rate(request, figures.TABLE7, "preact-resnet18")
+    return _by_rate(request, paper.TABLE7, "preact-resnet18")
 
 
-def table8(request: Request) -> Content:
+def table8(request: PaperRequest) -> Content:
     """Learning rates, ResNet-18."""
-    return _by_rate(request, figures.TABLE8, "resnet18")
+    return _by_rate(request, paper.TABLE8, "resnet18")
 
 
-def table9(request: Request) -> Content:
+def table9(request: PaperRequest) -> Content:
     """Learning rates, MobileNetV2; the paper's figures are not at hand."""
     return _by_rate(request, None, "mobilenetv2")
 
 
 def _by_rate(
-    request: Request, printed: Mapping[tuple[str, float], figures.Pair] | None, net: str
+    request: PaperRequest, printed: Mapping[tuple[str, float], paper.Pair] | None, net: str
 ) -> Content:
     places = grid(request) if request.scale == "small" else [
         (data, net) for data in ("stl10", "cifar100", "tiny-imagenet")
@@ -193,46 +209,48 @@ def _by_rate(
                 shown = NOT_AT_HAND if printed is None else None
                 shown = shown if values is None else _percent(values[at])
                 entries.append(
-                    Entry(f"{place(data, backbone)}, lr {lr:g}", arm, (Option("", cells),),
-                          test_accuracy, shown, differs=differs(request, data))
+                    TableEntry(f"{place(data, backbone)}, lr {lr:g}", arm, only(cells),
+                               read_test_accuracy, shown, differs=differs(request, data))
                 )  # fmt: skip
     pairs = zip(entries[::2], entries[1::2], strict=True)
     claims = [_claim(fixed.row, fixed, learned) for fixed, learned in pairs]
-    return Content(entries, claims, recipes=_recipes(request), notes=NOTES)
+    return Content(entries, claims, recipes=recipes(request), notes=NOTES)
 
 
 # --- what the tables share ------------------------------------------------------------------------
 
 
 def _fixed_or_not(
-    request: Request,
-    printed: Mapping[tuple[str, str], figures.Pair],
-    options: Any,
+    request: PaperRequest,
+    printed: Mapping[tuple[str, str], paper.Pair],
+    options: Callable[[str, str, str], tuple[Option, ...]],
     what: str,
 ) -> Content:
     entries, claims = [], []
     for data, net in grid(request):
         values = printed.get((data, net)) or printed.get(
-            (figures.SHOWN_BESIDE.get(data, data), "resnet18")
+            (paper.SHOWN_BESIDE.get(data, data), "resnet18")
         )
         fixed, learned = (
-            Entry(place(data, net), arm, options(data, net, arm), test_accuracy,
-                  None if values is None else _beside(data, values[at]),
-                  differs=differs(request, data))
+            TableEntry(place(data, net), arm, options(data, net, arm), read_test_accuracy,
+                       None if values is None else _beside(data, values[at]),
+                       differs=differs(request, data))
             for at, arm in enumerate(ARMS)
         )  # fmt: skip
         entries += [fixed, learned]
         gain = None if values is None else (values[0] or 0) / 100 - (values[1] or 0) / 100
         claims.append(_claim(f"{place(data, net)}, {what}", fixed, learned, gain))
-    return Content(entries, claims, recipes=_recipes(request), notes=NOTES)
+    return Content(entries, claims, recipes=recipes(request), notes=NOTES)
 
 
-def _claim(where: str, fixed: Entry, learned: Entry, printed: float | None = None) -> Claim:
+def _claim(
+    where: str, fixed: TableEntry, learned: TableEntry, printed: float | None = None
+) -> Claim:
     return Claim(f"{where}: fixed above non-fixed", fixed, learned, printed)
 
 
 def _beside(data: str, value: float | None) -> Printed:
-    note = "CIFAR-10, ResNet-18" if data in figures.SHOWN_BESIDE else ""
+    note = "CIFAR-10, ResNet-18" if data in paper.SHOWN_BESIDE else ""
     return _percent(value, note)
 
 
@@ -241,28 +259,14 @@ def _percent(value: float | None, note: str = "") -> Printed:
 
 
 def _cells_of(
-    request: Request, data: str, net: str, logits: str, arm: str, measures: tuple[str, ...]
-) -> Any:
+    request: PaperRequest, data: str, net: str, logits: str, arm: str, measures: tuple[str, ...]
+) -> tuple[TrainingCell, ...]:
     if logits == "dot":
         return dot_cells(request, data, net, arm, SHOWN_RATE, measures)
     return cosine_cells(request, data, net, arm, SHOWN_SCALE, measures)
 
 
-def predicted_cosine(row: Record) -> float | None:
-    """Mean cosine of test features to the vector of the class that they are put into."""
-    found = row["measures"].get("compactness")
-    return None if found is None else found["predicted"]
-
-
-def place(data: str, net: str) -> str:
-    return f"{TITLES[data]}, {NETS[net]}"
-
-
-def _recipes(request: Request) -> dict[str, Any]:
-    return {place(data, net): recipe(request, data, net) for data, net in grid(request)}
-
-
-ALL: tuple[Scale, ...] = ("full", "medium", "small")
+ALL: tuple[ScaleName, ...] = ("full", "medium", "small")
 
 ITEMS = (
     Item(NAME, "table1", "Fixed and non-fixed, dot logits", table1, ALL, published=True),

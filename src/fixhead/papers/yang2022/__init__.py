@@ -5,8 +5,7 @@ balanced and fine-grained classes, neural collapse, convergence, and the theory'
 released baseline, which is frozen too, is run beside a truly learned one.
 """
 
-from .collapse import ITEMS as _COLLAPSE
-from .tables import ITEMS as _TABLES
-from .theory import ITEMS as _THEORY
+from . import convergence, layer_peeled, tables
 
-ITEMS = (*_TABLES, *_COLLAPSE, *_THEORY)
+ITEMS = (*tables.ITEMS, *convergence.ITEMS, *layer_peeled.ITEMS)
+"""In the order of ``fixhead paper list``."""

@@ -1,41 +1,31 @@
-"""Data, networks, arms and training of Yang et al. 2022, at the paper's scale and a small one."""
+"""Data, networks, arms and training of Yang et al. 2022, at three scales."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from ...comparison.config import Choose
-from ...training.recipe import Optimizer, ScheduleName
-from ..cells import TrainingCell
-from ..item import Option, Request
-from ..recipe import PaperRecipe, code, ours
+from ..item import Option, TrainingCell, only, training_cells
+from ..recipe import (
+    JPEG_COPY,
+    PaperRecipe,
+    PaperRequest,
+    Places,
+    Reduction,
+    ScaleName,
+    medium_scale,
+    small_augmentation,
+    small_scale,
+    stated,
+    what_differs,
+)
 
 NAME = "yang2022"
-SEEDS = 3
 FACTORS = (0.005, 0.01, 0.02)
 SMALL_FACTOR = 0.01
-SMALL_DATA = ("cifar10-jpeg", "mnist")
 SMALL_IMAGES = 2_000
-SMALL_EPOCHS = 20
-MEDIUM_EPOCHS = 60
-
-TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "svhn-extra": "SVHN with extra",
-    "stl10": "STL-10",
-    "imagenet": "ImageNet, long tail",
-    "cub200": "CUB-200-2011",
-    "mnist": "MNIST",
-    "cifar10-jpeg": "CIFAR-10 (JPEG copy)",
+PLACES: Places = {
+    "full": [("cifar10", "resnet32"), ("cifar100", "resnet32x2")],
+    "small": [(JPEG_COPY, "small-cnn"), ("mnist", "small-cnn")],
 }
-NETS = {
-    "resnet32": "ResNet-32",
-    "resnet32x2": "ResNet-32, double width",
-    "densenet-bc-150-12": "DenseNet-BC-150-12",
-    "timm:resnet50": "ResNet-50",
-    "small-cnn": "small-cnn",
-}
+"""Where collapse and convergence are looked at."""
 
 LEARNED, KAIMING = "learned", "frozen Kaiming"
 ETF, ETF_CE = "frozen ETF, dot", "frozen ETF, BN neck, cross-entropy"
@@ -82,30 +72,33 @@ PUBLISHED_NOTES = (
 )
 
 
-@dataclass(frozen=True)
-class Recipe2022(PaperRecipe):
-    """The released configuration of long-tailed CIFAR-10 (ImbalancedLearning, 2ebb309)."""
+LONG_TAIL = stated(
+    code={
+        "data": "cifar10",
+        "imbalance": "exp:0.01",
+        "backbone": "resnet32",
+        "augmentation": "crop:4,flip,mixup:1",
+        "epochs": 200,
+        "batch_size": 128,
+        "optimizer": "sgd",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 2e-4,
+        "schedule": "step",
+        "warmup_epochs": 5.0,
+        "milestones": (160, 180),
+        "gamma": 0.1,
+    },
+    ours={"choose": "last", "nesterov": False, "pretrained": False},
+)
+"""The released configuration of long-tailed CIFAR-10 (ImbalancedLearning, 2ebb309)."""
+SCALES: dict[ScaleName, Reduction] = {
+    "small": small_scale(SMALL_IMAGES, 20, warmup_epochs=1.0, about="about "),
+    "medium": medium_scale(60),
+}
 
-    data: str = code("cifar10")
-    imbalance: str | None = code("exp:0.01")
-    backbone: str = code("resnet32")
-    augmentation: str = code("crop:4,flip,mixup:1")
-    choose: Choose = ours("last")
-    epochs: int = code(200)
-    batch_size: int = code(128)
-    optimizer: Optimizer = code("sgd")
-    lr: float = code(0.1)
-    momentum: float = code(0.9)
-    nesterov: bool = ours(False)
-    weight_decay: float = code(2e-4)
-    schedule: ScheduleName = code("step")
-    warmup_epochs: float = code(5.0)
-    milestones: tuple[int, ...] = code((160, 180))
-    gamma: float = code(0.1)
-    pretrained: bool = ours(False)
 
-
-def full(data: str, backbone: str) -> Recipe2022:
+def full(data: str, backbone: str) -> PaperRecipe:
     """The paper's scale.
 
     fixhead paper yang2022 long-tail --scale full --data-dir DIR
@@ -114,17 +107,16 @@ def full(data: str, backbone: str) -> Recipe2022:
     # The release does not augment SVHN and STL-10, but mixes their images too.
     plain = data in ("svhn-extra", "stl10")
     augmentation = "mixup:1" if plain else "crop:4,flip,mixup:1"
-    return replace(Recipe2022(), data=data, backbone=backbone, augmentation=augmentation)
+    return LONG_TAIL.changed(data=data, backbone=backbone, augmentation=augmentation)
 
 
-def imagenet() -> Recipe2022:
+def imagenet() -> PaperRecipe:
     """ImageNet with a long tail: ResNet-50, 90 epochs.
 
     fixhead paper yang2022 long-tail --scale full --cells imagenet --data-dir DIR
     One data-centre GPU: about half a day a run (an estimate).
     """
-    return replace(
-        Recipe2022(),
+    return LONG_TAIL.changed(
         data="imagenet",
         imbalance="exp:0.0039",
         backbone="timm:resnet50",
@@ -137,14 +129,13 @@ def imagenet() -> Recipe2022:
     )
 
 
-def birds() -> Recipe2022:
+def birds() -> PaperRecipe:
     """CUB-200-2011 from ImageNet's weights; the paper's settings for it are not at hand.
 
     fixhead paper yang2022 fine-grained --scale full --data-dir DIR
     One data-centre GPU: about twenty minutes a run (an estimate).
     """
-    return replace(
-        Recipe2022(),
+    return LONG_TAIL.changed(
         data="cub200",
         imbalance=None,
         backbone="timm:resnet50",
@@ -160,137 +151,89 @@ def birds() -> Recipe2022:
     )
 
 
-def medium() -> Recipe2022:
+def medium() -> PaperRecipe:
     """Long-tailed CIFAR-10 (JPEG copy), ResNet-32 and the released settings, over fewer epochs.
 
     fixhead paper yang2022 long-tail --scale medium --data-dir DIR
     One H200: 100 to 180 seconds a run beside eight others. The milestones and the warm-up move
     along.
     """
-    chosen = full("cifar10-jpeg", "resnet32")
-    chosen = shortened(Request("medium", epochs=MEDIUM_EPOCHS), chosen)
-    return replace(chosen, precision="bf16-mixed", compile=True)
+    return SCALES["medium"].of(full(JPEG_COPY, "resnet32"))
 
 
-def small(data: str) -> Recipe2022:
+def small(data: str) -> PaperRecipe:
     """One fixed small network, about 2,000 training images and 20 epochs for every arm.
 
     fixhead paper yang2022 long-tail --scale small --data-dir DIR
     One CPU core with nothing else to do: 20 to 40 seconds a run. A long tail is cut from four times
     the images, so that as many are left as in the balanced runs. No mixup: too few epochs for it.
     """
-    return replace(
-        Recipe2022(),
-        data=data,
-        train_images=SMALL_IMAGES,
-        imbalance=None,
-        backbone="small-cnn",
-        augmentation="none" if data == "mnist" else "crop:4,flip",
-        epochs=SMALL_EPOCHS,
-        batch_size=32,
-        schedule="cosine",
-        warmup_epochs=1.0,
-        milestones=(),
+    return SCALES["small"].of(
+        LONG_TAIL, data=data, imbalance=None, augmentation=small_augmentation(data)
     )
 
 
-def small_birds() -> Recipe2022:
+def small_birds() -> PaperRecipe:
     """CUB-200-2011 at 64 × 64 pixels, learned from nothing: a try-out, no fine-grained result.
 
     fixhead paper yang2022 fine-grained --scale small --data-dir DIR
     One CPU core: about four minutes a run (an estimate).
     """
-    return replace(
-        small("cub200"), image_size=64, train_images=None, augmentation="crop:8,flip", epochs=20
-    )
+    return small("cub200").changed(image_size=64, train_images=None, augmentation="crop:8,flip")
 
 
-def balanced(request: Request, data: str, net: str) -> Recipe2022:
+def balanced(request: PaperRequest, data: str, net: str) -> PaperRecipe:
     """All classes alike."""
     chosen = small(data) if request.scale == "small" else full(data, net)
-    return _asked(request, replace(chosen, imbalance=None))
+    return _asked(request, chosen.changed(imbalance=None))
 
 
-def long_tailed(request: Request, data: str, net: str, factor: float) -> Recipe2022:
+def long_tailed(request: PaperRequest, data: str, net: str, factor: float) -> PaperRecipe:
     """An exponential tail: the last class keeps ``factor`` of the first one's images."""
     rule = f"exp:{factor:g}"
     if request.scale == "full":
         chosen = imagenet() if data == "imagenet" else full(data, net)
-        return _asked(request, chosen if data == "imagenet" else replace(chosen, imbalance=rule))
+        return _asked(request, chosen if data == "imagenet" else chosen.changed(imbalance=rule))
     if request.scale == "medium":
-        return _asked(request, replace(medium(), imbalance=rule))
-    chosen = replace(small(data), train_images=4 * SMALL_IMAGES, imbalance=rule)
+        return _asked(request, medium().changed(imbalance=rule))
+    chosen = small(data).changed(train_images=4 * SMALL_IMAGES, imbalance=rule)
     if request.as_published:
         mixed = "mixup:1" if data == "mnist" else "crop:4,flip,mixup:1"
-        chosen = replace(chosen, augmentation=mixed)
+        chosen = chosen.changed(augmentation=mixed)
     return _asked(request, chosen)
 
 
-def _asked(request: Request, chosen: Recipe2022) -> Recipe2022:
+def _asked(request: PaperRequest, chosen: PaperRecipe) -> PaperRecipe:
     if request.as_published:
-        chosen = replace(chosen, choose="test")
-    return shortened(request, chosen)
-
-
-def shortened(request: Request, chosen: Recipe2022) -> Recipe2022:
-    """``--epochs``: the milestones and the warm-up move along."""
-    if request.epochs is None:
-        return chosen
-    share = request.epochs / chosen.epochs
-    moved = {max(1, round(share * at)) for at in chosen.milestones}
-    return replace(
-        chosen,
-        epochs=request.epochs,
-        milestones=tuple(sorted(moved)),
-        warmup_epochs=min(float(request.epochs), share * chosen.warmup_epochs),
-    )
+        chosen = chosen.changed(choose="test")
+    return chosen.with_epochs(request.epochs)
 
 
 def cells(
-    request: Request, chosen: Recipe2022, arm: str, measures: tuple[str, ...] = ()
+    request: PaperRequest, chosen: PaperRecipe, arm: str, measures: tuple[str, ...] = ()
 ) -> tuple[TrainingCell, ...]:
     """The arm's runs, a seed each."""
     head = (PUBLISHED if request.as_published else ARMS)[arm]
-    return tuple(
-        TrainingCell(chosen, head, seed, measures) for seed in range(request.seeds or SEEDS)
-    )
+    return training_cells(request, chosen, head, measures)
 
 
 def option(
-    request: Request, chosen: Recipe2022, arm: str, measures: tuple[str, ...] = ()
+    request: PaperRequest, chosen: PaperRecipe, arm: str, measures: tuple[str, ...] = ()
 ) -> tuple[Option, ...]:
-    return (Option("", cells(request, chosen, arm, measures)),)
+    return only(cells(request, chosen, arm, measures))
 
 
-def differs(request: Request, data: str) -> tuple[str, ...]:
+def differs(request: PaperRequest, data: str) -> tuple[str, ...]:
     """Why a run cannot be held against the paper's figure."""
-    found = []
-    if request.scale == "small":
-        found = [
-            "a smaller net: small-cnn",
-            f"about {SMALL_IMAGES:,} training images",
-            f"{SMALL_EPOCHS} epochs",
-        ]
-    elif request.scale == "medium":
-        found = [f"{MEDIUM_EPOCHS} epochs"]
-    elif data == "imagenet":
-        found = [
-            "an exponential tail, not the published list of images",
-            "d = 2,048, not 4,096",
-            "features of unit length, and no penalty on their length",
-        ]
-    if data == "cifar10-jpeg":
-        found.append("another data copy (JPEG)")
-    if request.epochs is not None:
-        found.append(f"a shorter schedule: {request.epochs} epochs")
-    return tuple(found)
+    other_tail = (
+        "an exponential tail, not the published list of images",
+        "d = 2,048, not 4,096",
+        "features of unit length, and no penalty on their length",
+    )
+    return what_differs(request, data, SCALES, *(other_tail if data == "imagenet" else ()))
 
 
-def notes(request: Request, *more: str) -> tuple[str, ...]:
+def notes(request: PaperRequest, *more: str) -> tuple[str, ...]:
     """What every page says, and ``more``."""
     found = (*NOTES, SMALL_NOTE, *more) if request.scale == "small" else (*NOTES, *more)
     return (*found, *PUBLISHED_NOTES) if request.as_published else found
-
-
-def place(data: str, net: str) -> str:
-    return f"{TITLES[data]}, {NETS[net]}"

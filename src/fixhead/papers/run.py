@@ -17,15 +17,16 @@ from ..report import write_paper_page
 from ..runs import records
 from ..runs.records import Record
 from . import outcome
-from .item import Content, Item, Request
-from .registry import find
+from .item import Content, Item
+from .recipe import PaperRequest
+from .registry import build, find
 from .store import Store, share_of
 
 SCHEMA = "fixhead.paper/1"
 
 
 @dataclass(frozen=True)
-class Way:
+class RunOptions:
     """How runs are done: on which data and device, which cells, in how many processes.
 
     ``run=False`` runs nothing: the table is made from the runs that are done.
@@ -43,22 +44,24 @@ class Way:
             raise RequestError(f"--processes must be 1 or more, got {self.processes}")
 
 
-def perform(item: Item, request: Request, folder: Path, way: Way | None = None) -> dict[str, Any]:
+def perform(
+    item: Item, request: PaperRequest, folder: Path, options: RunOptions | None = None
+) -> dict[str, Any]:
     """The content of ``FOLDER/PAPER-SCALE/ITEM/results.json``, after running what is missing.
 
     The runs lie in ``FOLDER/PAPER-SCALE/`` and are shared by all items of the paper and scale.
-    With ``way.cells`` only those are run, and the table is made from whatever is done.
+    With ``options.cells`` only those are run, and the table is made from whatever is done.
 
     Raises:
         RequestError: a scale or protocol that the item does not have; data that are not there.
     """
-    way = way or Way()
+    options = options or RunOptions()
     content = build(item, request)
-    store = _store(item, request, folder, way)
-    wanted = share_of(content.cells, way.cells)
-    if way.run:
-        with _helpers(item, request, folder, way):
-            store.fulfil(wanted)
+    store = _store(item, request, folder, options)
+    wanted = share_of(content.cells, options.cells)
+    if options.run:
+        with _helpers(item, request, folder, options):
+            store.run_missing(wanted)
     results = summarise(item, request, content, store)
     target = store.folder / name_of(item, request)
     target.mkdir(parents=True, exist_ok=True)
@@ -67,22 +70,24 @@ def perform(item: Item, request: Request, folder: Path, way: Way | None = None) 
     return results
 
 
-def _store(item: Item, request: Request, folder: Path, way: Way) -> Store:
+def _store(item: Item, request: PaperRequest, folder: Path, options: RunOptions) -> Store:
     name = f"{item.paper}-{request.scale}"
-    return Store(folder / name, way.data_dir, way.device, way.keep_models)
+    return Store(folder / name, options.data_dir, options.device, options.keep_models)
 
 
 @contextmanager
-def _helpers(item: Item, request: Request, folder: Path, way: Way) -> Iterator[None]:
+def _helpers(
+    item: Item, request: PaperRequest, folder: Path, options: RunOptions
+) -> Iterator[None]:
     """Further processes at work on the same cells; each takes those that nobody has in hand.
 
     For small runs on one GPU, which a single one does not fill, and for several cores.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
-    alone = replace(way, processes=1)
+    alone = replace(options, processes=1)
     helpers = [
         context.Process(target=_help, args=(item.paper, item.name, request, folder, alone))
-        for _ in range(way.processes - 1)
+        for _ in range(options.processes - 1)
     ]
     for helper in helpers:
         helper.start()
@@ -93,32 +98,13 @@ def _helpers(item: Item, request: Request, folder: Path, way: Way) -> Iterator[N
             helper.join()
 
 
-def _help(paper: str, name: str, request: Request, folder: Path, way: Way) -> None:
+def _help(paper: str, name: str, request: PaperRequest, folder: Path, options: RunOptions) -> None:
     item = find(paper, name)
-    cells = share_of(build(item, request).cells, way.cells)
-    _store(item, request, folder, way).fulfil(cells)
+    cells = share_of(build(item, request).cells, options.cells)
+    _store(item, request, folder, options).run_missing(cells)
 
 
-def build(item: Item, request: Request) -> Content:
-    """The item's content, where the request can be met."""
-    if request.scale not in item.scales:
-        raise RequestError(
-            f"--scale of {item.paper} {item.name} must be one of {', '.join(item.scales)}, got "
-            f"{request.scale}"
-        )
-    if request.as_published and not item.published:
-        raise RequestError(
-            f"{item.paper} {item.name} has no --as-published: it is no table of accuracies, or the "
-            "paper's code is not released"
-        )
-    for name in ("seeds", "epochs"):
-        value = getattr(request, name)
-        if value is not None and value < 1:
-            raise RequestError(f"--{name} must be 1 or more, got {value}")
-    return item.build(request)
-
-
-def summarise(item: Item, request: Request, content: Content, store: Store) -> dict[str, Any]:
+def summarise(item: Item, request: PaperRequest, content: Content, store: Store) -> dict[str, Any]:
     """results.json, from the records alone."""
     found = store.records(content.cells)
     missing = [cell.name for cell in content.cells if cell.name not in found]
@@ -142,17 +128,17 @@ def summarise(item: Item, request: Request, content: Content, store: Store) -> d
             for name, row in found.items()
             if row["status"] != "done"
         ],
-        "made": made(found.values()),
+        "made": provenance(found.values()),
     }
 
 
-def name_of(item: Item, request: Request) -> str:
+def name_of(item: Item, request: PaperRequest) -> str:
     """The folder of an item's table."""
     short = "" if request.epochs is None else f"-{request.epochs}epochs"
     return item.name + ("-as-published" if request.as_published else "") + short
 
 
-def command(item: Item, request: Request) -> str:
+def command(item: Item, request: PaperRequest) -> str:
     """The command that makes it again."""
     parts = ["fixhead", "paper", item.paper, item.name, "--scale", request.scale]
     parts += ["--as-published"] if request.as_published else []
@@ -162,13 +148,13 @@ def command(item: Item, request: Request) -> str:
     return shlex.join(parts)
 
 
-def _short(request: Request) -> list[str]:
+def _short(request: PaperRequest) -> list[str]:
     if request.epochs is None:
         return []
     return [f"A try-out: every run was cut to {request.epochs} epochs (--epochs)."]
 
 
-def made(found: Iterable[Record]) -> dict[str, Any]:
+def provenance(found: Iterable[Record]) -> dict[str, Any]:
     """Where and when the runs were made: hardware, versions, commits, dates, time in sum."""
     rows = list(found)
     starts = sorted(row["started_at"] for row in rows)
