@@ -12,8 +12,8 @@ import pytest
 
 from fixhead import RequestError
 from fixhead.report import write_evaluation_page, write_pages
-from fixhead.report.evaluation.record import read_evaluation
-from fixhead.report.evaluation.summary import headline
+from fixhead.report.evaluation_page import headline
+from fixhead.report.records import read_evaluation
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fixhead.report import write_page
-from fixhead.report.browser import browser
+from fixhead.report.confusions import confusions
 from fixhead.report.records import read_records
 
 Make = Callable[..., Path]
@@ -64,7 +64,7 @@ def _cards(text: str) -> list[str]:
 def test_every_pair_of_the_record_has_a_card_with_its_pictures(make_comparison: Make) -> None:
     folder = picture_confusions(make_comparison(heads=PAIR, seeds=1))
     records = read_records(folder)
-    section = browser(records)
+    section = confusions(records)
     assert section is not None
     cards = _cards(section.body)
     wanted = [pair for head in PAIR for pair in records.of(head)[0]["examples"]["pairs"]]
@@ -78,16 +78,16 @@ def test_every_pair_of_the_record_has_a_card_with_its_pictures(make_comparison: 
 
 def test_without_pictures_the_counts_serve(make_comparison: Make) -> None:
     folder = picture_confusions(make_comparison(heads=PAIR, seeds=1))
-    pictured = _cards(browser(read_records(folder)).body)
+    pictured = _cards(confusions(read_records(folder)).body)
     for sheet in folder.glob("runs/*/examples.webp"):
         sheet.unlink()
-    bare = _cards(browser(read_records(folder)).body)
+    bare = _cards(confusions(read_records(folder)).body)
     assert len(bare) == len(pictured)
     assert all('role="img"' not in card for card in bare)
 
 
 def test_records_of_an_earlier_version_have_cards_without_pictures(make_comparison: Make) -> None:
-    section = browser(read_records(make_comparison(heads=PAIR, seeds=1)))
+    section = confusions(read_records(make_comparison(heads=PAIR, seeds=1)))
     assert section is not None
     found = re.findall(r"below\">([\d\u202f]+) of", section.body)
     counts = [int(number.replace("\u202f", "")) for number in found]
@@ -96,7 +96,7 @@ def test_records_of_an_earlier_version_have_cards_without_pictures(make_comparis
 
 
 def test_without_confusions_there_is_no_such_section(make_comparison: Make) -> None:
-    assert browser(read_records(make_comparison(seeds=1, matrices=False))) is None
+    assert confusions(read_records(make_comparison(seeds=1, matrices=False))) is None
 
 
 def test_a_record_cannot_point_out_of_its_folder(make_comparison: Make, tmp_path: Path) -> None:

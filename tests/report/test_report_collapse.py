@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from fixhead.report import collapse_figures, plane_figures, sections
+from fixhead.report import comparison_charts, comparison_page, plane_charts, vector_sections
 from fixhead.report.records import read_records
 
 Make = Callable[..., Path]
@@ -46,7 +46,7 @@ def collapsing(folder: Path, *, plane: bool = False) -> Path:
 
 def test_collapse_is_kept_by_epoch_for_every_run(make_comparison: Make) -> None:
     records = read_records(collapsing(make_comparison(heads=PAIR, seeds=2, epochs=4)))
-    figure = collapse_figures.collapse(records)
+    figure = comparison_charts.collapse(records)
     assert figure is not None
     first = figure.data["arms"][0][1]
     assert first["seed"] == 1
@@ -58,19 +58,19 @@ def test_collapse_is_kept_by_epoch_for_every_run(make_comparison: Make) -> None:
 
 def test_records_without_collapse_have_no_such_sections(make_comparison: Make) -> None:
     records = read_records(make_comparison(heads=PAIR, seeds=1))
-    assert sections.collapse(records) is None
-    assert sections.plane(records) is None
+    assert comparison_page.collapse(records) is None
+    assert vector_sections.plane(records) is None
 
 
 def test_features_of_more_dimensions_have_no_plane(make_comparison: Make) -> None:
     records = read_records(collapsing(make_comparison(heads=PAIR, seeds=1)))
-    assert sections.collapse(records) is not None
-    assert sections.plane(records) is None
+    assert comparison_page.collapse(records) is not None
+    assert vector_sections.plane(records) is None
 
 
 def test_the_plane_keeps_paths_and_areas_of_every_run(make_comparison: Make) -> None:
     folder = collapsing(make_comparison(heads=PAIR, seeds=2, epochs=3), plane=True)
-    figure = plane_figures.plane(read_records(folder))
+    figure = plane_charts.plane(read_records(folder))
     assert figure is not None
     assert [(run["head"], run["seed"]) for run in figure.data["runs"]] == [
         (head, seed) for head in PAIR for seed in (0, 1)
@@ -85,7 +85,7 @@ def test_the_plane_keeps_paths_and_areas_of_every_run(make_comparison: Make) -> 
 
 def test_classes_without_an_area_are_counted_over_the_runs(make_comparison: Make) -> None:
     folder = collapsing(make_comparison(heads=PAIR, seeds=2), plane=True)
-    assert plane_figures.vanished_sentences(read_records(folder)) == [
+    assert plane_charts.vanished_sentences(read_records(folder)) == [
         f"{head}: 7.5 classes without an area, mean of 2 runs (7 and 8)." for head in PAIR
     ]
 
@@ -96,9 +96,9 @@ def test_a_head_with_a_bias_says_why_it_has_no_areas(make_comparison: Make) -> N
     run["geometry"]["areas"] = {"reason": "a head with a bias has no sectors"}
     (folder / "runs.jsonl").write_text(json.dumps(run) + "\n")
     records = read_records(folder)
-    assert plane_figures.vanished_sentences(records) == [
+    assert plane_charts.vanished_sentences(records) == [
         "learned-dot: no areas, because a head with a bias has no sectors."
     ]
-    figure = plane_figures.plane(records)
+    figure = plane_charts.plane(records)
     assert figure is not None
     assert figure.data["runs"][0]["sectors"] == [[]]

@@ -9,14 +9,13 @@ from typing import Any
 
 from fixhead.cli.compare import compare
 from fixhead.comparison import Comparison
-from fixhead.report.records import Records, read_records
-from fixhead.report.reproduce import OPTIONS, command, flat, unspoken
-from fixhead.report.reproduction import reproduction
+from fixhead.report.records import ComparisonRecords, read_records
+from fixhead.report.reproduction import OPTIONS, command, flat, reproduction, unspoken
 
 Make = Callable[..., Path]
 
 
-def _with(folder: Path, recipe: dict[str, Any] | None = None, **options: Any) -> Records:
+def _with(folder: Path, recipe: dict[str, Any] | None = None, **options: Any) -> ComparisonRecords:
     facts = json.loads((folder / "config.json").read_text())
     facts["config"] |= options
     facts["config"]["recipe"] |= recipe or {}
@@ -24,7 +23,7 @@ def _with(folder: Path, recipe: dict[str, Any] | None = None, **options: Any) ->
     return read_records(folder)
 
 
-def _read(records: Records) -> dict[str, str | None]:
+def _read(records: ComparisonRecords) -> dict[str, str | None]:
     """The options as a shell would hand them over."""
     words = shlex.split(command(records).replace("\\\n", " "))
     assert words[:2] == ["fixhead", "compare"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fixhead.report.naming import matched, parse
-from fixhead.report.records import Records, read_records
-from fixhead.report.sentences import headline
+from fixhead.report.arm_names import matched, parse
+from fixhead.report.pair_text import headline
+from fixhead.report.records import ComparisonRecords, read_records
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")
@@ -16,14 +16,14 @@ PAIR = ("learned-cosine@1", "random-cosine@1")
 
 def _records(
     make: Make, heads: tuple[str, ...], *values: list[float], **options: object
-) -> Records:
+) -> ComparisonRecords:
     seeds = len(values[0])
     return read_records(
         make(heads=heads, seeds=seeds, accuracies=dict(zip(heads, values, strict=True)), **options)
     )
 
 
-def _edit(folder: Path, **changes: object) -> Records:
+def _edit(folder: Path, **changes: object) -> ComparisonRecords:
     results = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps(results | changes))
     return read_records(folder)

@@ -6,9 +6,14 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-from fixhead.report.marks import Axis, forest
+from fixhead.report.cell_charts import Axis, forest
+from fixhead.report.comparison_tables import (
+    arms_table,
+    groups_table,
+    pairs_table,
+)
 from fixhead.report.records import read_records
-from fixhead.report.tables import arms_table, geometry_table, groups_table, pairs_table
+from fixhead.report.vector_sections import geometry_table
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")
@@ -23,7 +28,7 @@ class Rows(HTMLParser):
         self.cells: list[dict[str, str | None]] = []
         self.caption = ""
         self.inside = ""
-        self.feed(text)
+        self.feed(str(text))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "tr":

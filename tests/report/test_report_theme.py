@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fixhead.report import theme
+from fixhead.report.cell_charts import swatch
 
 THEMES = {"light": (theme.LIGHT, theme.ARMS_LIGHT), "dark": (theme.DARK, theme.ARMS_DARK)}
 
@@ -102,7 +103,7 @@ def test_arms_differ_for_every_sight(name: str, sight: str) -> None:
 def test_twelve_arms_have_twelve_marks() -> None:
     looks = {(theme.symbol(arm), theme.dash(arm)) for arm in range(12)}
     assert len(looks) == 12
-    assert len({theme.swatch(arm) for arm in range(12)}) == 12
+    assert len({swatch(arm) for arm in range(12)}) == 12
 
 
 def test_both_themes_name_the_same_colours() -> None:

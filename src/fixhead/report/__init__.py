@@ -1,11 +1,13 @@
-"""Records → tables → figures → one page. Knows records only: never a model or a data set."""
+"""Records → pages: tables, charts and words, from records alone, never a model or a data set."""
 
 from __future__ import annotations
 
-from .evaluation import write_evaluation_page
-from .page import write_page
-from .paper_page import is_paper, write_paper_page
-from .rebuild import write_pages
+from pathlib import Path
+
+from .comparison_page import write_page
+from .evaluation_page import write_evaluation_page
+from .paper_page import write_paper_page
+from .records import EVALUATION, is_paper
 
 __all__ = [
     "is_paper",
@@ -14,3 +16,18 @@ __all__ = [
     "write_pages",
     "write_paper_page",
 ]
+
+
+def write_pages(directory: Path) -> list[Path]:
+    """A comparison's page, an evaluation's, or both, or a paper's, from ``directory`` alone.
+
+    Raises:
+        RequestError: the folder holds neither, or records that cannot be read.
+    """
+    directory = Path(directory)
+    if is_paper(directory):
+        return [write_paper_page(directory)]
+    evaluated = (directory / EVALUATION).is_file()
+    compared = (directory / "results.json").is_file()
+    pages = [write_page(directory)] if compared or not evaluated else []
+    return [*pages, write_evaluation_page(directory)] if evaluated else pages

@@ -1,98 +1,136 @@
-"""A comparison's records → its page, one HTML file."""
+"""A page: one HTML file that needs no network, no fonts and no other file."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from . import frame, sections
-from .browser import browser
-from .naming import heads_by_name
-from .numbers import listing, plural
-from .records import Records, read_records
-from .reproduction import reproduction
-from .section import Section
-from .sentences import headline
+from markupsafe import Markup
 
-PAGE = "report.html"
+from .._errors import MissingExtraError
+from .._files import replace_file
+from .charts import Chart, payload
+from .render import asset, document, fill
+from .theme import dash, plot_colours, stylesheet, symbol
+
+_SCRIPTS = ("drawing.js", "curves.js", "vectors.js", "plane.js", "papers.js", "data.js", "page.js")
+_PLACE = "plotly"
+"""Where Plotly's script goes."""
 
 
-def write_page(directory: Path) -> Path:
-    """Write ``directory/report.html`` from the records there alone; give its path.
+@dataclass(frozen=True)
+class Section:
+    """A part of a page under a heading; ``name`` is its anchor, ``charts`` those of its body."""
 
-    Reads config.json, runs.jsonl, results.json and runs/*/history.jsonl. The old page stays
-    until the new one is whole.
+    name: str
+    title: str
+    body: Markup
+    charts: Sequence[Chart] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a page says.
+
+    ``opening`` is the section before the contents, ``made`` the words at the end; ``heads`` and
+    ``classes`` are the names that the charts' data refer to by their place.
+    """
+
+    title: str
+    subtitle: str
+    description: str
+    opening: Markup
+    sections: Sequence[Section]
+    made: str
+    heads: Sequence[str] = ()
+    classes: Sequence[str] = ()
+
+
+def write(path: Path, page: Page) -> Path:
+    """Put a page in its place; the old one stays until the new one is whole.
 
     Raises:
-        RequestError: the records are missing, unreadable or of another schema; or plotly, whose
-            script the page carries, is not installed.
+        MissingExtraError: plotly, whose script pages with charts carry, is not installed.
     """
-    directory = Path(directory)
-    return frame.write(directory / PAGE, build_page(read_records(directory)))
+    content = build(page)
+    replace_file(path, lambda draft: draft.write_bytes(content))
+    return path
 
 
-def build_page(records: Records) -> str:
-    """The whole page as text."""
-    return frame.build(
-        frame.Frame(
-            title=_title(records),
-            subtitle=_subtitle(records),
-            description=headline(records).main.text,
-            opening=sections.result(records),
-            sections=_sections(records),
-            heads=list(heads_by_name(records)),
-            classes=records.classes,
-            made=_made(records),
-        )
+def build(page: Page) -> bytes:
+    """The whole page. Plotly's script, most of its weight, is put in as it lies on disk."""
+    charts = [chart for section in page.sections for chart in section.charts]
+    names = _SCRIPTS if charts else _SCRIPTS[-1:]
+    early, own = asset("theme.js"), [asset(name) for name in names]
+    plotly = _plotly() if charts else b""
+    html = document(
+        "page",
+        page=page,
+        charts=charts,
+        policy=_policy([plotly, *(script.encode() for script in (early, *own))]),
+        style=Markup(stylesheet() + asset("page.css")),
+        early=Markup(early),
+        data=_data(page, charts),
+        scripts=map(Markup, [_PLACE, *own]),
     )
+    # Nothing from a record can be this element: its "<" would be escaped.
+    before, after = html.split(f"<script>{_PLACE}</script>")
+    return b"".join([before.encode(), b"<script>", plotly, b"</script>", after.encode()])
 
 
-def _sections(records: Records) -> list[Section]:
-    found = [
-        sections.accuracy(records),
-        sections.differences(records),
-        sections.learning(records),
-        sections.vectors(records),
-        sections.features(records),
-        sections.collapse(records),
-        sections.plane(records),
-        sections.classes(records),
-        browser(records),
-        sections.failures(records),
-        reproduction(records),
-    ]
-    return [section for section in found if section is not None]
+def tabs(label: str, names: Sequence[Markup], panels: Sequence[str], *, group: str = "") -> Markup:
+    """A button for every panel; ``group`` keeps the ids of several tab rows apart."""
+    return fill("parts", "tabs", label, names, panels, group)
 
 
-def _title(records: Records) -> str:
-    data, backbone = records.results["data"], records.results["backbone"]
-    return f"{plural(len(records.heads), 'head')} on {Path(data).name or data}, {backbone}"
+def paragraph(words: str, kind: str | None = None) -> Markup:
+    """One paragraph of the class ``kind``."""
+    return fill("parts", "paragraph", words, kind)
 
 
-def _subtitle(records: Records) -> str:
-    """``10 classes, 64 non-negative features; 3 seeds, 30 epochs; 18 runs finished.``"""
-    run = next(iter(records.done), None)
-    seeds = len({run["seed"] for run in records.done})
-    said = [f"{plural(len(records.done), 'run')} finished" + _failed(records)]
-    if run is not None:
-        sign = "non-negative " if run.get("nonnegative_features") else ""
-        about = [
-            plural(len(records.classes), "class") if records.classes else None,
-            f"{run['features']} {sign}features" if run.get("features") else None,
-            plural(seeds, "seed"),
-            plural(run["epochs"], "epoch") if run.get("epochs") else None,
-        ]
-        said = [", ".join(part for part in about if part), *said]
-    return "; ".join(said) + "."
+def present(sections: Sequence[Section | None]) -> list[Section]:
+    """Those sections that the records had something for."""
+    return [section for section in sections if section is not None]
 
 
-def _failed(records: Records) -> str:
-    return f", {len(records.failed)} failed" if records.failed else ""
+def _plotly() -> bytes:
+    """Plotly's script as its Python package carries it; that package itself is not imported."""
+    spec = find_spec("plotly")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError(
+            'plotly is needed here and is not installed; try: pip install "fixhead[lab]"'
+        )
+    return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_bytes()
 
 
-def _made(records: Records) -> str:
-    kept = ["config.json", "runs.jsonl", "results.json", "runs/*/history.jsonl"]
-    version = records.config.get("fixhead", "an unknown version")
+def _data(page: Page, charts: Sequence[Chart]) -> Markup:
+    """The charts' data as JSON that cannot end its own script element."""
+    content: dict[str, Any] = {
+        "theme": plot_colours(),
+        "arms": [
+            {"name": name, "symbol": symbol(place), "dash": dash(place)}
+            for place, name in enumerate(page.heads)
+        ],
+        "classes": list(page.classes),
+        "figures": payload(charts),
+    }
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
+def _policy(scripts: Sequence[bytes]) -> str:
+    """Only these very scripts may run, and nothing may be fetched from anywhere."""
+    digests = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
-        f"Made by fixhead {version} from {listing(kept)} beside this page; "
-        f"“fixhead report {records.name}” makes it anew."
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from .._errors import RequestError
-from .._files import replace_text
-from .frame import asset
-from .html import Html, element, join, paragraph
-from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
-from .paper_figures import render_figure
-from .records import Record
-from .table import Cell, Column, Row
-from .table import render as render_table
-from .theme import stylesheet
+from markupsafe import Markup
 
-PAPER_SCHEMA = "fixhead.paper/1"
+from .charts import render_chart
+from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
+from .page import Page, Section, paragraph, present, write
+from .paper_charts import figure_chart
+from .records import Record, read_paper_results
+from .render import fill, join
+from .tables import Column, TableCell, TableRow, render_table
+
 PAGE = "report.html"
 TITLES = {
     "delacalle2019": "de la Calle et al. 2019",
@@ -38,59 +34,6 @@ AS_PUBLISHED = {
 }
 """What ``--as-published`` means for a paper."""
 
-
-def write_paper_page(directory: Path) -> Path:
-    """Write ``directory/report.html`` from ``directory/results.json`` alone; give its path.
-
-    Raises:
-        RequestError: results.json is missing, unreadable or of another schema.
-    """
-    results = read_paper_results(directory)
-    path = directory / PAGE
-    replace_text(path, build_paper_page(results))
-    return path
-
-
-def is_paper(directory: Path) -> bool:
-    """Whether a folder holds a paper's results rather than a comparison's."""
-    try:
-        found = json.loads((directory / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("schema") == PAPER_SCHEMA
-
-
-def read_paper_results(directory: Path) -> Record:
-    """results.json, checked."""
-    path = directory / "results.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RequestError(f"report needs results.json in {directory}, and it is missing") from None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"report cannot read {path}: {error}") from None
-    if not isinstance(found, dict) or found.get("schema") != PAPER_SCHEMA:
-        raise RequestError(f"{path} was needed with schema {PAPER_SCHEMA!r}, got something else")
-    return found
-
-
-def build_paper_page(results: Record) -> str:
-    """The whole page as text."""
-    title = f"{TITLES.get(results['paper'], results['paper'])}, {results['item']}"
-    return Template(asset("paper.html")).substitute(
-        title=element("title", f"{title} – fixhead"),
-        style=f"<style>\n{stylesheet()}{asset('page.css')}{asset('paper.css')}</style>",
-        heading=element("h1", f"{title}: {results['title']}"),
-        subtitle=element("p", _subtitle(results), class_="subtitle"),
-        warning=_warning(results) or "",
-        claims=_claims(results) or "",
-        table=_table(results) or "",
-        figures=_figures(results) or "",
-        recipe=_recipes(results) or "",
-        made=_made(results),
-    )
-
-
 SCALES = {
     "small": "small scale (CPU)",
     "medium": "medium scale (GPU)",
@@ -98,41 +41,49 @@ SCALES = {
 }
 
 
+def write_paper_page(directory: Path) -> Path:
+    """Write ``directory/report.html`` from ``directory/results.json`` alone; give its path.
+
+    Raises:
+        RequestError: results.json is missing, unreadable or of another schema; or plotly, whose
+            script the page carries, is not installed.
+    """
+    return write(Path(directory) / PAGE, paper_page(read_paper_results(Path(directory))))
+
+
+def paper_page(results: Record) -> Page:
+    """All that the page says."""
+    title = f"{TITLES.get(results['paper'], results['paper'])}, {results['item']}"
+    subtitle = _subtitle(results)
+    warning = AS_PUBLISHED.get(results["paper"], "") if results["as_published"] else None
+    return Page(
+        title=f"{title}: {results['title']}",
+        subtitle=subtitle,
+        description=f"{title}: {results['title']}. {subtitle}",
+        opening=fill("paper", "opening", warning),
+        sections=present([_claims(results), _table(results), _figures(results), _recipes(results)]),
+        made=_made(results),
+    )
+
+
 def _subtitle(results: Record) -> str:
     cells = results["cells"]
     return f"{SCALES[results['scale']]}; {cells['done']} of {plural(cells['planned'], 'run')} done."
 
 
-def _warning(results: Record) -> Html | None:
-    if not results["as_published"]:
-        return None
-    did = AS_PUBLISHED.get(results["paper"], "")
-    return paragraph(f"As the paper did, not by the fair protocol: {did}", class_="warning")
-
-
-# --- claims ---------------------------------------------------------------------------------------
-
-
-def _claims(results: Record) -> Html | None:
+def _claims(results: Record) -> Section | None:
     claims, notes = results["claims"], results["notes"]
     if not claims and not notes:
         return None
-    items = [element("li", *_claim(claim)) for claim in claims]
-    said = element("ul", *items, class_="also") if items else None
-    kept = element(
-        "aside",
-        element("h2", "Notes"),
-        element("ul", *(element("li", note) for note in notes)),
-        class_="notes",
-    )
-    heading = element("h2", "What the paper claims, and what these runs show") if items else None
-    return element("section", heading, said, kept if notes else None)
+    said = fill("parts", "lines", map(_claim, claims), "also") if claims else None
+    kept = fill("parts", "notes", notes) if notes else None
+    title = "What the paper claims, and what these runs show" if claims else "About these runs"
+    return Section("claims", title, join([said, kept]))
 
 
-def _claim(claim: Record) -> list[Html | str]:
-    figures = _claim_figures(claim)
-    said = element("strong", claim["verdict"], class_=f"verdict {_kind(claim['verdict'])}")
-    return [claim["text"], ": ", said, f" ({figures})." if figures else "."]
+def _claim(claim: Record) -> Markup:
+    verdict = fill("cells", "verdict", claim["verdict"], _kind(claim["verdict"]))
+    return fill("paper", "claim", claim["text"], verdict, _claim_figures(claim))
 
 
 def _claim_figures(claim: Record) -> str:
@@ -155,10 +106,7 @@ def _kind(verdict: str) -> str:
     return "bad" if verdict in ("the opposite holds here", "not reproduced") else "open"
 
 
-# --- the table ------------------------------------------------------------------------------------
-
-
-def _table(results: Record) -> Html | None:
+def _table(results: Record) -> Section | None:
     rows = results["rows"]
     if not rows:
         return None
@@ -171,74 +119,61 @@ def _table(results: Record) -> Html | None:
         Column("Difference", "95 % interval", sortable=False),
         Column("Verdict", kind="text verdicts", sortable=False),
     ]
-    body = [Row(_cells(row)) for row in rows]
     caption = (
         "Difference: here minus the paper, with the interval of our mean (the paper gives none). "
         "Reproduced: within the tolerance of its kind (accuracies 1 point, where not said "
         "otherwise); not reproduced: outside it, and our interval leaves the paper's figure out."
     )
-    return element(
-        "section",
-        element("h2", "Cell by cell"),
-        element("div", render_table("paper", caption, columns, body), class_="wide"),
-        _failed(results),
-    )
+    table = render_table("paper", caption, columns, [TableRow(_cells(row)) for row in rows])
+    failed = fill("paper", "failed", results["failed"]) if results["failed"] else None
+    return Section("cells", "Cell by cell", join([fill("paper", "wide", table), failed]))
 
 
-def _cells(row: Record) -> list[Cell]:
+def _cells(row: Record) -> list[TableCell]:
     ours, unit = row["ours"], row["unit"]
-    verdict = element("strong", row["verdict"], class_=f"verdict {_kind(row['verdict'])}")
-    why = element("span", "; ".join(row["why"]), class_="below") if row["why"] else None
-    option = element("span", ours["option"], class_="below") if ours["option"] else None
+    verdict = fill("cells", "verdict", row["verdict"], _kind(row["verdict"]), "; ".join(row["why"]))
     return [
-        Cell(row["row"]),
-        Cell(row["column"]),
-        Cell(_printed(row)),
-        Cell(join([_spread(ours, unit), option])),
-        Cell(str(ours["n"])),
-        Cell(_difference(row)),
-        Cell(join([verdict, why])),
+        TableCell(row["row"]),
+        TableCell(row["column"]),
+        TableCell(_printed(row)),
+        TableCell(_over(_spread(ours, unit), ours["option"])),
+        TableCell(str(ours["n"])),
+        TableCell(_difference(row)),
+        TableCell(verdict),
     ]
 
 
-def _printed(row: Record) -> Html | str:
+def _over(shown: str, below: str | None) -> str:
+    return fill("cells", "over", shown, below) if below else shown
+
+
+def _printed(row: Record) -> str:
     printed = row["printed"]
     if printed is None:
         return MISSING
     shown = MISSING if printed["value"] is None else _value(printed["value"], row["unit"], 1)
     notes = ["recalled, unverified"] if printed["source"] == "recalled" else []
     notes += [printed["note"]] if printed["note"] else []
-    below = element("span", "; ".join(notes), class_="below") if notes else None
-    return join([shown, below])
+    return _over(shown, "; ".join(notes))
 
 
 def _spread(ours: Record, unit: str) -> str:
     if unit == "percent":
         return percent_spread(ours["mean"], ours["std"])
-    if ours["mean"] is None or ours["std"] is None:
-        return fixed(ours["mean"], _digits(ours["mean"]))
     digits = _digits(ours["mean"])
+    if ours["mean"] is None or ours["std"] is None:
+        return fixed(ours["mean"], digits)
     return f"{fixed(ours['mean'], digits)} ± {fixed(ours['std'], digits)}"
 
 
-def _difference(row: Record) -> Html | str:
+def _difference(row: Record) -> str:
     found = row["difference"]
     if found is None:
         return MISSING
     show = _points if row["unit"] == "percent" else _plain_signed
     ends = found["ci95"]
-    below = None if ends is None else element("span", f"{show(ends[0])} to {show(ends[1])}",
-                                              class_="below")  # fmt: skip
-    return join([show(found["mean"]), below])
-
-
-def _failed(results: Record) -> Html | None:
-    if not results["failed"]:
-        return None
-    items = [
-        element("li", element("code", one["cell"]), ": ", one["error"]) for one in results["failed"]
-    ]
-    return element("ul", *items, class_="missing")
+    below = None if ends is None else f"{show(ends[0])} to {show(ends[1])}"
+    return _over(show(found["mean"]), below)
 
 
 def _value(value: float, unit: str, digits: int) -> str:
@@ -258,41 +193,28 @@ def _plain_signed(value: float) -> str:
     return signed(value, _digits(value))
 
 
-# --- the rest -------------------------------------------------------------------------------------
-
-
-def _figures(results: Record) -> Html | None:
-    if not results["figures"]:
+def _figures(results: Record) -> Section | None:
+    charts = [figure_chart(place, figure) for place, figure in enumerate(results["figures"])]
+    if not charts:
         return None
-    return element("section", element("h2", "Figures"), *map(render_figure, results["figures"]))
+    return Section("figures", "Figures", join(map(render_chart, charts)), charts)
 
 
-def _recipes(results: Record) -> Html | None:
+def _recipes(results: Record) -> Section | None:
     if not results["recipes"]:
         return None
     shown = [
-        element(
-            "details",
-            element("summary", f"Recipe: {name}"),
-            element("table", _recipe_rows(recipe), class_="plain"),
-        )
+        fill("paper", "recipe", name, fill("table", "plain", _FIELDS, _recipe_rows(recipe)))
         for name, recipe in results["recipes"].items()
     ]
-    return element("section", element("h2", "Recipe"), *shown)
+    return Section("recipe", "Recipe", join(shown))
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> Html:
-    head = element("tr", *(element("th", name, scope="col") for name in ("Field", "Value", "From")))
-    rows = [
-        element(
-            "tr",
-            element("th", name, scope="row"),
-            element("td", _shown(one["value"])),
-            element("td", one["source"]),
-        )
-        for name, one in recipe.items()
-    ]
-    return join([element("thead", head), element("tbody", *rows)])
+_FIELDS = ("Field", "Value", "From")
+
+
+def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    return [(name, _shown(one["value"]), one["source"]) for name, one in recipe.items()]
 
 
 def _shown(value: Any) -> str:
@@ -303,7 +225,7 @@ def _shown(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _made(results: Record) -> Html:
+def _made(results: Record) -> Markup:
     made = results["made"]
     versions = ", ".join(f"{name} {_any(found)}" for name, found in made["versions"].items())
     rows: Sequence[tuple[str, str]] = [
@@ -314,8 +236,8 @@ def _made(results: Record) -> Html:
         ("First and last run started", _span(made)),
         ("Training time in sum", duration(made["seconds"])),
     ]
-    items = [element("div", element("dt", name), element("dd", text)) for name, text in rows]
-    return element("dl", *items, class_="environment")
+    said = "Made from results.json beside this page, which is made from the records of the runs."
+    return join([fill("parts", "facts", rows, "environment"), paragraph(said)])
 
 
 def _span(made: Record) -> str:

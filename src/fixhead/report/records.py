@@ -1,24 +1,29 @@
-"""A comparison's folder, read: configuration, runs, results and histories; nothing else."""
+"""What a page is made from: the records of a comparison's or an evaluation's folder, read."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from .._errors import RequestError
+from .numbers import mean_std
 
 Record = dict[str, Any]
 
 CONFIG_SCHEMA = "fixhead.compare/1"
 RUN_SCHEMA = "fixhead.run/1"
 RESULTS_SCHEMA = "fixhead.results/1"
+EVALUATION = "evaluation.json"
+EVALUATION_SCHEMA = "fixhead.evaluation/1"
+PAPER_SCHEMA = "fixhead.paper/1"
 
 
 @dataclass(frozen=True)
-class Records:
+class ComparisonRecords:
     """What the page is made from.
 
     ``runs`` holds the last record of every run, in the file's order; ``histories`` the epochs of
@@ -59,8 +64,58 @@ class Records:
         """The finished runs of an arm, by seed."""
         return sorted((r for r in self.done if r["head"] == head), key=lambda run: run["seed"])
 
+    def shown(self, head: str) -> Record | None:
+        """The run whose matrices stand for an arm: the finished one with the lowest seed."""
+        return next((run for run in self.of(head) if run.get("geometry")), None)
 
-def read_records(directory: Path) -> Records:
+
+@dataclass(frozen=True)
+class EvaluationRecords:
+    """The record, and the folder that it lies in (for the examples beside it)."""
+
+    content: Record
+    folder: Path
+
+    @cached_property
+    def models(self) -> list[Record]:
+        return list(self.content["models"])
+
+    @cached_property
+    def heads(self) -> list[str]:
+        """The arms in their order: every head once."""
+        return list(dict.fromkeys(_head(model) for model in self.models))
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.content["classes"])
+
+    def of(self, head: str) -> list[Record]:
+        """The models of an arm."""
+        return [model for model in self.models if _head(model) == head]
+
+    def spread(self, head: str, *path: str) -> tuple[float | None, float | None]:
+        """Mean and standard deviation of a figure over the models of an arm."""
+        found = [dig(model, *path) for model in self.of(head)]
+        return mean_std([value for value in found if value is not None])
+
+    @cached_property
+    def as_comparison(self) -> ComparisonRecords:
+        """The same in a comparison's form, for the figures that both pages draw."""
+        return ComparisonRecords(
+            name=self.folder.resolve().name,
+            config={},
+            results={
+                "data": self.content["data"],
+                "backbone": self.models[0].get("backbone"),
+                "arms": [{"head": head} for head in self.heads],
+                "pairs": [],
+            },
+            runs=tuple(_runs(self.models, self.classes)),
+            folder=self.folder,
+        )
+
+
+def read_records(directory: Path) -> ComparisonRecords:
     """Read a comparison's folder.
 
     Raises:
@@ -78,7 +133,7 @@ def read_records(directory: Path) -> Records:
                 f"got {run.get('schema')!r}; it was written by another version of fixhead"
             )
     histories = {run["run_id"]: _history(directory, run["run_id"]) for run in runs}
-    return Records(
+    return ComparisonRecords(
         name=directory.resolve().name,
         config=config,
         results=results,
@@ -86,6 +141,37 @@ def read_records(directory: Path) -> Records:
         histories={name: epochs for name, epochs in histories.items() if epochs},
         folder=directory,
     )
+
+
+def read_evaluation(directory: Path) -> EvaluationRecords:
+    """Read ``directory/evaluation.json``.
+
+    Raises:
+        RequestError: it is missing, cannot be read, or is of another schema.
+    """
+    content = read_json(directory / EVALUATION, EVALUATION_SCHEMA, writer="fixhead evaluate")
+    return EvaluationRecords(content, directory)
+
+
+def is_paper(directory: Path) -> bool:
+    """Whether a folder holds a paper's results rather than a comparison's."""
+    try:
+        found = json.loads((directory / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("schema") == PAPER_SCHEMA
+
+
+def read_paper_results(directory: Path) -> Record:
+    """A paper's ``results.json``.
+
+    Raises:
+        RequestError: it is missing, cannot be read, or is of another schema.
+    """
+    path = directory / "results.json"
+    if not path.exists():
+        raise RequestError(f"report needs results.json in {directory}, and it is missing")
+    return read_json(path, PAPER_SCHEMA)
 
 
 def dig(record: Any, *path: str) -> Any:
@@ -155,3 +241,24 @@ def _history(directory: Path, run_id: str) -> tuple[Record, ...]:
     if not run_id or Path(run_id).name != run_id:
         raise RequestError(f"a run_id must be a plain folder name, got {run_id!r}")
     return tuple(_read_lines(directory / "runs" / run_id / "history.jsonl"))
+
+
+def _head(model: Record) -> str:
+    return str(model.get("head") or model["name"])
+
+
+def _runs(models: Sequence[Record], classes: Sequence[str]) -> list[Record]:
+    return [
+        {
+            "run_id": model["name"],
+            "head": _head(model),
+            "head_sentence": model.get("head_sentence"),
+            "seed": place if model.get("seed") is None else model["seed"],
+            "status": "done",
+            "classes": list(classes),
+            "per_class_accuracy": model["per_class_accuracy"],
+            "geometry": {**model["geometry"], "areas": model.get("areas")},
+            "examples": model.get("examples"),
+        }
+        for place, model in enumerate(models)
+    ]

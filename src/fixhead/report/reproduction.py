@@ -1,33 +1,39 @@
-"""The section that says how to get these records again, and where they were made."""
+"""How to get a comparison's records again: its command line, where it ran, and every option."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .html import Html, element, join, paragraph
+from markupsafe import Markup
+
 from .numbers import MISSING, duration, listing, memory
-from .records import Record, Records
-from .reproduce import command, flat, unspoken
-from .section import Section
+from .page import Section, paragraph
+from .records import ComparisonRecords, Record
+from .render import fill, join
+
+OPTIONS = (
+    "data", "data_dir", "image_size", "imbalance", "backbone", "features", "neck", "pretrained",
+    "heads", "seeds", "first_seed", "epochs", "batch_size", "lr", "tune", "optimizer",
+    "weight_decay", "schedule", "warmup_epochs", "augmentation", "device", "precision", "compile",
+    "deterministic",
+)  # fmt: skip
+"""Options of ``fixhead compare``, in its own order, with underscores."""
 
 
-def reproduction(records: Records) -> Section:
-    block = element(
-        "div",
-        element("pre", element("code", command(records), id="command"), tabindex=0),
-        element("button", "Copy", type="button", class_="quiet", data_copy="command"),
-        class_="command",
-    )
-    said = element("p", "", role="status", id="copied", class_="unseen")
-    return Section(
-        "reproduce",
-        "How to reproduce",
-        join([_intro(records), block, said, _environment(records), _options(records)]),
-    )
+def reproduction(records: ComparisonRecords) -> Section:
+    """The command, the machine, and the whole configuration."""
+    body = [
+        _intro(records),
+        fill("comparison", "command", command(records)),
+        _environment(records),
+        _options(records),
+    ]
+    return Section("reproduce", "How to reproduce", join(body))
 
 
-def _intro(records: Records) -> Html:
+def _intro(records: ComparisonRecords) -> Markup:
     rest = unspoken(records)
     fixed = "" if not rest else " Options it does not name are this version’s own, listed below."
     return paragraph(
@@ -36,43 +42,71 @@ def _intro(records: Records) -> Html:
     )
 
 
-def _environment(records: Records) -> Html | None:
-    if not records.runs:
+def _environment(records: ComparisonRecords) -> Markup | None:
+    runs = records.runs
+    if not runs:
         return None
-    versions = [run.get("versions") or {} for run in records.runs]
+    versions = [run.get("versions") or {} for run in runs]
     names = list(dict.fromkeys(name for found in versions for name in found))
+    started = [run["started_at"] for run in runs if run.get("started_at")]
     rows = [
-        ("Device", _distinct(run.get("device") for run in records.runs)),
+        ("Device", _distinct(run.get("device") for run in runs)),
         (
             "Versions",
             ", ".join(f"{n} {_distinct(v.get(n) for v in versions)}" for n in names) or MISSING,
         ),
-        ("Commit", _distinct(run.get("commit") for run in records.runs)),
-        ("Started", _span([run["started_at"] for run in records.runs if run.get("started_at")])),
-        ("Training time", duration(_total(records.runs, "train_seconds"))),
-        ("Peak memory", memory(_largest(records.runs, "peak_memory_bytes"))),
+        ("Commit", _distinct(run.get("commit") for run in runs)),
+        ("Started", _span(started)),
+        ("Training time", duration(_total(runs, "train_seconds"))),
+        ("Peak memory", memory(_largest(runs, "peak_memory_bytes"))),
         ("Configuration digest", str(records.config.get("digest", MISSING))),
     ]
-    items = [element("div", element("dt", name), element("dd", text)) for name, text in rows]
-    return element("dl", *items, class_="environment")
+    return fill("parts", "facts", rows, "environment")
 
 
-def _options(records: Records) -> Html:
-    rows = [
-        element("tr", element("th", name, scope="row"), element("td", _shown(value)))
-        for name, value in flat(records.config["config"]).items()
-    ]
-    head = element("tr", element("th", "Option", scope="col"), element("th", "Value", scope="col"))
-    table = element(
-        "table",
-        element("caption", "Everything that config.json holds", class_="unseen"),
-        element("thead", head),
-        element("tbody", *rows),
-        class_="plain",
-    )
-    return element(
-        "details", element("summary", "Every option of this comparison"), table, class_="data"
-    )
+def _options(records: ComparisonRecords) -> Markup:
+    rows = [(name, _shown(value)) for name, value in flat(records.config["config"]).items()]
+    table = fill("table", "plain", ("Option", "Value"), rows, "Everything that config.json holds")
+    return fill("comparison", "details", "Every option of this comparison", table)
+
+
+def command(records: ComparisonRecords) -> str:
+    """``fixhead compare --data digits …``, one option per line, ready for a shell."""
+    values = flat(records.config["config"])
+    parts = [_option(name, values[name]) for name in OPTIONS if name in values]
+    parts.append(f"--out {shlex.quote(records.name)}")
+    return " \\\n  ".join(["fixhead compare", *(part for part in parts if part)])
+
+
+def unspoken(records: ComparisonRecords) -> dict[str, Any]:
+    """What the configuration holds beyond the command's options: fixed by this version."""
+    return {name: v for name, v in flat(records.config["config"]).items() if name not in OPTIONS}
+
+
+def flat(config: Record) -> Record:
+    """The options with the recipe's beside them."""
+    options = {name: value for name, value in config.items() if name != "recipe"}
+    return {**options, **config.get("recipe", {})}
+
+
+def _option(name: str, value: Any) -> str | None:
+    flag = "--" + name.replace("_", "-")
+    if value is None or value is False or value == [] or (name == "first_seed" and value == 0):
+        return None
+    if value is True:
+        return flag
+    if name == "tune":
+        return f"{flag} {shlex.quote('lr=' + _joined(value))}"
+    return f"{flag} {shlex.quote(_joined(value) if isinstance(value, list) else _plain(value))}"
+
+
+def _joined(values: list[Any]) -> str:
+    return ",".join(_plain(value) for value in values)
+
+
+def _plain(value: Any) -> str:
+    """A number as Python reads it back: nothing is lost."""
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _distinct(values: Iterable[Any]) -> str:

@@ -8,8 +8,6 @@ colour says.
 
 from __future__ import annotations
 
-from .html import Html
-
 LIGHT = {
     "ground": "#ffffff",
     "raised": "#f5f6f7",
@@ -67,15 +65,15 @@ def dash(index: int) -> str:
     return ("solid", "dash", "dot")[min(_round(index), 2)]
 
 
-def swatch(index: int) -> Html:
-    """An arm's mark as it stands in the plots; decoration, its name always stands beside it."""
-    shape = SYMBOLS[index % len(SYMBOLS)]
+def arm_mark(index: int) -> tuple[str, str]:
+    """The outline of an arm's mark in a box of 16 × 16, and whether it is ``open`` or ``full``."""
     kind = "open" if _round(index) % 2 else "full"
-    return Html(
-        f'<svg class="swatch {kind}" style="color:var(--arm-{index % len(ARMS_LIGHT)})" '
-        f'viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false">'
-        f'<path d="{_PATHS[shape]}"/></svg>'
-    )
+    return _PATHS[SYMBOLS[index % len(SYMBOLS)]], kind
+
+
+def arm_colour(index: int) -> int:
+    """The number of an arm's colour among the custom properties."""
+    return index % len(ARMS_LIGHT)
 
 
 def stylesheet() -> str:

@@ -1,7 +1,7 @@
 "use strict";
 // Figure data → rows of a table, for "Data as a table" and for CSV: the drawing's own numbers.
 (() => {
-  const { tables, square, orderedPairs } = window.fixhead;
+  const { tables, square, matricesOf, orderedPairs, armsOf } = window.fixhead;
   const MOST_ROWS = 500;
 
   tables.curves = (figure, view) => {
@@ -30,11 +30,11 @@
   };
 
   tables.matrices = (figure, view) => {
-    const all = figure.shown.map(([, name]) => square(view.figures[name]));
-    const order = figure.orders[view.options.order] || view.classes.map((_, i) => i);
+    const all = matricesOf(figure, view);
+    const order = (figure.orders || {})[view.options.order] || view.classes.map((_, i) => i);
     const rows = [];
-    for (const i of order) for (const j of order) if (i !== j) rows.push([view.classes[i], view.classes[j], ...all.map((M) => M[i][j])]);
-    return { columns: ["Class", "Other class", ...figure.shown.map(([place]) => view.arms[place].name)], rows };
+    for (const i of order) for (const j of order) if (i !== j) rows.push([view.classes[i], view.classes[j], ...all.map(({ rows: M }) => M[i][j])]);
+    return { columns: ["Class", "Other class", ...all.map(({ title }) => title)], rows };
   };
 
   tables.confusion = (figure, view) => ({
@@ -57,7 +57,7 @@
   });
 
   tables.classes = (figure, view) => {
-    const arms = window.fixhead.drawing.armsOf(figure, view);
+    const arms = armsOf(figure, view);
     return {
       columns: ["Class", ...(figure.images ? ["Test images"] : []), ...arms.map((arm) => view.arms[arm.arm].name)],
       rows: view.classes.map((name, place) => [

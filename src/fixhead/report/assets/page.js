@@ -2,7 +2,7 @@
 // The page's behaviour: themes, drawing when seen, tabs, sorting, tables, saving, copying.
 (() => {
   const root = document.documentElement;
-  const { kinds, tables, fillTable, csv } = window.fixhead;
+  const { kinds, tables, fillTable, csv } = window.fixhead || {}; // a page without charts has none
   const content = JSON.parse(document.getElementById("page-data").textContent);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
@@ -44,7 +44,7 @@
     const box = plot.element.getBoundingClientRect();
     const width = Math.round(box.width) || Math.min(520, document.body.clientWidth - 32); // not shown yet
     return {
-      ...content, colours: content.theme[theme()], hidden: plot.hidden, options: options(plot.name), width,
+      ...content, classes: plot.figure.classes || content.classes, colours: content.theme[theme()], hidden: plot.hidden, options: options(plot.name), width,
       height: Math.round(box.height) || width, narrow: width < 560, touch: matchMedia("(pointer: coarse)").matches,
       font: getComputedStyle(document.body).fontFamily,
     };

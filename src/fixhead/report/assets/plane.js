@@ -2,12 +2,8 @@
 // Two dimensions: class vectors, areas and features; projections of more dimensions.
 (() => {
   const { kinds, tables, drawing } = window.fixhead;
-  const { layout, plain } = drawing;
+  const { layout, plain, panels, panelTitle, hue } = drawing;
 
-  // A hue per class. Every other one is darker, so that neighbours differ in lightness too; names
-  // stand beside the vectors, so no colour is needed to tell.
-  const hue = (place, size, alpha) =>
-    `hsla(${Math.round((360 * place) / size)}, ${place % 2 ? 48 : 62}%, ${place % 2 ? 40 : 54}%, ${alpha})`;
   const length = ([x, y]) => Math.hypot(x, y);
   const word = (view, place) => plain(String(view.classes[place]));
   const NAMED = 30;
@@ -35,7 +31,7 @@
     return { most: Math.max(points, 1e-9), times: lengths.length ? Math.max(points, 1e-9) / vectors : 1 };
   }
 
-  function scattered(points, labels, size, view, opacity) {
+  function scattered(points, labels, size, view, opacity, wide = 5) {
     const found = new Map();
     points.forEach((point, at) => {
       if (!found.has(labels[at])) found.set(labels[at], []);
@@ -43,17 +39,17 @@
     });
     return [...found].sort(([a], [b]) => a - b).map(([place, own]) => ({
       x: own.map(([x]) => x), y: own.map(([, y]) => y), mode: "markers", hoverinfo: "text",
-      marker: { color: hue(place, size, 1), size: 5, opacity }, text: own.map(() => word(view, place)),
+      marker: { color: hue(place, size, 1), size: wide, opacity }, text: own.map(() => word(view, place)),
     }));
   }
 
-  function arrows(tips, size, view) {
+  function arrows(tips, size, view, width = 2, wide = 9) {
     const c = view.colours;
     return tips.flatMap(([x, y], place) => [
-      { x: [0, x], y: [0, y], mode: "lines", line: { color: hue(place, size, 1), width: 2 }, hoverinfo: "skip" },
+      { x: [0, x], y: [0, y], mode: "lines", line: { color: hue(place, size, 1), width }, hoverinfo: "skip" },
       {
         x: [x], y: [y], mode: size <= NAMED ? "markers+text" : "markers", hoverinfo: "text", hovertext: word(view, place),
-        marker: { color: hue(place, size, 1), size: 9, line: { color: c.ground, width: 1.5 } },
+        marker: { color: hue(place, size, 1), size: wide, line: { color: c.ground, width: 1.5 } },
         text: [word(view, place).slice(0, 14)], textposition: x < 0 ? "middle left" : "middle right", textfont: { color: c.ink, size: 12 },
       },
     ]);
@@ -203,4 +199,79 @@
       before: `${run.name}, ${found.said}`,
     };
   };
+
+  // Panels of a paper: points and class vectors of one run each, or the paths of its vectors ----------
+  const farthest = (points) => {
+    const lengths = points.map(length).sort((a, b) => a - b);
+    return lengths[Math.floor(0.98 * (lengths.length - 1))] || 1;
+  };
+
+  function panelled(figure, view, traces) {
+    const { side, wide, tall, places } = panels(view, figure.panels.map(({ title }) => title), { largest: 340 });
+    const axes = {};
+    const data = figure.panels.flatMap((panel, at) => {
+      const place = places[at];
+      const { most, drawn } = traces(panel);
+      const axis = { range: [-most, most], showticklabels: false, showgrid: false, zeroline: true, zerolinecolor: view.colours.line, automargin: false, fixedrange: view.touch };
+      axes[`xaxis${place.end}`] = { ...axis, domain: place.x, anchor: `y${place.end}` };
+      axes[`yaxis${place.end}`] = { ...axis, domain: place.y, anchor: `x${place.end}` };
+      return drawn.map((trace) => ({ ...trace, xaxis: `x${place.end}`, yaxis: `y${place.end}` }));
+    });
+    const annotations = figure.panels.map((panel, at) => panelTitle(view, places[at], panel.title, side));
+    const { xaxis, yaxis, ...others } = axes;
+    return {
+      height: Math.ceil(tall) + 8,
+      data,
+      layout: layout(view, { margin: { l: 0, r: view.width - wide, t: 0, b: 8 }, annotations, xaxis, yaxis, ...others }),
+    };
+  }
+
+  kinds.planes = (figure, view) => panelled(figure, view, (panel) => {
+    const size = view.classes.length;
+    const far = farthest(panel.points);
+    const longest = Math.max(...panel.vectors.map(length), 1e-9);
+    const sectors = (panel.sectors || []).map(({ label, start, stop }) => ({
+      ...ring([label, start, stop], size, 1.18 * far, 1.3 * far),
+      text: `${word(view, label)}: ${((100 * (stop - start)) / (2 * Math.PI)).toFixed(1)} % of the circle`,
+    }));
+    const near = panel.points.map((_, at) => at).filter((at) => Math.max(...panel.points[at].map(Math.abs)) <= 1.15 * far);
+    const tips = panel.vectors.map(([x, y]) => [(0.95 * far * x) / longest, (0.95 * far * y) / longest]);
+    return {
+      most: 1.35 * far,
+      drawn: [
+        ...sectors,
+        ...scattered(near.map((at) => panel.points[at]), near.map((at) => panel.labels[at]), size, view, 0.6, 4),
+        ...arrows(tips, size, view),
+      ],
+    };
+  });
+
+  tables.planes = (figure, view) => ({
+    columns: ["Panel", "What", "Class", "x", "y"],
+    rows: figure.panels.flatMap((panel) => [
+      ...panel.vectors.map(([x, y], place) => [panel.title, "class vector", view.classes[place], x, y]),
+      ...(panel.sectors || []).map(({ label, start, stop }) => [
+        panel.title, `area, ${((100 * (stop - start)) / (2 * Math.PI)).toFixed(1)} % of the circle`, view.classes[label], null, null,
+      ]),
+      ...panel.points.map(([x, y], at) => [panel.title, "image", view.classes[panel.labels[at]], x, y]),
+    ]),
+  });
+
+  // A line per class vector, from the first epoch to the last, where its name stands.
+  kinds.paths = (figure, view) => panelled(figure, view, (panel) => {
+    const size = view.classes.length;
+    const most = 1.25 * (Math.max(...panel.paths.flatMap(([xs, ys]) => xs.map((x, at) => Math.hypot(x, ys[at])))) || 1);
+    const drawn = panel.paths.map(([xs, ys], place) => ({
+      x: xs, y: ys, mode: "lines", line: { color: hue(place, size, 1), width: 1.6 }, hoverinfo: "text",
+      text: xs.map((_, epoch) => `${word(view, place)}, step ${epoch + 1} of ${xs.length}`),
+    }));
+    const tips = panel.paths.map(([xs, ys]) => [xs[xs.length - 1], ys[ys.length - 1]]);
+    return { most, drawn: [...drawn, ...arrows(tips, size, view, 1, 6)] };
+  });
+
+  tables.paths = (figure, view) => ({
+    columns: ["Panel", "Class", "Step", "x", "y"],
+    rows: figure.panels.flatMap((panel) =>
+      panel.paths.flatMap(([xs, ys], place) => xs.map((x, at) => [panel.title, view.classes[place], at + 1, x, ys[at]]))),
+  });
 })();
