@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..measures import Measure, of_part, per_class
 from .arm_names import arms_by_name
 from .cell_charts import arm_name
 from .charts import Chart, Choice, render_chart
@@ -16,47 +17,19 @@ from .records import EvaluationRecords, Record, dig
 from .render import fill
 from .tables import Column, TableCell, TableRow, render_table, spread_cell
 
-_COLLAPSE = (
-    ("nc1", "NC1", "tr(Σ_W Σ_B⁺)/K"),
-    ("trace_ratio", "NC1, cheap", "tr Σ_W / tr Σ_B"),
-    ("cdnv", "CDNV", "by pairs of classes"),
-    ("equinorm", "NC2 lengths", "spread"),
-    ("equiangularity_deviation", "NC2 angles", "deviation"),
-    ("self_duality", "NC3", "distance to vectors"),
-    ("alignment", "Alignment", "cosine to own vector"),
-    ("gram_distance", "Gram distance", "means and vectors"),
-)
-
-_COMPACTNESS = (
-    ("own", "Own vector", "mean cosine"),
-    ("own_right", "… where right", "mean cosine"),
-    ("own_wrong", "… where wrong", "mean cosine"),
-    ("predicted", "Predicted vector", "mean cosine"),
-    ("predicted_wrong", "… where wrong", "mean cosine"),
-    ("separability", "Class means", "mean cosine between"),
-    ("norm", "Feature norm", "mean"),
-    ("norm_std", "… spread", "std"),
-)
-
 
 def collapse(records: EvaluationRecords) -> Section | None:
     """NC1 to NC4 against the head's own vectors."""
     if _missing_everywhere(records, "collapse"):
         return None
-    agreement = Column("NC4", "agreement")
-    columns, rows = _table(records, "collapse", _COLLAPSE)
-    for row, head in zip(rows, records.heads, strict=True):
-        middle, _ = records.spread(head, "collapse", "nearest_mean_agreement")
-        row.append(TableCell(percent(middle, 1), middle))
+    columns, rows = _table(records, of_part("collapse"))
     caption = (
         "How far the test features have collapsed onto their class means and the vectors of the "
         "head; all are 0 at perfect collapse, alignment 1 and NC4 100 %. NC4 is the share of "
         "images whose decision is that of the nearest class mean. Heads that see no length are "
         "measured on directions."
     )
-    body = render_table(
-        "collapse-measures", caption, [*columns, agreement], [TableRow(row) for row in rows]
-    )
+    body = render_table("collapse-measures", caption, columns, rows)
     return Section("collapse", "Neural collapse", body)
 
 
@@ -64,13 +37,12 @@ def compactness(records: EvaluationRecords) -> Section | None:
     """Cosines of features to vectors, split by right and wrong; lengths of features."""
     if _missing_everywhere(records, "compactness"):
         return None
-    known = [one for one in _COMPACTNESS if not _missing_everywhere(records, "compactness", one[0])]
-    columns, rows = _table(records, "compactness", known)
+    columns, rows = _table(records, of_part("compactness"))
     caption = (
         "Intra-class compactness (cosines of test features to class vectors) and inter-class "
         "separability (cosines between class means), means over the models of each head."
     )
-    body = render_table("compactness-measures", caption, columns, [TableRow(row) for row in rows])
+    body = render_table("compactness-measures", caption, columns, rows)
     return Section("compactness", "Compactness", body)
 
 
@@ -111,48 +83,24 @@ def _columns(found: Sequence[dict[str, Any]], name: str) -> list[float | None]:
 
 
 def _table(
-    records: EvaluationRecords, field: str, wanted: Sequence[tuple[str, str, str]]
-) -> tuple[list[Column], list[list[TableCell]]]:
-    heads = arms_by_name(records.as_comparison)
-    columns = [Column("Head", kind="name"), *(Column(title, below) for _, title, below in wanted)]
+    records: EvaluationRecords, wanted: Sequence[Measure]
+) -> tuple[list[Column], list[TableRow]]:
+    """A row per head and a column per measure that some model's record has."""
+    arms = arms_by_name(records.as_comparison)
+    known = [one for one in wanted if not _missing_everywhere(records, *one.path)]
+    columns = [Column("Head", kind="name"), *(Column(one.short, one.below) for one in known)]
     rows = []
     for place, name in enumerate(records.heads):
-        named = arm_name(place, heads[name])
-        spreads = [records.spread(name, field, key) for key, _, _ in wanted]
-        rows.append([TableCell(named, name), *map(spread_cell, spreads)])
+        named = TableCell(arm_name(place, arms[name]), name)
+        rows.append(TableRow([named, *(_measured(records, name, one) for one in known)]))
     return columns, rows
 
 
-MEASURES = (
-    ("accuracy", "Accuracy"),
-    ("f1", "F1"),
-    ("calibration_error", "Calibration error"),
-    ("own", "Compactness: cosine to the own vector"),
-    ("own_right", "… of images put right"),
-    ("own_wrong", "… of images put wrong"),
-    ("predicted", "Cosine to the predicted vector"),
-    ("separability", "Separability: mean cosine to other class means"),
-    ("trace_ratio", "NC1: spread within against between"),
-    ("cdnv", "CDNV against the other classes"),
-    ("relative_norm", "NC2: relative length of the class mean"),
-    ("equiangularity_deviation", "NC2: deviation from equal angles"),
-    ("self_duality", "NC3: distance to the own vector"),
-    ("alignment", "NC3: cosine of the class mean to the own vector"),
-    ("gram_distance", "NC3: Gram distance"),
-    ("nearest_mean_agreement", "NC4: agreement with the nearest mean"),
-    ("norm", "Feature norm"),
-)
-_GROUPED = (
-    ("accuracy", "Accuracy", None),
-    ("calibration_error", "ECE", None),
-    ("own", "Own vector", "cosine"),
-    ("separability", "Means", "cosine"),
-    ("trace_ratio", "NC1", "cheap"),
-    ("cdnv", "CDNV", None),
-    ("alignment", "NC3", "alignment"),
-    ("nearest_mean_agreement", "NC4", "agreement"),
-)
-_FRACTIONS = ("accuracy", "f1", "calibration_error", "nearest_mean_agreement")
+def _measured(records: EvaluationRecords, head: str, measure: Measure) -> TableCell:
+    spread = records.spread(head, *measure.path)
+    if measure.unit == "fraction":
+        return TableCell(percent(spread[0], 1), spread[0])
+    return spread_cell(spread)
 
 
 def classes(records: EvaluationRecords) -> Section | None:
@@ -160,8 +108,8 @@ def classes(records: EvaluationRecords) -> Section | None:
     figure = class_accuracies(records.as_comparison)
     if figure is None:
         return None
-    measures = {name: _arms(records, name) for name, _ in MEASURES}
-    known = [(name, words) for name, words in MEASURES if any(measures[name])]
+    measures = {one.name: _arms(records, one.name) for one in per_class()}
+    known = [one for one in per_class() if measures[one.name]]
     if known:
         figure = _with_measures(figure, measures, known)
     heads = list(arms_by_name(records.as_comparison).values())
@@ -169,12 +117,14 @@ def classes(records: EvaluationRecords) -> Section | None:
 
 
 def _with_measures(
-    figure: Chart, measures: dict[str, list[Record]], known: Sequence[tuple[str, str]]
+    chart: Chart, measures: dict[str, list[Record]], known: Sequence[Measure]
 ) -> Chart:
-    shown = {name: measures[name] for name, _ in known}
-    data = {**figure.data, "measures": shown, "fractions": list(_FRACTIONS)}
-    controls = [Choice("measure", "Measure", known), *figure.controls]
-    return replace(figure, title="Every class", data=data, controls=controls)
+    shown = {one.name: measures[one.name] for one in known}
+    fractions = [one.name for one in known if one.unit == "fraction"]
+    data = {**chart.data, "measures": shown, "fractions": fractions}
+    choices = [(one.name, one.title) for one in known]
+    controls = [Choice("measure", "Measure", choices), *chart.controls]
+    return replace(chart, title="Every class", data=data, controls=controls)
 
 
 def _arms(records: EvaluationRecords, name: str) -> list[Record]:
@@ -203,17 +153,18 @@ def groups(records: EvaluationRecords) -> Section | None:
     if not names:
         return None
     heads = arms_by_name(records.as_comparison)
+    grouped = [one for one in per_class() if one.in_groups]
     columns = [
         Column("Head", kind="name"),
         Column("Group", "classes", kind="name"),
-        *(Column(title, below) for _, title, below in _GROUPED),
+        *(Column(one.short, one.below) for one in grouped),
         Column("Spearman ρ", "inside"),
     ]
     rows = []
     for place, head in enumerate(records.heads):
         for name in names:
             size = dig(records.of(head)[0], "groups", name, "classes")
-            spreads = [records.spread(head, "groups", name, one) for one, _, _ in _GROUPED]
+            spreads = [records.spread(head, "groups", name, one.name) for one in grouped]
             rho = records.spread(head, "groups", name, "spearman", "rho")
             cells = [
                 TableCell(arm_name(place, heads[head]), head),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from ..measures import MEASURES, Measure, of_part
 from .arm_names import arms_by_name
 from .cell_charts import accuracy_axis, arm_name, scale, strip
 from .charts import render_chart
@@ -104,15 +105,13 @@ def _further_lines(records: EvaluationRecords) -> list[str]:
 def accuracy(records: EvaluationRecords) -> Section:
     """Accuracy, its balanced forms, loss and calibration of every arm."""
     axis = accuracy_axis([model["accuracy"] for model in records.models])
+    others = [*of_part("accuracy")[1:], MEASURES["expected_error"]]
     columns = [
         Column("Head", kind="name"),
         Column("Accuracy", "mean ± std", kind="number main"),
         Column("Models", scale([percent(axis.low, 1), percent(axis.high, 1)]), "drawing", False),
         Column("n", "models", kind="number n"),
-        Column("Balanced", "accuracy"),
-        Column("Macro-F1"),
-        Column("Loss", "nats"),
-        Column("Calibration", "expected error"),
+        *(Column(one.short, one.below) for one in others),
     ]
     arms = arms_by_name(records.as_comparison)
     rows = []
@@ -124,9 +123,7 @@ def accuracy(records: EvaluationRecords) -> Section:
             TableCell(percent_spread(middle, deviation), middle),
             TableCell(strip(place, values, middle, axis)),
             TableCell(str(len(values)), len(values)),
-            *(_percent(records, name, field) for field in ("balanced_accuracy", "macro_f1")),
-            spread_cell(records.spread(name, "loss"), 4),
-            _percent(records, name, "calibration", "expected_error"),
+            *(_measured(records, name, one) for one in others),
         ]
         rows.append(TableRow(cells))
     caption = (
@@ -136,8 +133,10 @@ def accuracy(records: EvaluationRecords) -> Section:
     return Section("accuracy", "Accuracy", render_table("arms", caption, columns, rows))
 
 
-def _percent(records: EvaluationRecords, head: str, *path: str) -> TableCell:
-    middle, deviation = records.spread(head, *path)
+def _measured(records: EvaluationRecords, head: str, measure: Measure) -> TableCell:
+    middle, deviation = records.spread(head, *measure.path)
+    if measure.unit != "fraction":
+        return spread_cell((middle, deviation), 4)
     return TableCell(over(percent(middle), deviation and 100 * deviation, 2), middle)
 
 
