@@ -48,6 +48,18 @@ def test_asking_for_help_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_refusing_an_option_imports_no_torch():
+    code = (
+        "import sys, fixhead.cli as c\n"
+        "for bad in (['compare', '--epochs', '0'], ['compare', '--optimizer', 'magic'],\n"
+        "            ['compare', '--tune', 'wd=1'], ['train', '--lr', '-1'],\n"
+        "            ['vectors', 'simplex', '--classes', '5'], ['compare', '--seeds', 'many']):\n"
+        "    assert c.run(bad) == 2, bad\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
 def core_files():
     for room in CORE:
         path = SOURCE / room

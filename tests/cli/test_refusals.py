@@ -2,14 +2,14 @@
 
 import errno
 import os
-import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fixhead.cli import run
+from fixhead.cli import main, run
 
 
 @pytest.fixture
@@ -147,21 +147,18 @@ def test_a_full_disk_keeps_the_finished_runs(capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of file sizes as on Linux")
-def test_a_disk_that_takes_no_more_is_one_sentence_from_the_outside_too(tmp_path):
+def test_a_disk_that_takes_no_more_is_one_sentence_from_the_outside_too(
+    capsys, tmp_path, monkeypatch, files_of_at_most
+):
     # A limit on file sizes stands in for a full disk: the weights do not fit, the rows do.
-    program = (
-        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"
-        "from fixhead.cli import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, "compare", "--heads", "simplex", *QUICK]
-        + ["--device", "cpu", "--out", str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "disk is full" in done.stderr.strip().splitlines()[-1]
+    command = ["compare", "--heads", "simplex", *QUICK, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["fixhead", *command, "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() sets its own
+    with files_of_at_most(30_000), pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().err
+    assert left.value.code == 2, said
+    assert "disk is full" in said.strip().splitlines()[-1]
 
 
 def test_a_config_file_sets_options_and_the_command_line_wins(capsys, tmp_path):

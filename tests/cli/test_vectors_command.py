@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -141,17 +139,10 @@ def test_files_that_hold_no_vectors_are_refused(capsys, tmp_path):
     assert "row 0" in refused(capsys, "from_tensor", "--load", path)
 
 
-def test_a_full_disk_leaves_no_broken_file(tmp_path):
-    script = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "from fixhead.cli import run; sys.exit(run(sys.argv[1:]))"
-    )
+def test_a_full_disk_leaves_no_broken_file(capsys, tmp_path, files_of_at_most):
     target = tmp_path / "w.safetensors"
     command = ["vectors", "random", "--classes", "100", "--features", "100", "--save", str(target)]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "full" in done.stderr
+    with files_of_at_most(4096):
+        assert run(command) == 2
+    assert "full" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,27 @@ class Build:
             images[:] = np.arange(number, dtype=np.uint8)[:, None, None, None]
             writer.labels(part, np.arange(number) % 2)
         writer.describe(["a", "b"], ["a note"])
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes as on POSIX")
+
+
+def in_processes(number: int, work: Callable[[], object]) -> list[int]:
+    """The exit statuses of so many processes that do ``work`` at once."""
+    children = []
+    for _ in range(number):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer Pythons warn of threads, which are idle here
+            child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                work()
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def folders(cache: Path) -> list[Path]:
@@ -89,37 +111,25 @@ def test_a_builder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert folders(tmp_path) == []
 
 
-def _killed(cache: Path) -> None:
-    cached("x", {}, lambda _: os._exit(9), cache_dir=cache)
-
-
+@needs_fork
 def test_what_a_killed_builder_left_is_cleared(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_killed, args=(tmp_path,))
-    process.start()
-    process.join()
+    [status] = in_processes(1, lambda: cached("x", {}, lambda _: os._exit(9), cache_dir=tmp_path))
+    assert status == 9
     assert len(folders(tmp_path)) == 1  # its half
     cached("x", {}, Build(), cache_dir=tmp_path)
     assert [path.name[0] for path in folders(tmp_path)] == ["x"]
 
 
-def _slow_build(cache: Path, asked: Path) -> None:
+@needs_fork
+def test_processes_that_build_at_once_all_end_with_the_one_entry(tmp_path: Path) -> None:
+    cache, asked = tmp_path / "cache", tmp_path / "asked"
+
     def build(writer: CacheWriter) -> None:
         with asked.open("a") as file:
             file.write("x")
         Build()(writer)
 
-    cached("x", {}, build, cache_dir=cache)
-
-
-def test_processes_that_build_at_once_all_end_with_the_one_entry(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    cache, asked = tmp_path / "cache", tmp_path / "asked"
-    processes = [context.Process(target=_slow_build, args=(cache, asked)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 3
+    assert in_processes(3, lambda: cached("x", {}, build, cache_dir=cache)) == [0] * 3
     assert len(folders(cache)) == 1
     assert asked.read_text() == "x"  # the lock let one build and the others find
 

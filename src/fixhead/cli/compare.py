@@ -3,74 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..comparison.config import Comparison
-from ..training.recipe import Recipe
 from .options import (
     AsJson,
-    Augmentation,
-    Backbone,
-    BatchSize,
     CheckpointEvery,
-    Compile,
     Config,
-    Data,
-    DataDir,
-    Deterministic,
-    Device,
-    Epochs,
-    Features,
-    ImageSize,
-    Imbalance,
-    Neck,
-    Optimizer,
-    Precision,
-    Pretrained,
-    Schedule,
     Threads,
-    WarmupEpochs,
-    WeightDecay,
+    comparison_of,
     configured,
-    parse_tune,
     use_threads,
 )
 
 
+@configured(
+    *("data", "data_dir", "image_size", "imbalance"),
+    *("backbone", "features", "neck", "pretrained"),
+    *("heads", "seeds", "first_seed", "epochs", "batch_size", "lr", "tune"),
+    *("optimizer", "weight_decay", "schedule", "warmup_epochs", "augmentation"),
+    *("device", "precision", "compile", "deterministic"),
+)
 def compare(
-    data: Data = Comparison.data,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    imbalance: Imbalance = None,
-    backbone: Backbone = Comparison.backbone,
-    features: Features = None,
-    neck: Neck = Comparison.neck,
-    pretrained: Pretrained = Comparison.pretrained,
-    heads: Annotated[str, configured("heads")] = ",".join(Comparison.heads),
-    seeds: Annotated[int, configured("seeds")] = Comparison.seeds,
-    first_seed: Annotated[int, configured("first_seed")] = Comparison.first_seed,
-    epochs: Epochs = Recipe.epochs,
-    batch_size: BatchSize = Recipe.batch_size,
-    lr: Annotated[float, configured("lr")] = Recipe.lr,
-    tune: Annotated[str | None, configured("tune")] = None,
-    optimizer: Optimizer = Recipe.optimizer,
-    weight_decay: WeightDecay = Recipe.weight_decay,
-    schedule: Schedule = Recipe.schedule,
-    warmup_epochs: WarmupEpochs = Recipe.warmup_epochs,
-    augmentation: Augmentation = Comparison.augmentation,
-    device: Device = Comparison.device,
+    chosen: dict[str, Any],
     threads: Threads = None,
-    precision: Precision = Recipe.precision,
-    compile_: Compile = Recipe.compile,
-    deterministic: Deterministic = Recipe.deterministic,
-    out: Annotated[Path, typer.Option(help="The folder for records and the page.")] = Path(
+    out: Annotated[Path, typer.Option(help="Keep records and the page in this folder.")] = Path(
         "comparison"
     ),
     checkpoint_every: CheckpointEvery = 5.0,
     dry_run: Annotated[
-        bool, typer.Option(help="Say what would run and about how long; write nothing.")
+        bool, typer.Option(help="Say what would run and about how long, and write nothing.")
     ] = False,
     as_json: AsJson = False,
     config: Config = None,
@@ -79,44 +42,13 @@ def compare(
 
     Started again with the same --out, it carries on where it was stopped.
     """
+    comparison = comparison_of(chosen)
     from ..comparison.estimate import describe_plan
     from ..comparison.run import compare as run_comparison
     from ..comparison.show import show_outcome, show_plan
-    from ..heads import split_heads
     from ..runs.records import dumps
 
-    use_threads(threads, backbone)
-    recipe = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "warmup_epochs": warmup_epochs,
-        "precision": precision,
-        "compile": compile_,
-        "deterministic": deterministic,
-    }
-    comparison = Comparison.from_dict(
-        {
-            "data": data,
-            "data_dir": None if data_dir is None else str(data_dir),
-            "image_size": image_size,
-            "imbalance": imbalance,
-            "backbone": backbone,
-            "features": features,
-            "neck": neck,
-            "pretrained": pretrained,
-            "heads": split_heads(heads),
-            "seeds": seeds,
-            "first_seed": first_seed,
-            "augmentation": augmentation,
-            "tune": parse_tune(tune),
-            "device": device,
-            "recipe": recipe,
-        }
-    )
+    use_threads(threads, comparison.backbone)
     if dry_run:
         plan = describe_plan(comparison, out)
         print(dumps(plan, indent=2)) if as_json else show_plan(plan)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +20,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None or context.resilient_parsing:
         return path
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RequestError(
             f"--config needs a readable file, got {path}: {error.strerror}"
@@ -51,51 +53,96 @@ Config = Annotated[
     typer.Option(
         is_eager=True,
         callback=load_config,
-        help="A TOML file that sets any of these options; the command line wins.",
+        help="Take options from this TOML file; the command line wins.",
         show_default=False,
     ),
 ]
 
 
-def configured(name: str, *flags: str) -> Any:
-    """The option of a comparison's or a recipe's field ``name``, with the field's own help."""
-    owner = Recipe if hasattr(Recipe, name) else Comparison
-    return typer.Option(
-        *flags, help=help_of(owner, name), show_default=getattr(owner, name) not in (None, ())
-    )
-
-
-Data = Annotated[str, configured("data")]
-DataDir = Annotated[Path | None, configured("data_dir")]
-Imbalance = Annotated[str | None, configured("imbalance")]
 Threads = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Processor threads; 1 for small-cnn, else all, unless OMP_NUM_THREADS says.",
+        help="Compute with this many processor threads: by default 1 for small-cnn, else all, "
+        "unless OMP_NUM_THREADS says how many.",
         show_default=False,
     ),
 ]
-Device = Annotated[str, configured("device")]
-ImageSize = Annotated[int | None, configured("image_size")]
-Backbone = Annotated[str, configured("backbone")]
-Features = Annotated[int | None, configured("features")]
-Neck = Annotated[str, configured("neck")]
-Pretrained = Annotated[bool, configured("pretrained")]
-Epochs = Annotated[int, configured("epochs")]
-BatchSize = Annotated[int, configured("batch_size")]
-Optimizer = Annotated[str, configured("optimizer")]
-WeightDecay = Annotated[float, configured("weight_decay")]
-Schedule = Annotated[str, configured("schedule")]
-WarmupEpochs = Annotated[float, configured("warmup_epochs")]
-Augmentation = Annotated[str, configured("augmentation")]
-Precision = Annotated[str, configured("precision")]
-Compile = Annotated[bool, configured("compile", "--compile")]
-Deterministic = Annotated[bool, configured("deterministic")]
+DataDir = Annotated[
+    Path | None, typer.Option(help=help_of(Comparison, "data_dir"), show_default=False)
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help=help_of(Comparison, "image_size"), show_default=False)
+]
+Device = Annotated[str, typer.Option(help=help_of(Comparison, "device"))]
 CheckpointEvery = Annotated[
-    float, typer.Option(help="Seconds between two saves of an unfinished run.")
+    float, typer.Option(help="Save an unfinished run whenever this many seconds have passed.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+_TYPES = {
+    "data_dir": Path | None,
+    "image_size": int | None,
+    "imbalance": str | None,
+    "features": int | None,
+    "heads": str,
+    "tune": str | None,
+}
+"""What is typed for a field, where its default does not show it."""
+
+_TYPED = {"heads": ",".join(Comparison.heads), "tune": None}
+"""The defaults of the options that hold lists, as they are typed."""
+
+
+def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of these fields of ``Comparison`` and ``Recipe``, before its own.
+
+    Defaults and help are the fields'. The command gets their values in one mapping, by name, as
+    its first argument; ``comparison_of`` makes a comparison of it.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def parsed(**values: Any) -> None:
+            command({name: values.pop(name) for name in names}, **values)
+
+        _, *others = inspect.signature(command, eval_str=True).parameters.values()
+        shown = inspect.Signature([*map(_option, names), *others])
+        parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
+        parsed.__signature__ = shown  # type: ignore[attr-defined]
+        parsed.__annotations__ = {one.name: one.annotation for one in shown.parameters.values()}
+        return parsed
+
+    return decorate
+
+
+def _option(name: str) -> inspect.Parameter:
+    owner = Recipe if hasattr(Recipe, name) else Comparison
+    default = _TYPED.get(name, getattr(owner, name))
+    flags = ("--compile",) if name == "compile" else ()  # there is no --no-compile
+    option = typer.Option(*flags, help=help_of(owner, name), show_default=default is not None)
+    kind = Annotated[_TYPES.get(name, type(default)), option]  # type: ignore[valid-type]
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind
+    )
+
+
+def comparison_of(values: Mapping[str, Any]) -> Comparison:
+    """The comparison that these options ask for.
+
+    Raises:
+        RequestError: a value that its option cannot have; what can be seen without torch is
+            refused before torch is imported.
+    """
+    rest = dict(values)
+    recipe = {name: rest.pop(name) for name in values if hasattr(Recipe, name)}
+    Recipe.from_dict(recipe)
+    rest["tune"] = parse_tune(rest.get("tune"))
+    if rest.get("data_dir") is not None:
+        rest["data_dir"] = str(rest["data_dir"])
+    from ..heads.spec import split_heads
+
+    rest["heads"] = split_heads(rest["heads"]) if isinstance(rest["heads"], str) else rest["heads"]
+    return Comparison.from_dict(rest | {"recipe": recipe})
 
 
 def use_threads(threads: int | None, backbone: str) -> None:

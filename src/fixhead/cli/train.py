@@ -3,66 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..comparison.config import Comparison
-from ..training.recipe import Recipe
 from .options import (
     AsJson,
-    Augmentation,
-    Backbone,
-    BatchSize,
     CheckpointEvery,
-    Compile,
     Config,
-    Data,
-    DataDir,
-    Deterministic,
-    Device,
-    Epochs,
-    Features,
-    ImageSize,
-    Imbalance,
-    Neck,
-    Optimizer,
-    Precision,
-    Pretrained,
-    Schedule,
     Threads,
-    WarmupEpochs,
-    WeightDecay,
+    comparison_of,
     configured,
     use_threads,
 )
 
 
+@configured(
+    *("data", "data_dir", "image_size", "imbalance"),
+    *("backbone", "features", "neck", "pretrained"),
+    *("epochs", "batch_size", "lr"),
+    *("optimizer", "weight_decay", "schedule", "warmup_epochs", "augmentation"),
+    *("device", "precision", "compile", "deterministic"),
+)
 def train(
-    data: Data = Comparison.data,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    imbalance: Imbalance = None,
-    backbone: Backbone = Comparison.backbone,
-    features: Features = None,
-    neck: Neck = Comparison.neck,
-    pretrained: Pretrained = Comparison.pretrained,
-    head: Annotated[str, typer.Option(help="A preset or a spec.")] = "auto",
-    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn.")] = 0,
-    epochs: Epochs = Recipe.epochs,
-    batch_size: BatchSize = Recipe.batch_size,
-    lr: Annotated[float, configured("lr")] = Recipe.lr,
-    optimizer: Optimizer = Recipe.optimizer,
-    weight_decay: WeightDecay = Recipe.weight_decay,
-    schedule: Schedule = Recipe.schedule,
-    warmup_epochs: WarmupEpochs = Recipe.warmup_epochs,
-    augmentation: Augmentation = Comparison.augmentation,
-    device: Device = Comparison.device,
+    chosen: dict[str, Any],
+    head: Annotated[str, typer.Option(help="Train this head, a preset or a spec.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Draw everything from this seed.")] = 0,
     threads: Threads = None,
-    precision: Precision = Recipe.precision,
-    compile_: Compile = Recipe.compile,
-    deterministic: Deterministic = Recipe.deterministic,
-    out: Annotated[Path, typer.Option(help="The folder for records and the model.")] = Path("run"),
+    out: Annotated[Path, typer.Option(help="Keep records and the model in this folder.")] = Path(
+        "run"
+    ),
     checkpoint_every: CheckpointEvery = 5.0,
     as_json: AsJson = False,
     config: Config = None,
@@ -73,41 +43,12 @@ def train(
     --out, it carries on where it was stopped, and `fixhead report`, `evaluate` and `predict` take
     it.
     """
+    comparison = comparison_of({**chosen, "heads": [head], "seeds": 1, "first_seed": seed})
     from ..comparison.run import compare
     from ..comparison.show import show_run
     from ..runs.records import dumps, read
 
-    use_threads(threads, backbone)
-    recipe = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "warmup_epochs": warmup_epochs,
-        "precision": precision,
-        "compile": compile_,
-        "deterministic": deterministic,
-    }
-    comparison = Comparison.from_dict(
-        {
-            "data": data,
-            "data_dir": None if data_dir is None else str(data_dir),
-            "image_size": image_size,
-            "imbalance": imbalance,
-            "backbone": backbone,
-            "features": features,
-            "neck": neck,
-            "pretrained": pretrained,
-            "heads": [head],
-            "seeds": 1,
-            "first_seed": seed,
-            "augmentation": augmentation,
-            "device": device,
-            "recipe": recipe,
-        }
-    )
+    use_threads(threads, comparison.backbone)
     compare(comparison, out, checkpoint_every_s=checkpoint_every)
     row = read(out / "runs.jsonl")[-1]
     print(dumps(row, indent=2)) if as_json else show_run(row, out / "runs" / row["run_id"])

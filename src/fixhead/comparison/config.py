@@ -35,7 +35,9 @@ DEFAULT_HEADS = (
 class Task:
     """What is trained on what, besides the head and the recipe."""
 
-    data: str = option("digits", "A data set's name, or an image folder's path.")
+    data: str = option(
+        "digits", "Train on this data set, a name or the path of images or features."
+    )
     image_size: int | None = option(None, "Resize the images to this many pixels.")
     imbalance: str | None = option(
         None,
@@ -45,23 +47,29 @@ class Task:
     )
     train_images: int | None = option(
         None,
-        "About so many training images, the same share of every class, the same for every seed.",
+        "Keep about this many training images, the same share of every class, the same for every "
+        "seed.",
         late=True,
     )
-    backbone: str = option("small-cnn", "small-cnn, resnet18, timm:NAME or torchvision:NAME.")
+    backbone: str = option(
+        "small-cnn", "Use the network small-cnn, resnet18, …, timm:NAME or torchvision:NAME."
+    )
     features: int | None = option(None, "Map the features to this size by a linear neck.")
-    neck: NeckName = option("none", "none, linear or batchnorm.")
+    neck: NeckName = option("none", "Put none, linear or batchnorm behind the backbone.")
     pretrained: bool = option(False, "Start from published weights.")
     initial: Initial = option(
-        "own", "The backbone's first weights: its own, or xavier.", choices=Initial, late=True
+        "own",
+        "Start the backbone from its own first weights, or from xavier.",
+        choices=Initial,
+        late=True,
     )
     augmentation: str = option(
-        "auto", "auto (the data set's own), none, or steps: crop:4,flip,mixup:1."
+        "auto", "Augment by auto (the data set's own way), none, or steps: crop:4,flip,mixup:1."
     )
     choose: Choose = option(
         "validation",
-        "What chooses the epoch: validation, a tenth of the training images; last, nothing: all "
-        "images are trained on; or test, as papers did whose figures ours are held against.",
+        "Choose the epoch on validation, a tenth of the training images; take the last one, and "
+        "train on all images; or choose on test, as some papers did.",
         choices=Choose,
         late=True,
     )
@@ -74,16 +82,16 @@ class Comparison(Task):
     The recipe is the same for every arm, but for the learning rate where it is tuned.
     """
 
-    data_dir: str | None = option(None, "Where the data set's files lie.")
+    data_dir: str | None = option(None, "Look for the files of a named data set in this folder.")
     heads: tuple[str, ...] = option(
-        DEFAULT_HEADS, "The arms: presets or specs, separated by commas."
+        DEFAULT_HEADS, "Compare these heads: presets or specs, separated by commas."
     )
-    seeds: int = option(3, "Paired runs of every arm.")
-    first_seed: int = option(0, "The number of the first seed.", late=True)
+    seeds: int = option(3, "Run every arm this many times, in pairs.")
+    first_seed: int = option(0, "Begin with this seed.", late=True)
     tune: tuple[float, ...] = option(
-        (), "lr=RATE,RATE,…: every arm searches these rates on validation with seed 0."
+        (), "Let every arm search learning rates, lr=RATE,RATE,…, on validation with seed 0."
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, …")
+    device: str = option("auto", "Compute on auto, cpu, cuda, cuda:1, mps, …")
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:

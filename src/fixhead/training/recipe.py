@@ -77,35 +77,38 @@ class Recipe:
         RequestError: a field that is not what it must be, in one sentence.
     """
 
-    epochs: int = option(20, "Passes over the training images.")
-    batch_size: int = option(64, "Images in a step.")
-    optimizer: Optimizer = option("sgd", "sgd, adam or adamw.", choices=Optimizer)
-    lr: float = option(0.1, "The learning rate after warm-up.")
-    momentum: float = option(0.9, "The momentum of sgd.")
-    nesterov: bool = option(True, "Whether sgd's momentum has Nesterov's form.")
+    epochs: int = option(20, "Pass over the training images this often.")
+    batch_size: int = option(64, "Take this many images in a step.")
+    optimizer: Optimizer = option("sgd", "Train with sgd, adam or adamw.", choices=Optimizer)
+    lr: float = option(0.1, "Train at this learning rate, once warm.")
+    momentum: float = option(0.9, "Give sgd this momentum.")
+    nesterov: bool = option(True, "Give sgd's momentum Nesterov's form.")
     weight_decay: float = option(
         5e-4,
-        "Of every trained weight but the head's scale and bias; coupled for sgd and adam.",
+        "Let every trained weight but the head's scale and bias decay so much; coupled for sgd "
+        "and adam.",
     )
     schedule: ScheduleName = option(
         "cosine",
-        "How the learning rate falls: cosine (to zero), step (at milestones), plateau (when "
-        "validation stops improving) or constant.",
+        "Lower the learning rate by cosine (to zero), step (at milestones), plateau (when "
+        "validation stops improving), or keep it constant.",
         choices=ScheduleName,
     )
     warmup_epochs: float = option(
-        1.0, "Epochs over which the learning rate grows linearly, step by step."
+        1.0, "Let the learning rate grow linearly over this many epochs, step by step."
     )
     milestones: tuple[int, ...] = option(
-        (), "The epochs after which the step schedule lowers the rate."
+        (), "Lower the rate after these epochs, with the step schedule."
     )
-    gamma: float = option(0.1, "The factor of the step schedule.")
+    gamma: float = option(0.1, "Multiply the rate by this, with the step schedule.")
     plateau_patience: int = option(
-        3, "Epochs without a better validation score that the plateau schedule lets pass."
+        3, "Let this many epochs pass without a better validation score, with the plateau schedule."
     )
-    plateau_factor: float = option(0.2, "The factor of the plateau schedule.")
+    plateau_factor: float = option(0.2, "Multiply the rate by this, with the plateau schedule.")
     precision: Precision = option(
-        "32-true", "32-true, bf16-mixed or 16-mixed (which needs a GPU).", choices=Precision
+        "32-true",
+        "Compute in 32-true, bf16-mixed or 16-mixed (which needs a GPU).",
+        choices=Precision,
     )
     compile: bool = option(False, "Run the backbone through torch.compile in training.")
     deterministic: bool = option(False, "Refuse operations without a deterministic form.")
