@@ -38,7 +38,7 @@ from fixhead._seeds import forked, stream
 from fixhead.data import load
 from fixhead.many_classes import sampled_cross_entropy
 from fixhead.runs import machine
-from fixhead.vectors.haar import haar_frame
+from fixhead.vectors.orthogonal import haar_frame
 
 ROWS = Path(__file__).parents[1] / "results" / "many-classes" / "runs.jsonl"
 BATCH = 64

@@ -19,8 +19,7 @@ from rich.table import Table
 import measure
 from fixhead import RequestError, vectors
 from fixhead.vectors.bounds import coherence_bound, cosine_bound
-from fixhead.vectors.extremes import cosine_extremes
-from fixhead.vectors.rows import RowSource, sample_labels
+from fixhead.vectors.rows import RowSource, cosine_extremes, sample_labels
 
 CLASSES = (10, 100, 1_000, 10_000, 100_000)
 FEATURES = (2, 64, 128, 512, 1_024, 2_048)

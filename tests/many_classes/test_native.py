@@ -23,7 +23,7 @@ from fixhead._errors import PerformanceWarning
 from fixhead.many_classes import native
 from fixhead.many_classes.native import library
 from fixhead.many_classes.operators import Source
-from fixhead.vectors.walsh import transform
+from fixhead.vectors.sylvester import transform
 
 SOURCES = Path(library.FILE).parent
 pytestmark = pytest.mark.skipif(

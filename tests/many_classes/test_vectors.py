@@ -6,7 +6,7 @@ from fixhead import RequestError
 from fixhead import many_classes as scale
 from fixhead.many_classes.kronecker import pack, transform, unpack
 from fixhead.vectors import codes
-from fixhead.vectors.walsh import transform as butterfly
+from fixhead.vectors.sylvester import transform as butterfly
 
 
 @pytest.mark.parametrize(("classes", "features"), [(700, 32), (2109, 64), (90, 128), (60, 8)])

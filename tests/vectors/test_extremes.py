@@ -7,14 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixhead.vectors import extremes
-from fixhead.vectors.extremes import cosine_extremes
-from fixhead.vectors.rows import ImplicitVectors, RowSource, sample_labels
+from fixhead.vectors import rows as module
+from fixhead.vectors.rows import ImplicitVectors, RowSource, cosine_extremes, sample_labels
 
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(extremes, "_TILE", 4)
+    monkeypatch.setattr(module, "_TILE", 4)
 
 
 class Made:
@@ -89,7 +88,7 @@ def test_implicit_rows_are_made_a_tile_at_a_time(classes: int):
 
 
 def test_float32_search_names_a_pair_that_is_computed_in_float64(monkeypatch):
-    monkeypatch.setattr(extremes, "_FLOAT64_WORK", 0)
+    monkeypatch.setattr(module, "_FLOAT64_WORK", 0)
     rows = table(20, 80, 0)
     found = cosine_extremes(RowSource(rows, "test"))
     assert found.largest == pytest.approx(float(cosines(rows).fill_diagonal_(-2).max()), abs=1e-12)

@@ -8,17 +8,19 @@ import pytest
 import torch
 from scipy.linalg import hadamard as scipy_hadamard
 
-from fixhead.vectors.forms import (
+from fixhead.vectors.code_families import (
+    LARGEST,
+    PRIMITIVE,
     Family,
     algebraic,
     delsarte_goethals,
+    field,
     gold,
     hadamard_block,
     kerdock,
     random_signs,
 )
-from fixhead.vectors.gf2 import LARGEST, PRIMITIVE, field
-from fixhead.vectors.walsh import transform, walsh_rows
+from fixhead.vectors.sylvester import transform, walsh_rows
 
 
 def largest_cosine(first: torch.Tensor, others: torch.Tensor) -> float:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixhead import RequestError, vectors
-from fixhead.vectors.packing import smooth_maximum
+from fixhead.vectors.spherical import smooth_maximum
 
 F64 = torch.float64
 

@@ -69,19 +69,19 @@ def vectors(
     if load is None:
         _need_sizes(name, classes, features)
     from ..geometry import certify
-    from ..vectors import files
+    from ..vectors.given import check_writable, load_vectors, save_vectors
 
     if save is not None:
-        files.check_writable(save, overwrite=overwrite)
+        check_writable(save, overwrite=overwrite)
     if load is not None:
-        options["tensor"] = files.load(load)
+        options["tensor"] = load_vectors(load)
         classes, features = _shape(options["tensor"], classes, features)
     construction, reason, rows = _make(name, classes, features, seed, options, dtype)
     facts = {**certify(rows, construction=construction).to_dict(), **reason}
     if save is not None:
         options.pop("tensor", None)
         origin = {"construction": construction, "seed": seed, "options": options}
-        files.save(save, rows, origin, overwrite=overwrite)
+        save_vectors(save, rows, origin, overwrite=overwrite)
     if as_json:
         typer.echo(json.dumps(facts, indent=2, allow_nan=False))
     else:

@@ -8,7 +8,7 @@ from torch import Tensor
 from .. import vectors as constructions
 from .._errors import RequestError
 from ..vectors.distinct import count_distinct
-from ..vectors.walsh import walsh_rows
+from ..vectors.sylvester import walsh_rows
 from .as_released import linear_rows
 
 _TRIES = 100

@@ -5,14 +5,27 @@ Logits or cosines (N, K), labels (N,) → nats (or squares). All of them share `
 loss with a zero gradient for a batch in which nothing counts.
 """
 
-from .angular import arcface, cosface, normface
 from .catalogue import LOSSES, LossFacts
 from .checks import IGNORE_INDEX, check_counts, check_labels, check_probabilities
-from .entropy import cross_entropy
-from .focusing import focal
-from .longtail import deferred_weights, effective_number_weights, ldam, ldam_margins
-from .margins import arcface_logits, arcface_margin, cosface_logits, cosface_margin
-from .priors import adjust_logits, balanced_softmax, logit_adjustment
+from .entropy import cross_entropy, focal
+from .longtail import (
+    adjust_logits,
+    balanced_softmax,
+    deferred_weights,
+    effective_number_weights,
+    ldam,
+    ldam_margins,
+    logit_adjustment,
+)
+from .margins import (
+    arcface,
+    arcface_logits,
+    arcface_margin,
+    cosface,
+    cosface_logits,
+    cosface_margin,
+    normface,
+)
 from .regression import class_lengths, dot_regression, squared_cosine
 
 __all__ = [

@@ -8,14 +8,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from .angular import arcface, cosface, normface
-from .entropy import cross_entropy
-from .focusing import focal
-from .longtail import ldam
-from .priors import balanced_softmax, logit_adjustment
+from .entropy import cross_entropy, focal
+from .longtail import balanced_softmax, ldam, logit_adjustment
+from .margins import arcface, cosface, normface
 from .regression import dot_regression, squared_cosine
-
-__all__ = ["LOSSES", "LossFacts"]
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,20 @@
-"""Checks that look at values: which label, which row, which class is wrong.
+"""What every loss asks of its arguments before it computes.
 
-The losses run them by themselves where looking is free: on the CPU, outside ``torch.compile``,
-``torch.export`` and ``torch.func.vmap``. On another device a look would make the host wait for
-it at every step, so there they are left to be called once, on the data, before training.
+Shapes, types and devices are always checked: they are known without looking at a value. Values
+(which label, which row, which class is wrong) are looked at by the losses themselves where looking
+is free: on the CPU, outside ``torch.compile``, ``torch.export`` and ``torch.func.vmap``. On another
+device a look would make the host wait for it at every step, so there ``check_labels``,
+``check_probabilities`` and ``check_counts`` are left to be called once, on the data.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from .._errors import RequestError
-
-__all__ = ["IGNORE_INDEX", "check_counts", "check_labels", "check_probabilities"]
 
 IGNORE_INDEX = -100
 """The label of a row that takes no part in a loss (torch's own default)."""
@@ -76,3 +78,159 @@ def check_counts(counts: Tensor) -> None:
             f"counts must be finite and above 0 for every class, got {float(counts[label]):g} "
             f"for class {label}; a class without training images has no prior: leave it out"
         )
+
+
+COSINE_SLACK = 1e-2
+"""How far past ±1 rounding may carry a cosine (bfloat16 resolves 0.008 there)."""
+
+
+def readable(values: Tensor) -> bool:
+    """Whether values can be read here and now without waiting for a device."""
+    if torch.compiler.is_compiling() or values.device.type != "cpu" or not values.numel():
+        return False
+    try:
+        values[(0,) * values.ndim].item()
+    except RuntimeError:  # under vmap, and of a fake tensor, there is no value to read
+        return False
+    return True
+
+
+def require_matrix(name: str, matrix: Tensor, shape: str) -> None:
+    if not isinstance(matrix, Tensor) or matrix.ndim != 2 or not matrix.is_floating_point():
+        raise RequestError(
+            f"{name} must be a floating-point tensor {shape}, got {_describe(matrix)}"
+        )
+
+
+def require_cosines(cosines: Tensor) -> None:
+    """Cosines (N, K): on other logits a margin would mean nothing."""
+    require_matrix("cosines", cosines, "(N, K)")
+    if readable(cosines):
+        low, high = torch.aminmax(cosines.detach())
+        size = max(float(high), -float(low))
+        if size > 1 + COSINE_SLACK:
+            raise RequestError(
+                f"cosines must lie in [-1, 1], got one of size {size:.6g}; a margin needs cosine "
+                "logits before their scale: neither dot logits nor S * cosines"
+            )
+
+
+def require_targets(
+    labels: Tensor, rows: int, classes: int, device: torch.device, ignore_index: int
+) -> bool:
+    """Labels (N,) of any integer type, or probabilities (N, K): whether it is the latter."""
+    need = f"labels must be integers (N,) = ({rows},) or probabilities (N, K) = ({rows}, {classes})"
+    if not isinstance(labels, Tensor) or not labels.is_floating_point():
+        _require_whole(need, labels, rows, classes, device, ignore_index)
+        return False
+    _require_like(need, labels, (rows, classes), device)
+    if ignore_index != IGNORE_INDEX:
+        raise RequestError(
+            f"ignore_index={ignore_index} needs labels (N,), got probabilities "
+            f"{tuple(labels.shape)}; leave the ignored rows out of the batch"
+        )
+    if readable(labels):
+        check_probabilities(labels)
+    return True
+
+
+def require_labels(
+    labels: Tensor, rows: int, classes: int, device: torch.device, ignore_index: int
+) -> None:
+    """Labels (N,) only, for losses whose margin belongs to one class."""
+    need = f"labels must be integers (N,) = ({rows},)"
+    if isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2:
+        raise RequestError(
+            f"{need} because a margin belongs to one class, got {_describe(labels)}; with mixup, "
+            "mix the losses: lam * loss(labels_a) + (1 - lam) * loss(labels_b)"
+        )
+    _require_whole(need, labels, rows, classes, device, ignore_index)
+
+
+def _require_whole(
+    need: str, labels: Tensor, rows: int, classes: int, device: torch.device, ignore_index: int
+) -> None:
+    whole = isinstance(labels, Tensor) and not (
+        labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+    )
+    if not whole:
+        raise RequestError(f"{need}, got {_describe(labels)}")
+    _require_like(need, labels, (rows,), device)
+    if readable(labels):
+        check_labels(labels, classes, ignore_index=ignore_index)
+
+
+def _require_like(need: str, values: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
+    if tuple(values.shape) != shape:
+        raise RequestError(f"{need}, got {_describe(values)}")
+    if values.device != device:
+        raise RequestError(f"{need} on {device}, got them on {values.device}; move them there")
+
+
+def require_per_class(
+    name: str, values: Tensor, classes: int, device: torch.device, *, whole: bool = False
+) -> None:
+    """One real number per class: (K,); integers too where ``whole``."""
+    kind = "numbers" if whole else "floating-point numbers"
+    need = f"{name} must be a tensor of {kind} (K,) = ({classes},)"
+    real = isinstance(values, Tensor) and (
+        values.is_floating_point()
+        or (whole and not values.is_complex() and values.dtype != torch.bool)
+    )
+    if not real:
+        raise RequestError(f"{need}, got {_describe(values)}")
+    _require_like(need, values, (classes,), device)
+
+
+def require_weight(weight: Tensor | None, classes: int, device: torch.device) -> None:
+    """Class weights (K,), finite and ≥ 0, or none."""
+    if weight is None:
+        return
+    require_per_class("weight", weight, classes, device)
+    if readable(weight):
+        wrong = ~((weight >= 0) & torch.isfinite(weight))
+        if bool(wrong.any()):
+            label = int(wrong.nonzero()[0])
+            raise RequestError(
+                "weight must be finite and >= 0 for every class, "
+                f"got {float(weight[label]):g} for class {label}"
+            )
+
+
+def require_counts(counts: Tensor, classes: int, device: torch.device) -> None:
+    """Counts (K,) of training images, every one above 0."""
+    require_per_class("counts", counts, classes, device, whole=True)
+    if readable(counts):
+        check_counts(counts)
+
+
+def require_number(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """A finite number, ``low ≤ value ≤ high``."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (real and low <= value <= high and value < math.inf):
+        bounds = f">= {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise RequestError(f"{name} must be a finite number {bounds}, got {value!r}")
+
+
+def require_positive(name: str, value: float) -> None:
+    """A finite number above 0."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (real and 0 < value < math.inf):
+        raise RequestError(f"{name} must be a finite number above 0, got {_describe(value)}")
+
+
+def require_scale(scale: float | Tensor) -> None:
+    """A finite number above 0, or a tensor of one such number (a learned scale)."""
+    if not isinstance(scale, Tensor):
+        return require_positive("scale", scale)
+    if tuple(scale.shape) not in ((), (1,)) or not scale.is_floating_point():
+        raise RequestError(f"scale must be one number above 0, got {_describe(scale)}")
+    if readable(scale):
+        require_positive("scale", scale.detach().item())
+    return None
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} of {value.dtype}"
+    return f"{value!r}"

@@ -1,6 +1,7 @@
 """Losses that pull a feature to its own class vector and push it from no other.
 
-Per labelled row they cost d products, where a softmax costs K·d.
+Per labelled row they cost d products, where a softmax costs K·d. Probabilities (N, K) in the
+labels' place (mixup) look at all vectors.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .._errors import RequestError
 from ..logits import unit
-from ._pairs import dots, held_lengths, looked_at, members_of, require_pair
 from ._reduce import Reduction, reduce, require_reduction, wide
-from ._request import readable, require_number, require_per_class, require_positive
-from .checks import IGNORE_INDEX
-
-__all__ = ["class_lengths", "dot_regression", "squared_cosine"]
+from .checks import (
+    IGNORE_INDEX,
+    readable,
+    require_matrix,
+    require_number,
+    require_per_class,
+    require_positive,
+    require_targets,
+)
 
 Form = Literal["code", "paper"]
 Lengths = Literal["batch", "none"]
@@ -195,3 +201,58 @@ def _require_lengths(lengths: Lengths | Tensor, vectors: Tensor) -> None:
             f"lengths must be 'batch', 'none' or a tensor (K,), got {lengths!r}; for those of "
             "the training set: class_lengths(counts)"
         )
+
+
+LENGTH_FLOOR = 1e-8
+"""Lengths count as at least this (the released code's clamp): a zero feature still gets a pull."""
+
+
+def members_of(
+    labels: Tensor, soft: bool, dtype: torch.dtype, ignore_index: int
+) -> tuple[Tensor, Tensor | None]:
+    """Classes (N,) that are safe to index with and the counted rows; or targets (N, K)."""
+    if soft:
+        return labels.to(dtype), None
+    classes = labels.to(torch.int64)
+    counted = classes != ignore_index
+    return torch.where(counted, classes, 0), counted
+
+
+def looked_at(vectors: Tensor, members: Tensor, dtype: torch.dtype) -> Tensor:
+    """The vectors that are looked at: own ones (N, d) for labels, all (K, d) for targets."""
+    rows = vectors if members.is_floating_point() else F.embedding(members, vectors)
+    return rows.to(dtype)
+
+
+def held_lengths(rows: Tensor) -> Tensor:
+    """|x| of each row, a constant for the gradient, and never 0."""
+    lengths: Tensor = torch.linalg.vector_norm(rows.detach(), dim=1)
+    return lengths.clamp(min=LENGTH_FLOOR)
+
+
+def dots(features: Tensor, rows: Tensor, soft: bool) -> Tensor:
+    """Products (N,) with the own vectors, or (N, K) with all."""
+    if not soft:
+        return (features * rows).sum(dim=1)
+    if not torch.amp.is_autocast_available(features.device.type):
+        return features @ rows.T
+    with torch.autocast(features.device.type, enabled=False):  # 1 − cos needs its digits
+        return features @ rows.T
+
+
+def require_pair(features: Tensor, vectors: Tensor, labels: Tensor, ignore_index: int) -> bool:
+    """Features (N, d), vectors (K, d) and labels that fit: whether those are probabilities."""
+    require_matrix("features", features, "(N, d)")
+    require_matrix("vectors", vectors, "(K, d)")
+    rows, size = features.shape
+    classes, width = vectors.shape
+    if width != size:
+        raise RequestError(
+            f"vectors must be (K, d) = (K, {size}) like features ({rows}, {size}), "
+            f"got {tuple(vectors.shape)}"
+        )
+    if vectors.device != features.device:
+        raise RequestError(
+            f"vectors must be on {features.device} like features, got {vectors.device}"
+        )
+    return require_targets(labels, rows, classes, features.device, ignore_index)

@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from .._errors import RequestError
 from .._seeds import default_generator_or
-from ..vectors.coding import find_code
-from ..vectors.forms import Family, algebraic, random_signs
-from ..vectors.implicit import CodeVectors
+from ..vectors.code_families import Family, algebraic, random_signs
+from ..vectors.coding import CodeVectors, find_code
 from ..vectors.sylvester import next_power_of_two
 from . import native
 from .kronecker import PACK, pack, transform

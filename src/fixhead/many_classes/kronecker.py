@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ..vectors.walsh import walsh_rows
+from ..vectors.sylvester import walsh_rows
 from .tiles import ChunkTiles, Tile, Tiles
 
 CELLS = 1 << 19

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from .._errors import RequestError
 from ..losses import IGNORE_INDEX, check_labels
 from ..losses._reduce import Reduction, reduce, require_reduction
-from ..losses._request import (
+from ..losses.checks import (
     readable,
     require_counts,
     require_number,

@@ -10,7 +10,7 @@ from torch import Tensor
 from .._errors import RequestError
 from .._seeds import default_generator_or
 from ..losses import IGNORE_INDEX, check_labels
-from ..losses._request import readable
+from ..losses.checks import readable
 from .loss import linear_cross_entropy
 
 

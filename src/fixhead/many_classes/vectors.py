@@ -25,7 +25,7 @@ from .. import logits as formulae
 from .._errors import RequestError
 from .._unit import unit
 from ..geometry.certificate import Certificate, certify
-from ..losses._request import readable, require_matrix, require_scale
+from ..losses.checks import readable, require_matrix, require_scale
 from ..vectors.rows import ImplicitVectors
 from . import nats, operators, passes, product
 from .operators import Source

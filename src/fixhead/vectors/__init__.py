@@ -1,15 +1,13 @@
 """Class vectors: constructions → (K, d) tensors of unit rows, from an explicit generator."""
 
-from . import bounds, files, forms
-from .choice import Recommendation, best
+from . import bounds, code_families
 from .coding import Code, codes, find_code
 from .gaussian import random
-from .given import from_tensor
+from .given import from_tensor, load_vectors, save_vectors
 from .guided import guided, ring_positions
 from .orthogonal import nonnegative_orthogonal, one_hot, orthonormal, orthoplex
-from .polytopes import cube, polygon
-from .registry import CONSTRUCTIONS, Construction, build
-from .simplices import max_separation, simplex
+from .polytopes import cube, max_separation, polygon, simplex
+from .registry import CONSTRUCTIONS, Construction, Recommendation, best, build
 from .spherical import Packing, equiangular, find_packing, spherical_code
 from .sylvester import hadamard
 
@@ -22,16 +20,16 @@ __all__ = [
     "best",
     "bounds",
     "build",
+    "code_families",
     "codes",
     "cube",
     "equiangular",
-    "files",
     "find_code",
     "find_packing",
-    "forms",
     "from_tensor",
     "guided",
     "hadamard",
+    "load_vectors",
     "max_separation",
     "nonnegative_orthogonal",
     "one_hot",
@@ -40,6 +38,7 @@ __all__ = [
     "polygon",
     "random",
     "ring_positions",
+    "save_vectors",
     "simplex",
     "spherical_code",
 ]

@@ -1,7 +1,12 @@
-"""Many vectors with small cosines, from binary codes."""
+"""Many vectors with small cosines, from binary codes.
+
+The vectors of a code are made when they are asked for, and stored as ±1 bits at most.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,12 +16,85 @@ from .._errors import RequestError
 from .._seeds import default_generator_or
 from ._request import check_dtype, check_size, stored
 from .bounds import coherence_bound
-from .extremes import cosine_extremes
-from .forms import Family, algebraic, random_signs
-from .gf2 import LARGEST
-from .implicit import CodeVectors, Concatenated, SignRows
-from .rows import RowSource, sample_labels
-from .sylvester import next_power_of_two, random_columns
+from .code_families import LARGEST, Family, algebraic, random_signs
+from .rows import RowSource, cosine_extremes, sample_labels
+from .sylvester import next_power_of_two, random_columns, walsh_rows
+
+
+@dataclass(frozen=True)
+class CodeVectors:
+    """K vectors of a family, class k = (block k // n, row k % n), n = 2^m.
+
+    w_k(x) = s(x) (−1)^(q_block(x) + ⟨row, x⟩) / √d for x in ``columns`` (all n where None; then
+    d = n), with common column signs s, which change no cosine. Behind the last block of a family
+    with an identity block come the n one-hot vectors.
+    """
+
+    family: Family
+    classes: int
+    signs: Tensor
+    columns: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.classes, self.signs.numel()
+
+    def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Rows (n, d) for labels (n,)."""
+        order = self.family.features
+        block = torch.div(labels, order, rounding_mode="floor")
+        row = labels % order
+        which, place = torch.unique(block, return_inverse=True)
+        onehot = which == (self.family.blocks if self.family.identity else -1)
+        bits = self.family.bits(torch.where(onehot, 0, which))
+        bits = bits if self.columns is None else bits[:, self.columns]
+        diagonals = (1.0 - 2.0 * bits.float()) * self.signs
+        columns = torch.arange(order) if self.columns is None else self.columns
+        out = walsh_rows(row, columns, self.family.m)
+        out = out.mul_(diagonals[place]).to(dtype) * (1 / math.sqrt(self.signs.numel()))
+        if bool(onehot.any()):
+            chosen = onehot[place]
+            out[chosen] = torch.nn.functional.one_hot(row[chosen], order).to(dtype)
+        return out
+
+
+@dataclass(frozen=True)
+class SignRows:
+    """Independent signs, stored: ±1/√d from bits (K, d)."""
+
+    bits: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.bits.shape[0], self.bits.shape[1]
+
+    def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        return (1.0 - 2.0 * self.bits[labels].to(dtype)) * (1 / math.sqrt(self.bits.shape[1]))
+
+
+@dataclass(frozen=True)
+class Concatenated:
+    """Rows of several codes side by side, each weighted by the root of its share of d.
+
+    cos = Σ_p (d_p/d) cos_p, hence at most the same sum of coherences. Class k is vector
+    ``orders[p][k]`` of part p, drawn so that near pairs of two parts fall together by chance only.
+    """
+
+    parts: Sequence[CodeVectors | SignRows]
+    orders: Sequence[Tensor]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.parts[0].shape[0], sum(part.shape[1] for part in self.parts)
+
+    def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        features = self.shape[1]
+        pieces = [
+            part.rows(order[labels], dtype) * math.sqrt(part.shape[1] / features)
+            for part, order in zip(self.parts, self.orders, strict=True)
+        ]
+        return torch.cat(pieces, dim=1)
+
 
 MAX_COSINE = 0.5
 """The worst |cosine| that ``codes`` hands out unless told otherwise."""
@@ -62,7 +140,7 @@ def codes(
 
     Column signs are drawn, so that no vector is (1, …, 1)/√d by rule.
 
-    Sources: see ``fixhead.vectors.forms``.
+    Sources: see ``fixhead.vectors.code_families``.
 
     Raises:
         RequestError: the largest |cosine| exceeds ``max_cosine`` (the figure is named), a named

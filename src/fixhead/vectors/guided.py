@@ -11,7 +11,7 @@ from torch import Tensor
 from .._errors import RequestError
 from .._seeds import default_generator_or
 from ._request import check_dtype, check_flag, check_size, stored
-from .haar import haar_frame
+from .orthogonal import haar_frame
 from .polytopes import circle
 
 _MOST_TERMS = 1 << 24
