@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from fixhead import RequestError
-from fixhead.geometry import confusion, tallies
-from fixhead.geometry.groups import SHOT_NAMES, by_group, range_groups, shot_groups
+from fixhead.geometry import accuracy
+from fixhead.geometry.accuracy import SHOT_NAMES, by_group, range_groups, shot_groups
 
 K, N = 6, 200
 
@@ -25,52 +25,50 @@ def sample(seed=0, rows=N, classes=K):
 @given(st.integers(0, 99), st.integers(1, 60))
 def test_accuracies_are_scikit_learns(seed, rows):
     labels, predictions = sample(seed, rows)
-    counts = tallies.tally(labels, predictions, K)
+    counts = accuracy.class_counts(labels, predictions, K)
     known = np.unique(labels)
-    assert float(tallies.accuracy(counts)) == metrics.accuracy_score(labels, predictions)
+    assert float(accuracy.accuracy(counts)) == metrics.accuracy_score(labels, predictions)
     recall = metrics.recall_score(labels, predictions, average=None, labels=known)
-    np.testing.assert_allclose(tallies.class_accuracies(counts)[known], recall)
-    assert float(tallies.balanced_accuracy(counts)) == pytest.approx(recall.mean())
+    np.testing.assert_allclose(accuracy.class_accuracies(counts)[known], recall)
+    assert float(accuracy.balanced_accuracy(counts)) == pytest.approx(recall.mean())
     f1 = metrics.f1_score(labels, predictions, average="macro", zero_division=0)
-    assert float(tallies.macro_f1(counts)) == pytest.approx(f1)
+    assert float(accuracy.macro_f1(counts)) == pytest.approx(f1)
 
 
 def test_a_tally_says_what_the_confusion_matrix_says():
     labels, predictions = sample()
-    M = confusion.confusion_matrix(labels, predictions, K)
+    M = accuracy.confusion_matrix(labels, predictions, K)
     assert np.array_equal(M, metrics.confusion_matrix(labels, predictions))
-    counts = tallies.tally(labels, predictions, K)
-    assert torch.equal(tallies.tally_of(M), counts)
-    assert confusion.balanced_accuracy(M) == float(tallies.balanced_accuracy(counts))
-    assert confusion.macro_f1(M) == float(tallies.macro_f1(counts))
+    counts = accuracy.class_counts(labels, predictions, K)
+    assert torch.equal(accuracy.class_counts_of(M), counts)
 
 
 def test_tallies_and_confusions_of_batches_add_up():
     labels, predictions = sample()
     parts = list(zip(labels.split(23), predictions.split(23), strict=True))
-    added = sum(tallies.tally(*part, K) for part in parts)
-    assert torch.equal(added, tallies.tally(labels, predictions, K))
+    added = sum(accuracy.class_counts(*part, K) for part in parts)
+    assert torch.equal(added, accuracy.class_counts(labels, predictions, K))
     M = torch.zeros(K, K, dtype=torch.int64)
     for part in parts:
-        confusion.count_confusions_(M, *part)
-    assert torch.equal(M, confusion.confusion_matrix(labels, predictions, K))
+        accuracy.count_confusions_(M, *part)
+    assert torch.equal(M, accuracy.confusion_matrix(labels, predictions, K))
 
 
 def test_narrow_integers_count_as_wide_ones():
     labels, predictions = sample()
-    narrow = tallies.tally(labels.to(torch.uint8), predictions.to(torch.int32), K)
-    assert torch.equal(narrow, tallies.tally(labels, predictions, K))
+    narrow = accuracy.class_counts(labels.to(torch.uint8), predictions.to(torch.int32), K)
+    assert torch.equal(narrow, accuracy.class_counts(labels, predictions, K))
 
 
 def test_classes_without_images_or_predictions_have_their_own_meaning():
-    counts = tallies.tally(torch.tensor([0, 0, 1]), torch.tensor([0, 3, 3]), 5)
-    found = tallies.class_accuracies(counts)
+    counts = accuracy.class_counts(torch.tensor([0, 0, 1]), torch.tensor([0, 3, 3]), 5)
+    found = accuracy.class_accuracies(counts)
     assert found[:2].tolist() == [0.5, 0.0]
     assert found[2:].isnan().all()
-    assert tallies.never_predicted(counts).tolist() == [False, True, False, False, False]
-    f1 = tallies.class_f1(counts)
+    assert accuracy.vanished_classes(counts).tolist() == [False, True, False, False, False]
+    f1 = accuracy.class_f1(counts)
     assert [math.isnan(value) for value in f1.tolist()] == [False, False, True, False, True]
-    assert float(tallies.macro_f1(counts)) == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert float(accuracy.macro_f1(counts)) == pytest.approx((2 / 3 + 0 + 0) / 3)
 
 
 def test_shots_follow_the_published_borders():
@@ -92,7 +90,7 @@ def test_ranges_follow_yang_et_al(classes, sizes):
 def test_group_accuracies_are_means_of_class_accuracies():
     labels, predictions = sample()
     groups = torch.tensor([0, 2, 0, 2, 2, 3])
-    found = tallies.group_accuracies(tallies.tally(labels, predictions, K), groups)
+    found = accuracy.group_accuracies(accuracy.class_counts(labels, predictions, K), groups)
     per_class = metrics.recall_score(labels, predictions, average=None)
     for g in (0, 2, 3):
         assert float(found[g]) == pytest.approx(per_class[groups.numpy() == g].mean())
@@ -118,8 +116,8 @@ def test_borders_and_labels_that_do_not_fit_are_refused():
     with pytest.raises(RequestError, match="integer training counts"):
         shot_groups(torch.tensor([1.0]))
     with pytest.raises(RequestError, match="labels in 0 … 5"):
-        tallies.tally(torch.tensor([0]), torch.tensor([6]), K)
+        accuracy.class_counts(torch.tensor([0]), torch.tensor([6]), K)
     with pytest.raises(RequestError, match="labels in 0 … 5"):
-        confusion.confusion_matrix(torch.tensor([0]), torch.tensor([6]), K)
+        accuracy.confusion_matrix(torch.tensor([0]), torch.tensor([6]), K)
     with pytest.raises(RequestError, match="labels in 0 … 1"):
         by_group(torch.zeros(2), torch.tensor([0, 2]), 2)

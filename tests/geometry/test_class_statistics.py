@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixhead import RequestError
-from fixhead.geometry.merging import merge, regroup
-from fixhead.geometry.statistics import ClassStatistics, absorb_, class_statistics
+from fixhead.geometry.statistics import ClassStatistics, class_statistics, merge, regroup, update_
 
 K, D, N = 6, 5, 240
 
@@ -46,7 +45,7 @@ def assert_statistics(stats, expected, rtol=1e-12, atol=1e-12):
 def in_batches(features, labels, size, **options):
     stats = ClassStatistics.empty(K, features.shape[1], **options)
     for x, y in zip(features.split(size), labels.split(size), strict=True):
-        absorb_(stats, x, y)
+        update_(stats, x, y)
     return stats
 
 
@@ -103,7 +102,7 @@ def test_float32_statistics_merge_as_float64_ones_do():
     narrow = []
     for a, b in ((0, 50), (50, 51), (51, N)):
         stats = ClassStatistics.empty(K, D, dtype=torch.float32)
-        narrow.append(absorb_(stats, features[a:b], labels[a:b]))
+        narrow.append(update_(stats, features[a:b], labels[a:b]))
     exact, rounded = merge(merge(*parts[:2]), parts[2]), merge(merge(*narrow[:2]), narrow[2])
     np.testing.assert_allclose(rounded.wide().packed, exact.packed, rtol=1e-5, atol=1e-4)
 
@@ -135,7 +134,7 @@ def test_a_class_without_features_has_count_0_and_mean_0():
 def test_no_features_at_all_change_nothing():
     stats = class_statistics(*sample(), K)
     before = stats.packed.clone()
-    absorb_(stats, torch.zeros(0, D), torch.zeros(0, dtype=torch.int64))
+    update_(stats, torch.zeros(0, D), torch.zeros(0, dtype=torch.int64))
     assert torch.equal(stats.packed, before)
     assert torch.equal(merge(stats, ClassStatistics.empty(K, D)).packed, before)
 
@@ -195,7 +194,7 @@ def test_autocast_does_not_reach_the_sums():
 def test_what_does_not_fit_is_refused_in_one_sentence(features, labels, message):
     stats = ClassStatistics.empty(K, D)
     with pytest.raises(RequestError, match=message) as error:
-        absorb_(stats, features, labels)
+        update_(stats, features, labels)
     assert "\n" not in str(error.value)
     assert stats.packed.abs().sum() == 0
 
@@ -219,15 +218,15 @@ def test_a_thousand_classes_of_512_features_take_six_megabytes():
 
 _MILLION = """
 import pathlib, torch
-from fixhead.geometry.statistics import ClassStatistics, absorb_
-from fixhead.geometry.variability import nc1
+from fixhead.geometry.statistics import ClassStatistics, update_
+from fixhead.geometry.collapse import nc1
 stats = ClassStatistics.empty(1_000, 512)
 generator = torch.Generator().manual_seed(0)
 centres = torch.randn(1_000, 512, generator=generator)
 noise = torch.randn(8_192, 512, generator=generator)
 for start in range(0, 1_000_000, 8_000):
     labels = torch.randint(1_000, (8_000,), generator=generator)
-    absorb_(stats, centres[labels] + noise[:8_000], labels)
+    update_(stats, centres[labels] + noise[:8_000], labels)
 assert int(stats.counts.sum()) == 1_000_000
 assert 0 < float(nc1(stats)) < 10
 status = pathlib.Path("/proc/self/status").read_text()  # ru_maxrss would begin with ours

@@ -7,16 +7,15 @@ from scipy.spatial.distance import cdist
 
 from fixhead import RequestError
 from fixhead.geometry.compactness import (
-    absorb_compactness_,
-    absorb_norms_,
     class_separabilities,
     compactness,
     empty_compactness,
     feature_norms,
     separability,
+    update_compactness_,
+    update_norms_,
 )
-from fixhead.geometry.merging import merge
-from fixhead.geometry.statistics import ClassStatistics, class_statistics
+from fixhead.geometry.statistics import ClassStatistics, class_statistics, merge
 from fixhead.vectors import build
 
 K, D, N = 5, 7, 200
@@ -63,7 +62,7 @@ def pick(found, index):
 
 
 def test_mean_cosines_are_split_by_right_and_wrong_over_all_classes_and_groups(case):
-    stats = absorb_compactness_(empty_compactness(K), *case)
+    stats = update_compactness_(empty_compactness(K), *case)
     labels = case[2].numpy()
     assert_means(compactness(stats), np.ones(N, dtype=bool), case)
     for c in range(K):
@@ -73,20 +72,20 @@ def test_mean_cosines_are_split_by_right_and_wrong_over_all_classes_and_groups(c
 
 
 def test_batches_and_merged_parts_give_the_same_cosines(case):
-    whole = absorb_compactness_(empty_compactness(K), *case)
+    whole = update_compactness_(empty_compactness(K), *case)
     features, vectors, labels, predictions = case
     parts = [empty_compactness(K), empty_compactness(K)]
     for index, (x, y, p) in enumerate(
         zip(features.split(17), labels.split(17), predictions.split(17), strict=True)
     ):
-        absorb_compactness_(parts[index % 2], x, vectors, y, p)
+        update_compactness_(parts[index % 2], x, vectors, y, p)
     torch.testing.assert_close(merge(*parts).packed, whole.packed, rtol=1e-10, atol=1e-12)
 
 
 def test_features_on_their_vectors_are_perfectly_compact():
     W = build("random", K, D)
     labels = torch.arange(K).repeat(4)
-    stats = absorb_compactness_(empty_compactness(K), 7 * W[labels], W, labels, labels)
+    stats = update_compactness_(empty_compactness(K), 7 * W[labels], W, labels, labels)
     found = compactness(stats)
     assert float(found.own) == pytest.approx(1.0, abs=1e-6)
     assert math.isnan(found.own_wrong)
@@ -96,7 +95,7 @@ def test_features_on_their_vectors_are_perfectly_compact():
 def test_what_has_no_length_has_cosine_zero():
     x = torch.zeros(2, D)
     labels = torch.tensor([0, 1])
-    found = compactness(absorb_compactness_(empty_compactness(K), x, draw(K, D), labels, labels))
+    found = compactness(update_compactness_(empty_compactness(K), x, draw(K, D), labels, labels))
     assert float(found.own) == 0.0
     assert float(found.norm) == 0.0
 
@@ -104,7 +103,7 @@ def test_what_has_no_length_has_cosine_zero():
 def test_random_features_have_no_direction_in_common_with_any_vector():
     size, rows = 1_000, 400
     labels = torch.randint(K, (rows,), generator=torch.Generator().manual_seed(0))
-    stats = absorb_compactness_(
+    stats = update_compactness_(
         empty_compactness(K), draw(rows, size), draw(K, size, seed=1), labels, labels
     )
     # A cosine of random directions has mean 0 and variance 1/d.
@@ -115,7 +114,7 @@ def test_norms_are_numpys_over_all_classes_and_groups(case):
     features, _, labels, _ = case
     stats = ClassStatistics.empty(K, 1, pooled=False)
     for x, y in zip(features.split(19), labels.split(19), strict=True):
-        absorb_norms_(stats, x, y)
+        update_norms_(stats, x, y)
     norms = np.linalg.norm(features.double().numpy(), axis=1)
     found = feature_norms(stats)
     assert float(found.mean) == pytest.approx(norms.mean(), rel=1e-12)
@@ -130,7 +129,7 @@ def test_norms_are_numpys_over_all_classes_and_groups(case):
 def test_features_of_one_length_have_no_spread_of_norms():
     features = torch.nn.functional.normalize(draw(N, D).double()) * 1_000
     labels = torch.zeros(N, dtype=torch.int64)
-    stats = absorb_norms_(ClassStatistics.empty(K, 1, pooled=False), features, labels)
+    stats = update_norms_(ClassStatistics.empty(K, 1, pooled=False), features, labels)
     assert float(feature_norms(stats).std) < 1e-12
     assert feature_norms(stats, torch.arange(K)).mean[1:].isnan().all()
 
@@ -154,6 +153,6 @@ def test_simplex_means_are_as_far_apart_as_any_can_be():
 def test_vectors_or_predictions_that_do_not_fit_are_refused(case):
     features, vectors, labels, predictions = case
     with pytest.raises(RequestError, match=r"vectors \(K, d\) = \(5, 7\)"):
-        absorb_compactness_(empty_compactness(K), features, vectors[1:], labels, predictions)
+        update_compactness_(empty_compactness(K), features, vectors[1:], labels, predictions)
     with pytest.raises(RequestError, match="labels in 0 … 4"):
-        absorb_compactness_(empty_compactness(K), features, vectors, labels, predictions + 5)
+        update_compactness_(empty_compactness(K), features, vectors, labels, predictions + 5)

@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fixhead import RequestError
-from fixhead.geometry.correlation import class_correlations, correlate, group_correlation
-from fixhead.geometry.features import cosine_matrix
-from fixhead.geometry.ranks import average_ranks, spearman, spearman_interval
+from fixhead.geometry.class_cosines import cosine_matrix
+from fixhead.geometry.correlation import (
+    average_ranks,
+    class_correlations,
+    correlate,
+    group_correlation,
+    spearman,
+    spearman_interval,
+)
 from fixhead.vectors import build
 
 K = 7

@@ -10,24 +10,24 @@ from scipy import linalg
 from scipy.spatial import distance
 
 from fixhead import RequestError
-from fixhead.geometry.duality import (
+from fixhead.geometry.collapse import (
     alignment,
     alignments,
-    class_gram_distances,
-    class_self_duality,
-    gram_distance,
-    self_duality,
-)
-from fixhead.geometry.equiangular import equiangularity, equinorm, relative_norms
-from fixhead.geometry.statistics import ClassStatistics, class_statistics
-from fixhead.geometry.variability import (
     cdnv,
     cdnv_matrix,
     class_cdnv,
+    class_gram_distances,
+    class_self_duality,
     class_trace_ratios,
+    equiangularity,
+    equinorm,
+    gram_distance,
     nc1,
+    relative_norms,
+    self_duality,
     trace_ratio,
 )
+from fixhead.geometry.statistics import ClassStatistics, class_statistics
 from fixhead.vectors import build
 
 K, D, N = 7, 12, 400
@@ -286,7 +286,7 @@ def test_a_feature_that_is_not_finite_shows_in_every_measure():
 
 
 def test_many_classes_go_through_in_tiles_with_the_same_values(monkeypatch):
-    from fixhead.geometry import duality, equiangular, variability
+    from fixhead.geometry import collapse
 
     features, labels = sample()
     stats, W = class_statistics(features, labels, K), draw(K, D)
@@ -298,8 +298,7 @@ def test_many_classes_go_through_in_tiles_with_the_same_values(monkeypatch):
         ])  # fmt: skip
 
     whole = everything()
-    for module in (duality, equiangular, variability):
-        monkeypatch.setattr(module, "_TILE", 3)
+    monkeypatch.setattr(collapse, "_TILE", 3)
     torch.testing.assert_close(everything(), whole, rtol=1e-12, atol=1e-13)
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fixhead import metrics
+from fixhead.geometry.collapse import nc1
 from fixhead.geometry.statistics import class_statistics
-from fixhead.geometry.variability import nc1
 from fixhead.logits import unit
 
 K, D, N = 5, 6, 90
@@ -36,8 +36,8 @@ def test_metrics_of_one_state_are_updated_once(case, monkeypatch):
     W, inputs = case
     calls = []
     states = importlib.import_module("fixhead.metrics._states")
-    absorb = states.absorb_
-    monkeypatch.setattr(states, "absorb_", lambda *given: calls.append(1) or absorb(*given))
+    absorb = states.update_
+    monkeypatch.setattr(states, "update_", lambda *given: calls.append(1) or absorb(*given))
     in_batches(metrics.last_layer_metrics(K, D, W), inputs)
     assert len(calls) == 3  # batches, not batches times metrics
 
@@ -90,7 +90,7 @@ def test_every_public_name_is_there_and_no_other():
 def test_geometry_does_not_need_torchmetrics():
     code = (
         "import sys; sys.modules['torchmetrics'] = None\n"
-        "import fixhead.geometry.variability, fixhead.geometry.areas, fixhead.geometry.detection\n"
+        "import fixhead.geometry.collapse, fixhead.geometry.areas, fixhead.geometry.detection\n"
         "import fixhead.geometry.correlation, fixhead.geometry.class_cosines\n"
         "assert not {'scipy', 'sklearn'} & set(sys.modules)\n"
         "try:\n    import fixhead.metrics\n"

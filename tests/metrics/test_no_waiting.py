@@ -8,7 +8,7 @@ import torch
 
 from fixhead import metrics
 from fixhead.geometry.nearest import nearest_rows
-from fixhead.geometry.statistics import ClassStatistics, absorb_, class_statistics
+from fixhead.geometry.statistics import ClassStatistics, class_statistics, update_
 
 K, D, N = 5, 6, 40
 
@@ -60,5 +60,5 @@ def test_the_test_would_notice():
 
 def test_functions_run_without_a_value_too():
     stats = ClassStatistics.empty(K, D, device="meta")
-    absorb_(stats, INPUTS["features"], INPUTS["labels"])
+    update_(stats, INPUTS["features"], INPUTS["labels"])
     nearest_rows(INPUTS["features"], meta(K, D), meta(D))

@@ -7,21 +7,16 @@ import torch
 
 from fixhead import ClassificationHead, RequestError, metrics
 from fixhead.geometry import (
+    accuracy,
     calibration,
+    class_cosines,
+    collapse,
     compactness,
-    confusion,
     correlation,
     detection,
-    duality,
-    equiangular,
     nearest,
-    tallies,
-    variability,
 )
-from fixhead.geometry import (
-    features as cosines,
-)
-from fixhead.geometry.groups import by_group
+from fixhead.geometry.accuracy import by_group
 from fixhead.geometry.statistics import ClassStatistics, class_statistics
 from fixhead.logits import unit
 
@@ -49,11 +44,11 @@ OOD = {"scores": SCORES, "labels": KNOWN}
 
 
 def cosine_stats():
-    return compactness.absorb_compactness_(compactness.empty_compactness(K), X, W, Y, P)
+    return compactness.update_compactness_(compactness.empty_compactness(K), X, W, Y, P)
 
 
 def norm_stats():
-    return compactness.absorb_norms_(ClassStatistics.empty(K, 1, pooled=False), X, Y)
+    return compactness.update_norms_(ClassStatistics.empty(K, 1, pooled=False), X, Y)
 
 
 def agreed():
@@ -61,34 +56,34 @@ def agreed():
 
 
 # name → (make(per), inputs, value of all, value per class, value per group)
-TALLY = tallies.tally(Y, P, K)
+TALLY = accuracy.class_counts(Y, P, K)
 ECE = calibration.calibration_sums(Z, Y)
-M = confusion.confusion_matrix(Y, P, K)
-C = cosines.cosine_matrix(W)
+M = accuracy.confusion_matrix(Y, P, K)
+C = class_cosines.cosine_matrix(W)
 TWINS = {
     "trace_ratio": (
         lambda **o: metrics.TraceRatio(K, D, **o), ("features", "labels"),
-        variability.trace_ratio(LEAN), variability.class_trace_ratios(LEAN), None,
+        collapse.trace_ratio(LEAN), collapse.class_trace_ratios(LEAN), None,
     ),
     "cdnv": (
         lambda **o: metrics.CDNV(K, D, **o), ("features", "labels"),
-        variability.cdnv(LEAN), variability.class_cdnv(LEAN), None,
+        collapse.cdnv(LEAN), collapse.class_cdnv(LEAN), None,
     ),
     "equinorm": (
         lambda **o: metrics.Equinorm(K, D, **o), ("features", "labels"),
-        equiangular.equinorm(LEAN), equiangular.relative_norms(LEAN), None,
+        collapse.equinorm(LEAN), collapse.relative_norms(LEAN), None,
     ),
     "self_duality": (
         lambda **o: metrics.SelfDuality(K, D, W, **o), ("features", "labels"),
-        duality.self_duality(LEAN, W), duality.class_self_duality(LEAN, W), None,
+        collapse.self_duality(LEAN, W), collapse.class_self_duality(LEAN, W), None,
     ),
     "alignment": (
         lambda **o: metrics.Alignment(K, D, lambda: W, **o), ("features", "labels"),
-        duality.alignment(LEAN, W), duality.alignments(LEAN, W), None,
+        collapse.alignment(LEAN, W), collapse.alignments(LEAN, W), None,
     ),
     "gram_distance": (
         lambda **o: metrics.GramDistance(K, D, W, **o), ("features", "labels"),
-        duality.gram_distance(LEAN, W), duality.class_gram_distances(LEAN, W), None,
+        collapse.gram_distance(LEAN, W), collapse.class_gram_distances(LEAN, W), None,
     ),
     "separability": (
         lambda **o: metrics.Separability(K, D, **o), ("features", "labels"),
@@ -101,15 +96,15 @@ TWINS = {
     ),
     "balanced_accuracy": (
         lambda **o: metrics.BalancedAccuracy(K, **o), ("logits", "labels"),
-        tallies.balanced_accuracy(TALLY), tallies.class_accuracies(TALLY), None,
+        accuracy.balanced_accuracy(TALLY), accuracy.class_accuracies(TALLY), None,
     ),
     "macro_f1": (
         lambda **o: metrics.MacroF1(K, **o), ("logits", "labels"),
-        tallies.macro_f1(TALLY), tallies.class_f1(TALLY), None,
+        accuracy.macro_f1(TALLY), accuracy.class_f1(TALLY), None,
     ),
     "vanished": (
         lambda **o: metrics.VanishedClasses(K, **o), ("logits", "labels"),
-        tallies.never_predicted(TALLY).sum(), tallies.never_predicted(TALLY).double(), None,
+        accuracy.vanished_classes(TALLY).sum(), accuracy.vanished_classes(TALLY).double(), None,
     ),
     "calibration_error": (
         lambda **o: metrics.CalibrationError(K, **o), ("logits", "labels"),
@@ -148,8 +143,8 @@ def test_a_twin_gives_its_functions_value_batch_by_batch(name):
 
 def test_nc1_and_equiangularity_give_their_functions_values():
     metric = in_batches(metrics.NC1(K, D), inputs_of(["features", "labels"]))
-    torch.testing.assert_close(metric.compute(), variability.nc1(STATS))
-    whole = equiangular.equiangularity(LEAN)
+    torch.testing.assert_close(metric.compute(), collapse.nc1(STATS))
+    whole = collapse.equiangularity(LEAN)
     metric = in_batches(metrics.Equiangularity(K, D), inputs_of(["features", "labels"]))
     assert float(metric.compute()["equiangularity_std"]) == pytest.approx(float(whole.std))
     assert float(metric.compute()["equiangularity_deviation"]) == pytest.approx(
@@ -214,7 +209,7 @@ def test_directions_measure_what_a_cosine_head_sees():
     metric = metrics.CDNV(K, D, directions=True)
     metric.update(X * lengths, Y)
     torch.testing.assert_close(
-        metric.compute(), variability.cdnv(class_statistics(unit(X), Y, K)), rtol=1e-6, atol=0
+        metric.compute(), collapse.cdnv(class_statistics(unit(X), Y, K)), rtol=1e-6, atol=0
     )
     exact = metrics.NearestMeanAgreement(class_statistics(unit(X), Y, K), directions=True)
     exact.update(X * lengths, Z, Y)
@@ -344,7 +339,7 @@ def test_a_metric_follows_its_model_to_another_device():
 def test_float32_sums_are_close_where_a_device_has_no_float64():
     lean = in_batches(metrics.NC1(K, D, dtype=torch.float32), inputs_of(["features", "labels"]))
     assert lean.packed.dtype == torch.float32
-    assert float(lean.compute()) == pytest.approx(float(variability.nc1(STATS)), rel=1e-5)
+    assert float(lean.compute()) == pytest.approx(float(collapse.nc1(STATS)), rel=1e-5)
 
 
 def test_arguments_that_do_not_fit_are_refused_in_one_sentence():

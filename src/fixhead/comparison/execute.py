@@ -16,6 +16,7 @@ from ..backbones import Backbone
 from ..evaluation import (
     CollapseWatch,
     Evaluation,
+    accuracies,
     describe_areas,
     describe_geometry,
     evaluate,
@@ -23,7 +24,6 @@ from ..evaluation import (
 from ..evaluation.saved_examples import save_examples
 from ..evaluation.tail import describe_tail, group_accuracies
 from ..evaluation.watching import MOST_CLASSES
-from ..geometry.confusion import accuracy, balanced_accuracy, class_accuracies, macro_f1
 from ..heads import HeadSpec, parse_head
 from ..runs import machine
 from ..runs.records import Record, dumps
@@ -110,7 +110,7 @@ def _test(
         model.load_state_dict(result.best_state)
         best = evaluate(model, parts.test, classes=classes)
     tail = describe_tail(setting.comparison, setting.dataset)
-    facts = _figures(best) | {"last_epoch_accuracy": accuracy(last.confusion)}
+    facts = _figures(best) | {"last_epoch_accuracy": last.right / last.images}
     if tail:
         facts["group_accuracy"] = group_accuracies(best.confusion, tail["groups"])
     facts["geometry"] = describe_geometry(
@@ -199,15 +199,13 @@ def _training_facts(result: TrainingResult) -> dict[str, Any]:
 
 
 def _figures(test: Evaluation) -> dict[str, Any]:
-    per_class = [
-        None if rate != rate else rate for rate in class_accuracies(test.confusion).tolist()
-    ]
+    found = accuracies(test)
     return {
-        "test_accuracy": accuracy(test.confusion),
-        "test_loss": test.loss,
-        "balanced_accuracy": balanced_accuracy(test.confusion),
-        "macro_f1": macro_f1(test.confusion),
-        "per_class_accuracy": per_class,
+        "test_accuracy": found["accuracy"],
+        "test_loss": found["loss"],
+        "balanced_accuracy": found["balanced_accuracy"],
+        "macro_f1": found["macro_f1"],
+        "per_class_accuracy": found["per_class_accuracy"],
     }
 
 

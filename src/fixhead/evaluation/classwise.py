@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import measures
+from ..geometry.accuracy import by_group
+from ..geometry.class_cosines import cosine_matrix
 from ..geometry.correlation import group_correlation
-from ..geometry.features import cosine_matrix
-from ..geometry.groups import by_group
 from .detail import Detail
 from .plain import plain
 

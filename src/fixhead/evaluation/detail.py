@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from .. import measures
-from ..geometry import calibration, compactness, nearest, tallies
-from ..geometry.statistics import ClassStatistics, absorb_
+from ..geometry import calibration, compactness, nearest
+from ..geometry.accuracy import class_accuracies, class_counts_of, vanished_classes
+from ..geometry.statistics import ClassStatistics, update_
 from ..logits import unit
 from .evaluate import Batches, Evaluation, Model, Sums, undisturbed
 from .plain import plain
@@ -46,7 +47,7 @@ class Detail:
             "statistics": self.statistics,
             "compact": self.compact,
             "vectors": self.vectors,
-            "class_counts": tallies.tally_of(self.evaluation.confusion),
+            "class_counts": class_counts_of(self.evaluation.confusion),
             "confidences": self.confidences,
             "agreements": self.agreements,
             "each_class": torch.arange(self.evaluation.classes),
@@ -88,8 +89,8 @@ class _First:
         logits, vectors = self.head.classify(points), self.head.vectors
         predictions = logits.argmax(dim=-1)
         self.plain.add(points, logits, vectors, labels)
-        absorb_(self.statistics, unit(points) if self.directions else points, labels)
-        compactness.absorb_compactness_(self.compact, points, vectors, labels, predictions)
+        update_(self.statistics, unit(points) if self.directions else points, labels)
+        compactness.update_compactness_(self.compact, points, vectors, labels, predictions)
         self.confidences = self.confidences + calibration.calibration_sums(logits, labels)
         self.right.append(predictions == labels)
 
@@ -109,13 +110,13 @@ class _First:
 
 def accuracies(found: Evaluation) -> dict[str, Any]:
     """Accuracy, loss (nats), balanced accuracy, macro-F1 and accuracy by class."""
-    counts = tallies.tally_of(found.confusion)
+    counts = class_counts_of(found.confusion)
     values = measures.computed(measures.of_part("accuracy"), {"class_counts": counts})
     return {
         "images": found.images,
         "loss": found.loss,
         **{name: plain(value) for name, value in values.items()},
-        "per_class_accuracy": plain(tallies.class_accuracies(counts)),
+        "per_class_accuracy": plain(class_accuracies(counts)),
     }
 
 
@@ -149,5 +150,5 @@ def _whole(part: measures.Part, detail: Detail) -> dict[str, Any]:
 
 def never_predicted(detail: Detail, names: Sequence[str]) -> list[str]:
     """The classes that have images and are predicted for none of the set."""
-    gone = tallies.never_predicted(tallies.tally_of(detail.evaluation.confusion))
+    gone = vanished_classes(class_counts_of(detail.evaluation.confusion))
     return [names[place] for place in gone.nonzero().flatten().tolist()]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ..geometry.confusion import confusion_matrix
-from ..geometry.features import own_cosines
+from ..geometry.accuracy import confusion_matrix
+from ..geometry.compactness import own_cosines
 
 COSINE_BINS = 40
 """Bins of width 0.05 over [−1, 1]."""

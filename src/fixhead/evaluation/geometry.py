@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..geometry import certify
+from ..geometry.class_cosines import cosine_matrix
+from ..geometry.compactness import mean_cosines
 from ..geometry.correlation import correlate
-from ..geometry.features import cosine_matrix, mean_cosines
 from .evaluate import COSINE_BINS, Evaluation
 
 MATRIX_LIMIT = 500

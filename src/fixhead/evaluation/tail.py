@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..comparison.config import Comparison
 from ..data import Dataset, groups, is_imbalanced
-from ..geometry.confusion import class_accuracies
+from ..geometry.accuracy import class_accuracies, class_counts_of
 
 
 def describe_tail(comparison: Comparison, dataset: Dataset) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def group_accuracies(confusion: Tensor, members: dict[str, list[int]]) -> dict[s
 
     From the confusion (K, K), true classes in rows; None for a group without a test image.
     """
-    rates = class_accuracies(confusion).double()
+    rates = class_accuracies(class_counts_of(confusion))
     found = {}
     for name, classes in members.items():
         own = rates[torch.tensor(classes)]

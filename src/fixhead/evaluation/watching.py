@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import measures
-from ..geometry.statistics import ClassStatistics, absorb_
+from ..geometry.statistics import ClassStatistics, update_
 from ..logits import unit
 from .evaluate import Head
 from .plain import plain
@@ -42,7 +42,7 @@ class CollapseWatch:
     @torch.no_grad()
     def add(self, points: Tensor, labels: Tensor) -> None:
         self._seen = True
-        absorb_(self._statistics, unit(points) if self._directions else points, labels)
+        update_(self._statistics, unit(points) if self._directions else points, labels)
         if self._plane is not None:
             self._plane.append((points, labels))
 

@@ -1,23 +1,27 @@
 """The geometry of class vectors and features: certificates, bounds, scales, collapse, areas."""
 
+from ..vectors.rows import ImplicitVectors
 from .anchors import ce_at_vectors, ce_floor, equiangular_scale, scale_auto
 from .areas import decision_areas, sectors
 from .certificate import Certificate, certify
 from .class_cosines import cosine_statistics
+from .collapse import (
+    alignment,
+    cdnv,
+    equiangularity,
+    equinorm,
+    gram_distance,
+    nc1,
+    self_duality,
+)
 from .correlation import correlate
-from .duality import alignment, gram_distance, self_duality
-from .equiangular import equiangularity, equinorm
-from .merging import merge, regroup
 from .planes import class_plane, principal_plane
-from .source import ImplicitVectors
-from .statistics import ClassStatistics, absorb_, class_statistics
-from .variability import cdnv, nc1
+from .statistics import ClassStatistics, class_statistics, merge, regroup, update_
 
 __all__ = [
     "Certificate",
     "ClassStatistics",
     "ImplicitVectors",
-    "absorb_",
     "alignment",
     "cdnv",
     "ce_at_vectors",
@@ -39,4 +43,5 @@ __all__ = [
     "scale_auto",
     "sectors",
     "self_duality",
+    "update_",
 ]

@@ -32,7 +32,7 @@ def check_features(caller: str, features: Tensor, size: int | None = None) -> No
         raise RequestError(f"{caller}() needs features (N, {size}), got {shape}")
 
 
-def check_labels(caller: str, labels: Tensor, rows: int, classes: int) -> None:
+def check_indices(caller: str, labels: Tensor, rows: int, classes: int) -> None:
     """Integer labels (N,) in 0 … K − 1.
 
     The values are looked at on the CPU only. Elsewhere that would make every batch wait for the

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import softmax
 
 from .._errors import RequestError
-from ._inputs import check_labels, check_sizes, wide
+from ._inputs import check_indices, check_sizes, wide
 
 BINS = 15
 """As in Guo et al. 2017."""
@@ -34,7 +34,7 @@ def calibration_sums(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> Ten
             f"got {logits.dtype} {tuple(logits.shape)}"
         )
     rows, classes = logits.shape
-    check_labels("calibration_sums", labels, rows, classes)
+    check_indices("calibration_sums", labels, rows, classes)
     kind = torch.float64 if logits.dtype == torch.float64 else torch.float32
     confidence, predictions = softmax(logits, dim=1, dtype=kind).max(dim=1)
     return _sums(confidence, predictions == labels, labels.long(), classes, bins)
@@ -93,6 +93,6 @@ def _grouped(sums: Tensor, groups: Tensor | None) -> Tensor:
     """(3, K, B) → (3, B), or (3, G, B)."""
     if groups is None:
         return sums.sum(dim=1)
-    check_labels("calibration", groups, sums.shape[1], int(groups.max()) + 1)
+    check_indices("calibration", groups, sums.shape[1], int(groups.max()) + 1)
     pooled = sums.new_zeros(3, int(groups.max()) + 1, sums.shape[2])
     return pooled.index_add_(1, groups.to(sums.device).long(), sums)

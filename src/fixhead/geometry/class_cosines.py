@@ -1,4 +1,4 @@
-"""The distribution of the cosines between class vectors, without the K × K matrix."""
+"""Cosines between class vectors: the K × K matrix, and their distribution without it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
+from ..logits import unit
 from ..vectors.rows import RowSource, Vectors
 from ._inputs import check_sizes, full_precision
 
@@ -52,6 +53,15 @@ class CosineStatistics:
         inside = (wanted - before) / self.counts[cell].clamp(min=1)
         value = float(self.edges[cell] + inside * 2 / self.counts.numel())
         return min(max(value, self.minimum), self.maximum)
+
+
+def cosine_matrix(vectors: Tensor) -> Tensor:
+    """C_ij = ⟨w_i, w_j⟩ / (‖w_i‖ ‖w_j‖) of vectors (K, d) → (K, K), in float64, within [−1, 1].
+
+    Source: Shalev et al. 2020, Figure 2.
+    """
+    rows = unit(vectors.double())
+    return (rows @ rows.T).clamp(-1.0, 1.0)
 
 
 @torch.no_grad()

@@ -12,10 +12,27 @@ import torch
 from torch import Tensor
 
 from ..logits import unit
-from ._inputs import check_features, check_labels, check_sizes, check_vectors
-from .merging import regroup
-from .seen import SeenClasses, seen_classes
-from .statistics import ClassStatistics, absorb_
+from ._inputs import check_features, check_indices, check_sizes, check_vectors
+from .class_cosines import cosine_matrix
+from .statistics import ClassStatistics, PresentClasses, present_classes, regroup, update_
+
+
+def own_cosines(features: Tensor, vectors: Tensor, labels: Tensor) -> Tensor:
+    """cos(x_n, w_{y_n}) of features (N, d), vectors (K, d) and labels (N,) → (N,).
+
+    Intra-class compactness is its mean. Source: Shalev et al. 2020, section 3 and Figure 4.
+    """
+    return (unit(features) * unit(vectors[labels])).sum(dim=-1).clamp(-1.0, 1.0)
+
+
+def mean_cosines(class_means: Tensor) -> Tensor:
+    """Cosines between the mean features of different classes: (K, d) → (K(K−1)/2,).
+
+    Inter-class separability is the mean of 1 − cosine. Source: Shalev et al. 2020, section 2.
+    """
+    classes = class_means.shape[0]
+    first, second = torch.triu_indices(classes, classes, offset=1)
+    return cosine_matrix(class_means)[first, second]
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,7 @@ def empty_compactness(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> ClassStatistics:
-    """Where ``absorb_compactness_`` adds: one-dimensional statistics of 3 · K · 2 sets of images.
+    """Where ``update_compactness_`` adds: one-dimensional statistics of 3 · K · 2 sets of images.
 
     Quantity q (own cosine, predicted cosine, norm) of class c is in set 2 (q K + c) where the
     prediction is right, and in the next one where it is wrong.
@@ -57,7 +74,7 @@ def empty_compactness(
 
 
 @torch.no_grad()
-def absorb_compactness_(
+def update_compactness_(
     stats: ClassStatistics, features: Tensor, vectors: Tensor, labels: Tensor, predictions: Tensor
 ) -> ClassStatistics:
     """Add the cosines of features (N, d) to vectors (K, d) of their own and predicted classes.
@@ -67,10 +84,10 @@ def absorb_compactness_(
     Source: Shalev et al. 2020, section 3 and Table 4; norms as in their released code.
     """
     classes = stats.classes // (2 * _QUANTITIES)
-    check_features("absorb_compactness_", features)
-    check_vectors("absorb_compactness_", vectors, classes, features.shape[1])
+    check_features("update_compactness_", features)
+    check_vectors("update_compactness_", vectors, classes, features.shape[1])
     for given in (labels, predictions):
-        check_labels("absorb_compactness_", given, features.shape[0], classes)
+        check_indices("update_compactness_", given, features.shape[0], classes)
     labels, predictions = labels.long(), predictions.long()
     x = features.to(stats.packed.dtype)
     norms = torch.linalg.vector_norm(x, dim=1)
@@ -80,7 +97,7 @@ def absorb_compactness_(
     values = torch.cat([cosines.clamp(-1.0, 1.0), norms.unsqueeze(0)]).view(-1, 1)
     sets = 2 * labels + (labels != predictions)
     sets = torch.cat([sets, sets + 2 * classes, sets + 4 * classes])
-    return absorb_(stats, values, sets)
+    return update_(stats, values, sets)
 
 
 def compactness(stats: ClassStatistics, groups: Tensor | None = None) -> Compactness:
@@ -111,12 +128,12 @@ class FeatureNorms:
 
 
 @torch.no_grad()
-def absorb_norms_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> ClassStatistics:
+def update_norms_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> ClassStatistics:
     """Add ‖x‖ of features (N, d) to ``ClassStatistics.empty(K, 1, pooled=False)``."""
-    check_features("absorb_norms_", features)
+    check_features("update_norms_", features)
     dtype = stats.packed.dtype
     norms = torch.linalg.vector_norm(features.to(dtype), dim=1, keepdim=True)
-    return absorb_(stats, norms, labels)
+    return update_(stats, norms, labels)
 
 
 def feature_norms(stats: ClassStatistics, groups: Tensor | None = None) -> FeatureNorms:
@@ -139,19 +156,19 @@ def separability(stats: ClassStatistics) -> Tensor:
 
 def class_separabilities(stats: ClassStatistics) -> Tensor:
     """Mean over j ≠ i of 1 − cos(μ_i, μ_j) per class i (K,), NaN for classes without a feature."""
-    seen, values = _separabilities(stats)
-    return seen.spread(values)
+    present, values = _separabilities(stats)
+    return present.spread(values)
 
 
-def _separabilities(stats: ClassStatistics) -> tuple[SeenClasses, Tensor]:
+def _separabilities(stats: ClassStatistics) -> tuple[PresentClasses, Tensor]:
     """The classes with features, and their mean of 1 − cos over the other ones (C,)."""
-    seen = seen_classes(stats)
-    rows = unit(seen.means)
+    present = present_classes(stats)
+    rows = unit(present.means)
     own = rows.square().sum(dim=1)  # 1, or 0 where a mean has no direction
     others = rows.shape[0] - 1
     if others < 1:
-        return seen, seen.counts * torch.nan
-    return seen, 1 - (rows @ rows.sum(dim=0) - own) / others
+        return present, present.counts * torch.nan
+    return present, 1 - (rows @ rows.sum(dim=0) - own) / others
 
 
 def _present_means(stats: ClassStatistics) -> Tensor:

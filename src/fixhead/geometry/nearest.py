@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ._inputs import check_features, check_labels, full_precision, wide
-from .seen import seen_classes
-from .statistics import ClassStatistics
+from ._inputs import check_features, check_indices, full_precision, wide
+from .statistics import ClassStatistics, present_classes
 
 _ROWS = 4_096
 
@@ -31,14 +30,14 @@ def nearest_means(features: Tensor, stats: ClassStatistics) -> Tensor:
         RequestError: the features do not fit, or no class has a feature.
     """
     check_features("nearest_means", features, stats.features)
-    seen = seen_classes(stats)
-    if seen.labels.numel() == 0:
+    present = present_classes(stats)
+    if present.labels.numel() == 0:
         raise RequestError(
             "nearest_means() needs statistics of at least one feature, got none; "
             "take the class means in a first pass"
         )
-    found = nearest_rows(features, seen.means, seen.means.mean(dim=0))
-    return seen.labels.to(features.device)[found]
+    found = nearest_rows(features, present.means, present.means.mean(dim=0))
+    return present.labels.to(features.device)[found]
 
 
 @torch.no_grad()
@@ -68,8 +67,8 @@ def agreement_counts(logits: Tensor, nearest: Tensor, labels: Tensor, classes: i
     normalisation, is the nearest mean's class (N,).
     """
     decisions = decided("agreement_counts", logits, classes)
-    check_labels("agreement_counts", nearest, decisions.shape[0], classes)
-    check_labels("agreement_counts", labels, decisions.shape[0], classes)
+    check_indices("agreement_counts", nearest, decisions.shape[0], classes)
+    check_indices("agreement_counts", labels, decisions.shape[0], classes)
     counts = torch.zeros(2, classes, dtype=torch.int64, device=labels.device)
     labels = labels.long()
     counts[0].index_add_(0, labels, torch.ones_like(labels))
@@ -103,5 +102,5 @@ def decided(caller: str, logits: Tensor, classes: int) -> Tensor:
                 f"got {tuple(logits.shape)}"
             )
         return logits.argmax(dim=1)
-    check_labels(caller, logits, logits.shape[0] if logits.ndim else 0, classes)
+    check_indices(caller, logits, logits.shape[0] if logits.ndim else 0, classes)
     return logits.long()

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ._inputs import check_features, wide
-from .merging import regroup
-from .statistics import ClassStatistics
+from .statistics import ClassStatistics, regroup
 
 
 @dataclass(frozen=True)

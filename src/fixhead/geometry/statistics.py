@@ -1,16 +1,29 @@
-"""Counts, means and within-class scatter of features: one pass, mergeable, numerically stable."""
+"""Counts, means and within-class scatter of features: one pass, mergeable, numerically stable.
+
+``update_`` adds a batch, ``merge`` joins what two processes saw, ``regroup`` joins classes, and
+``present_classes`` is what the measures of collapse start from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ._inputs import check_features, check_labels, check_sizes, full_precision, wide, widest
+from ._inputs import (
+    check_choice,
+    check_features,
+    check_indices,
+    check_sizes,
+    full_precision,
+    wide,
+    widest,
+)
 
 _ROWS = 4_096
 """Rows that are worked on at once: what a pass needs beside the statistics stays bounded."""
@@ -118,11 +131,11 @@ def class_statistics(
     """Statistics of features (N, d) with labels (N,) in ``classes`` classes."""
     check_features("class_statistics", features)
     stats = ClassStatistics.empty(classes, features.shape[1], pooled=pooled, device=features.device)
-    return absorb_(stats, features, labels)
+    return update_(stats, features, labels)
 
 
 @torch.no_grad()
-def absorb_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> ClassStatistics:
+def update_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> ClassStatistics:
     """Add features (N, d) with labels (N,) in place, without waiting for the device.
 
     With n, μ before the batch, n', μ' of a class inside it and δ = μ' − μ, for each class
@@ -136,8 +149,8 @@ def absorb_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> ClassSt
     Raises:
         RequestError: shapes or types do not fit, or (on the CPU) a label is out of range.
     """
-    check_features("absorb_", features, stats.features)
-    check_labels("absorb_", labels, features.shape[0], stats.classes)
+    check_features("update_", features, stats.features)
+    check_indices("update_", labels, features.shape[0], stats.classes)
     with full_precision(features.device):
         parts = zip(torch.split(features, _ROWS), torch.split(labels, _ROWS), strict=True)
         for rows, own in parts:
@@ -189,3 +202,119 @@ def _add_exactly_(total: Tensor, rest: Tensor, term: Tensor) -> None:
     back = rounded - total
     rest.copy_((total - (rounded - back)) + (term - back))
     total.copy_(rounded)
+
+
+@torch.no_grad()
+def merge(first: ClassStatistics, second: ClassStatistics) -> ClassStatistics:
+    """The statistics of both sets of features together, by the formulae of ``update_``.
+
+    Raises:
+        RequestError: the two are of different classes, features or types.
+    """
+    if _form(first) != _form(second):
+        raise RequestError(
+            f"merge() needs statistics of one form (classes, features, pooled, dtype), "
+            f"got {_form(first)} and {_form(second)}"
+        )
+    merged = first.like(first.packed.clone())
+    n, m = first.counts, second.counts
+    total = (n + m).clamp(min=1)
+    shift = second.means - first.means
+    if first.rests is not None and second.rests is not None:
+        shift += second.like(second.rests).means - first.like(first.rests).means
+    labels = torch.arange(first.classes, device=shift.device)
+    with full_precision(shift.device), sums_of(merged) as sums:
+        sums.counts.add_(m)
+        sums.means.add_(shift * (m / total).unsqueeze(1))
+        sums.scattered.add_(second.scattered)
+        add_scatter(sums, shift * (n * m / total).sqrt().unsqueeze(1), labels)
+    if merged.rests is not None and second.rests is not None:
+        second_rest = second.like(second.rests)
+        merged.like(merged.rests).scattered.add_(second_rest.scattered)
+    return merged
+
+
+@torch.no_grad()
+def regroup(stats: ClassStatistics, groups: Tensor, number: int) -> ClassStatistics:
+    """The statistics of unions of classes, in float64: class c becomes part of ``groups[c]``.
+
+    n_g = Σ n_c,  μ_g = Σ n_c μ_c / n_g,  S_g = Σ S_c + Σ n_c (μ_c − μ_g)(μ_c − μ_g)ᵀ.
+    Groups (K,) in 0 … number − 1. With one group S/N is the covariance of all features.
+    """
+    check_indices("regroup", groups, stats.classes, number)
+    stats, groups = stats.wide(), groups.long()
+    groups = groups.to(stats.packed.device)
+    union = ClassStatistics.empty(
+        number, stats.features, pooled=stats.pooled, device=stats.packed.device
+    )
+    union.counts.index_add_(0, groups, stats.counts)
+    union.means.index_add_(0, groups, stats.means * stats.counts.unsqueeze(1))
+    union.means.div_(union.counts.clamp(min=1).unsqueeze(1))
+    union.scatters.index_add_(0, groups, stats.scatters)
+    if union.scatter is not None and stats.scatter is not None:
+        union.scatter.add_(stats.scatter)
+    apart = (stats.means - union.means[groups]) * stats.counts.sqrt().unsqueeze(1)
+    add_scatter(union, apart, groups)
+    return union
+
+
+def _form(stats: ClassStatistics) -> tuple[int, int, bool, torch.dtype]:
+    return stats.classes, stats.features, stats.pooled, stats.packed.dtype
+
+
+Weights = Literal["classes", "images"]
+"""Whether every class or every image counts the same in μ_G and Σ_B."""
+
+
+@dataclass(frozen=True)
+class PresentClasses:
+    """The C classes that have at least one feature, in float64.
+
+    labels (C,), counts n_c (C,), means μ_c (C, d), scatters s_c (C,), S (d, d) or None.
+    """
+
+    labels: Tensor
+    counts: Tensor
+    means: Tensor
+    scatters: Tensor
+    scatter: Tensor | None
+    classes: int
+
+    @property
+    def variances(self) -> Tensor:
+        """tr Σ_c = s_c / n_c per class (C,)."""
+        return self.scatters / self.counts
+
+    def shares(self, weights: Weights) -> Tensor:
+        """What each class weighs (C,), together 1."""
+        check_choice("shares", "weights", weights, get_args(Weights))
+        share = torch.ones_like(self.counts) if weights == "classes" else self.counts
+        return share / share.sum()
+
+    def centred(self, weights: Weights = "classes") -> Tensor:
+        """μ_c − μ_G (C, d), with μ_G = Σ_c share_c μ_c."""
+        return self.means - self.shares(weights) @ self.means
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values (C,) → (K,) with NaN for the classes without a feature."""
+        full = values.new_full((self.classes,), torch.nan)
+        full[self.labels] = values
+        return full
+
+    def undefined(self) -> Tensor:
+        """NaN, for what needs more classes than there are."""
+        return self.means.new_full((), torch.nan)
+
+
+def present_classes(stats: ClassStatistics) -> PresentClasses:
+    """The part of ``stats`` that belongs to classes with features."""
+    stats = stats.wide()
+    labels = stats.counts.nonzero().squeeze(1)
+    return PresentClasses(
+        labels,
+        stats.counts[labels],
+        stats.means[labels],
+        stats.scatters[labels],
+        stats.scatter,
+        stats.classes,
+    )

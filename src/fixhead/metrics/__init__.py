@@ -15,16 +15,6 @@ if find_spec("torchvision") is not None:
 require("torchmetrics", extra="lab")
 
 from ._states import ClassStatisticsMetric, Per, Vectors  # noqa: E402
-from .accuracies import (  # noqa: E402
-    BalancedAccuracy,
-    CosineConfusion,
-    MacroF1,
-    TallyMetric,
-    VanishedClasses,
-)
-from .agreement import NearestMeanAgreement, PreviousEpochAgreement  # noqa: E402
-from .buffered import Buffered  # noqa: E402
-from .bundle import last_layer_metrics  # noqa: E402
 from .collapse import (  # noqa: E402
     CDNV,
     NC1,
@@ -32,12 +22,23 @@ from .collapse import (  # noqa: E402
     Equiangularity,
     Equinorm,
     GramDistance,
+    NearestMeanAgreement,
+    PreviousEpochAgreement,
     SelfDuality,
     Separability,
     TraceRatio,
 )
-from .confidences import CalibrationError, OutOfClassDetection  # noqa: E402
-from .lengths import Compactness, FeatureNorm  # noqa: E402
+from .collection import Buffered, last_layer_metrics  # noqa: E402
+from .compactness import Compactness, FeatureNorm  # noqa: E402
+from .decisions import (  # noqa: E402
+    BalancedAccuracy,
+    CalibrationError,
+    CosineConfusion,
+    MacroF1,
+    OutOfClassDetection,
+    TallyMetric,
+    VanishedClasses,
+)
 
 __all__ = [
     "CDNV",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,10 @@ from torch.nn import Module
 from torchmetrics import Metric
 
 from .._errors import RequestError
-from ..geometry.groups import by_group
-from ..geometry.merging import merge
-from ..geometry.statistics import ClassStatistics, absorb_
+from ..geometry.accuracy import by_group
+from ..geometry.statistics import ClassStatistics, merge, update_
 from ..logits import unit
+from ..measures import MEASURES
 
 Per = Literal["all", "class"] | Tensor
 """One value for all; one per class (K,); or one per group, given each class's group (K,)."""
@@ -50,6 +50,40 @@ class ExactMetric(Metric):
             return values.to(fn(values.new_empty(0)).device)
 
         return super()._apply(fn if self._dtype_convert else moved, exclude_state)
+
+
+class TableMetric(ExactMetric):
+    """The twin of an entry of ``fixhead.measures``: subclasses name it, and what it is made from.
+
+    ``each`` names the entry whose values by class belong to it, where that is another one.
+    """
+
+    measure: ClassVar[str]
+    each: ClassVar[str | None] = None
+
+    per: Per
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if hasattr(cls, "measure"):
+            cls.higher_is_better = MEASURES[cls.measure].higher_is_better
+
+    def compute(self) -> Tensor:
+        inputs, options = self.inputs(), self.options()
+        whole, each = MEASURES[self.measure].whole, MEASURES[self.each or self.measure].each
+        assert whole is not None
+        if each is None:
+            only: Tensor = whole(inputs, **options)
+            return only
+        return averaged(lambda: whole(inputs, **options), lambda: each(inputs, **options), self.per)
+
+    def inputs(self) -> dict[str, Any]:
+        """What the measure is computed from, by the names of the table."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the function."""
+        return {}
 
 
 class ClassStatisticsMetric(ExactMetric):
@@ -99,7 +133,7 @@ class ClassStatisticsMetric(ExactMetric):
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add features (N, d) with labels (N,)."""
-        absorb_(self.statistics, unit(features) if self.directions else features, labels)
+        update_(self.statistics, unit(features) if self.directions else features, labels)
 
 
 def keep_statistics(metric: Metric, empty: ClassStatistics) -> ClassStatistics:

@@ -8,45 +8,31 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from ..geometry import equiangular
-from ..geometry.duality import Centre
-from ..geometry.seen import Weights
-from ..measures import MEASURES
-from ._states import ClassStatisticsMetric, KeptVectors, Vectors, averaged
+from ..geometry import collapse, nearest
+from ..geometry.collapse import Centre
+from ..geometry.statistics import ClassStatistics, Weights, present_classes, update_
+from ..logits import unit
+from ._states import (
+    ClassStatisticsMetric,
+    ExactMetric,
+    KeptVectors,
+    Per,
+    TableMetric,
+    Vectors,
+    averaged,
+    checked_per,
+    keep_statistics,
+)
 
 
-class StatisticsMeasure(ClassStatisticsMetric):
-    """A measure that class statistics give; subclasses name its entry of the table.
-
-    ``each`` names the entry of the values by class, where that is another one.
-    """
-
-    measure: ClassVar[str]
-    each: ClassVar[str | None] = None
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if hasattr(cls, "measure"):
-            cls.higher_is_better = MEASURES[cls.measure].higher_is_better
-
-    def compute(self) -> Any:
-        inputs = self.inputs()
-        options = self.options()
-        whole, each = MEASURES[self.measure].whole, MEASURES[self.each or self.measure].each
-        assert whole is not None
-        if each is None:
-            return whole(inputs, **options)
-        return averaged(lambda: whole(inputs, **options), lambda: each(inputs, **options), self.per)
+class StatisticsMeasure(ClassStatisticsMetric, TableMetric):
+    """A measure that class statistics give."""
 
     def inputs(self) -> dict[str, Any]:
-        """What the measure is computed from, by the names of the table."""
         return {"statistics": self.statistics}
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments of the function."""
-        return {}
 
 
 class Weighted(StatisticsMeasure):
@@ -63,7 +49,7 @@ class Weighted(StatisticsMeasure):
 
 
 class NC1(Weighted):
-    """tr(Σ_W Σ_B⁺)/K; see ``geometry.variability.nc1``. Keeps the (d, d) scatter."""
+    """tr(Σ_W Σ_B⁺)/K; see ``geometry.collapse.nc1``. Keeps the (d, d) scatter."""
 
     measure = "nc1"
 
@@ -72,13 +58,13 @@ class NC1(Weighted):
 
 
 class TraceRatio(Weighted):
-    """tr Σ_W / tr Σ_B, per class tr Σ_c / tr Σ_B; see ``geometry.variability.trace_ratio``."""
+    """tr Σ_W / tr Σ_B, per class tr Σ_c / tr Σ_B; see ``geometry.collapse.trace_ratio``."""
 
     measure = "trace_ratio"
 
 
 class CDNV(StatisticsMeasure):
-    """Class-distance normalised variance over pairs; see ``geometry.variability.cdnv``."""
+    """Class-distance normalised variance over pairs; see ``geometry.collapse.cdnv``."""
 
     measure = "cdnv"
 
@@ -86,7 +72,7 @@ class CDNV(StatisticsMeasure):
 class Equinorm(StatisticsMeasure):
     """Std/mean of the norms of centred class means, per class norm/mean.
 
-    See ``geometry.equiangular.equinorm``.
+    See ``geometry.collapse.equinorm``.
     """
 
     measure, each = "equinorm", "relative_norm"
@@ -99,7 +85,7 @@ class Separability(StatisticsMeasure):
 
 
 class Equiangularity(ClassStatisticsMetric):
-    """Cosines of centred class means against −1/(K−1); see ``geometry.equiangular``.
+    """Cosines of centred class means against −1/(K−1); see ``geometry.collapse.equiangularity``.
 
     A dict of ``equiangularity_std`` and ``equiangularity_deviation``; per class or group the
     deviation alone.
@@ -108,7 +94,7 @@ class Equiangularity(ClassStatisticsMetric):
     higher_is_better = False
 
     def compute(self) -> Tensor | dict[str, Tensor]:
-        found = equiangular.equiangularity(self.statistics)
+        found = collapse.equiangularity(self.statistics)
         if isinstance(self.per, str) and self.per == "all":
             return {"equiangularity_std": found.std, "equiangularity_deviation": found.deviation}
         return averaged(lambda: found.deviation, lambda: found.per_class, self.per)
@@ -119,7 +105,7 @@ class AgainstVectors(StatisticsMeasure):
 
     Args:
         vectors: (K, d), or a function that returns them as they are now.
-        centre: as in ``geometry.duality``; ``usual_centre`` by default.
+        centre: as in ``geometry.collapse``; ``usual_centre`` by default.
     """
 
     usual_centre: ClassVar[Centre]
@@ -145,18 +131,142 @@ class AgainstVectors(StatisticsMeasure):
 
 
 class SelfDuality(AgainstVectors):
-    """‖W/‖W‖ − M/‖M‖‖, per class its row; see ``geometry.duality.self_duality``."""
+    """‖W/‖W‖ − M/‖M‖‖, per class its row; see ``geometry.collapse.self_duality``."""
 
     measure, usual_centre = "self_duality", "means"
 
 
 class Alignment(AgainstVectors):
-    """Mean cosine of own mean to own vector, whatever the vectors; ``geometry.duality``."""
+    """Mean cosine of own mean to own vector, whatever the vectors; ``geometry.collapse``."""
 
     measure, usual_centre = "alignment", "none"
 
 
 class GramDistance(AgainstVectors):
-    """‖M Mᵀ/‖·‖ − W Wᵀ/‖·‖‖, per class its row; see ``geometry.duality.gram_distance``."""
+    """‖M Mᵀ/‖·‖ − W Wᵀ/‖·‖‖, per class its row; see ``geometry.collapse.gram_distance``."""
 
     measure, usual_centre = "gram_distance", "none"
+
+
+class NearestMeanAgreement(ExactMetric):
+    """NC4, exactly: the head's decisions against the nearest of the *final* class means.
+
+    The second of two passes. The first one takes the means:
+
+        statistics = first.gathered()    # of any ClassStatisticsMetric; or class_statistics()
+        metric = NearestMeanAgreement(statistics)
+        metric.update(features, head(features), labels)    # batch by batch
+
+    Args:
+        statistics: of all features; of unit rows if ``directions``.
+        directions: compare x/‖x‖, as a cosine head does.
+        per: ``"all"``, ``"class"``, or each class's group (K,); by true class, images pooled.
+    """
+
+    higher_is_better = True
+
+    counts: Tensor
+    means: Tensor
+    owners: Tensor
+
+    def __init__(
+        self,
+        statistics: ClassStatistics,
+        *,
+        directions: bool = False,
+        per: Per = "all",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        present = present_classes(statistics)
+        self.classes = statistics.classes
+        self.directions = directions
+        self.per = checked_per("NearestMeanAgreement", per, self.classes)
+        self.register_buffer("means", present.means.to(statistics.packed.dtype), persistent=False)
+        self.register_buffer("owners", present.labels, persistent=False)
+        counts = torch.zeros(2, self.classes, dtype=torch.int64)
+        self.add_state("counts", counts, dist_reduce_fx="sum")
+
+    def update(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Compare decisions by the head's own logits (N, K) with the nearest means of features."""
+        rows = unit(features) if self.directions else features
+        found = self.owners[nearest.nearest_rows(rows, self.means, self.means.mean(dim=0))]
+        self.counts += nearest.agreement_counts(logits, found, labels, self.classes)
+
+    def compute(self) -> Tensor:
+        return agreement_per(self.counts, self.per)
+
+
+class PreviousEpochAgreement(ExactMetric):
+    """NC4 in one pass, against the class means of the epoch *before*; NaN in the first epoch.
+
+    Not the exact value: means and features move between the two epochs. At an epoch's end call
+
+        value = metric.compute()
+        metric.next_epoch()          # its means become the reference, its counts are cleared
+
+    ``reset`` clears the epoch at hand and keeps the reference. The arguments are those of
+    ``ClassStatisticsMetric``.
+    """
+
+    higher_is_better = True
+
+    packed: Tensor
+    counts: Tensor
+    reference: Tensor
+    origin: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        features: int,
+        *,
+        directions: bool = False,
+        per: Per = "all",
+        dtype: torch.dtype = torch.float64,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.classes = classes
+        self.directions = directions
+        self.per = checked_per("PreviousEpochAgreement", per, classes)
+        empty = ClassStatistics.empty(classes, features, pooled=False, dtype=dtype)
+        self._form = keep_statistics(self, empty)
+        counts = torch.zeros(2, classes, dtype=torch.int64)
+        self.add_state("counts", counts, dist_reduce_fx="sum")
+        unknown = torch.full((classes, features), torch.nan, dtype=dtype)
+        self.register_buffer("reference", unknown)
+        self.register_buffer("origin", unknown[0].clone())
+
+    def update(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Compare with the reference, and absorb features (N, d) for the next one."""
+        rows = unit(features) if self.directions else features
+        update_(self._form.like(self.packed), rows, labels)
+        found = nearest.nearest_rows(rows, self.reference, self.origin)
+        counts = nearest.agreement_counts(logits, found, labels, self.classes)
+        self.counts += counts * ~self.origin.isnan().any()
+
+    def compute(self) -> Tensor:
+        return agreement_per(self.counts, self.per)
+
+    def next_epoch(self) -> None:
+        """Make the means of the epoch at hand, of all processes, the reference, and reset.
+
+        A class without a feature in this epoch has no reference in the next.
+        """
+        with self.sync_context(should_sync=self.sync_on_compute):
+            stats = self._form.like(self.packed).wide()
+            present = (stats.counts > 0).unsqueeze(1)
+            reference = torch.where(present, stats.means, torch.nan)
+        self.reference = reference.to(self.reference)
+        self.origin = self.reference.nanmean(dim=0)
+        self.reset()
+
+
+def agreement_per(counts: Tensor, per: Per) -> Tensor:
+    """The share of images that agree: of all, of each class, or of each group's images."""
+    if isinstance(per, Tensor):
+        groups = per.to(counts.device).long()
+        pooled = counts.new_zeros(2, int(groups.max()) + 1).index_add_(1, groups, counts)
+        return nearest.class_agreements(pooled)
+    return nearest.agreement(counts) if per == "all" else nearest.class_agreements(counts)

@@ -58,7 +58,7 @@ class Compactness(ExactMetric):
         """Add features (N, d); the prediction is the argmax of logits (N, K), or given (N,)."""
         predictions = decided("Compactness", logits, self.classes)
         stats = self._form.like(self.packed)
-        compactness.absorb_compactness_(stats, features, self.vectors(), labels, predictions)
+        compactness.update_compactness_(stats, features, self.vectors(), labels, predictions)
 
     def compute(self) -> dict[str, Tensor]:
         groups = pooled_groups(self.per, self.classes)
@@ -101,7 +101,7 @@ class FeatureNorm(ExactMetric):
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add the norms of features (N, d) with labels (N,)."""
-        compactness.absorb_norms_(self._form.like(self.packed), features, labels)
+        compactness.update_norms_(self._form.like(self.packed), features, labels)
 
     def compute(self) -> dict[str, Tensor]:
         groups = pooled_groups(self.per, self.classes)

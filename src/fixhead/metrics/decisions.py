@@ -1,4 +1,9 @@
-"""Twins of calibration and out-of-class detection."""
+"""Twins of accuracies, confusions, calibration and out-of-class detection.
+
+Formulae are in ``fixhead.geometry``: ``accuracy``, ``correlation``, ``calibration`` and
+``detection``. All tallies keep the same three numbers per class: in one
+``torchmetrics.MetricCollection`` they are updated once.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,114 @@ from torchmetrics.utilities.data import dim_zero_cat
 from .._errors import RequestError
 from ..geometry import calibration
 from ..geometry._inputs import check_choice, check_sizes
+from ..geometry.accuracy import class_counts, count_confusions_, vanished_classes
+from ..geometry.class_cosines import cosine_matrix
+from ..geometry.correlation import class_correlations, correlate
 from ..geometry.detection import auroc, fpr_at
-from ._states import ExactMetric, Per, checked_per, pooled_groups
+from ..geometry.nearest import decided
+from ._states import (
+    ExactMetric,
+    KeptVectors,
+    Per,
+    TableMetric,
+    Vectors,
+    averaged,
+    checked_per,
+    pooled_groups,
+)
+
+
+class TallyMetric(TableMetric):
+    """Images, predictions and right predictions per class (3, K).
+
+    Args:
+        classes: K.
+        per: ``"all"``, ``"class"``, or each class's group (K,) counted from 0; a group's value is
+            the mean over its classes, as published for many, medium and few shots.
+    """
+
+    higher_is_better = True
+
+    class_counts: Tensor
+
+    def __init__(self, classes: int, *, per: Per = "all", **options: Any) -> None:
+        super().__init__(**options)
+        self.classes = classes
+        self.per = checked_per(type(self).__name__, per, classes)
+        counts = torch.zeros(3, classes, dtype=torch.int64)
+        self.add_state("class_counts", counts, dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add logits (N, K), or predictions (N,), with labels (N,)."""
+        predictions = decided(type(self).__name__, logits, self.classes)
+        self.class_counts += class_counts(labels, predictions, self.classes)
+
+    def inputs(self) -> dict[str, Any]:
+        return {"class_counts": self.class_counts}
+
+
+class BalancedAccuracy(TallyMetric):
+    """The mean class accuracy; with groups many-, medium- and few-shot accuracy.
+
+    ``per=geometry.accuracy.shot_groups(training_counts)`` or ``range_groups(K)`` for the rules of
+    Liu et al. 2019 and Yang et al. 2022.
+    """
+
+    measure, each = "balanced_accuracy", "accuracy"
+
+
+class MacroF1(TallyMetric):
+    """The mean of the classes' F1."""
+
+    measure, each = "macro_f1", "f1"
+
+
+class VanishedClasses(TallyMetric):
+    """How many classes with images are predicted for none; per class 1 or 0, per group a share."""
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        gone = vanished_classes(self.class_counts)
+        return averaged(gone.sum, gone.double, self.per)
+
+
+class CosineConfusion(ExactMetric):
+    """Spearman's ρ between cos(w_i, w_j) and #(i taken for j), over ordered pairs.
+
+    A dict of ``cosine_confusion``, ``cosine_confusion_low`` and ``cosine_confusion_high`` (95 %),
+    NaN where undefined; per class ρ alone (K,). Keeps a (K, K) count, so it is meant for up to
+    some thousand classes. See ``geometry.correlation.correlate``.
+    """
+
+    higher_is_better = None
+
+    confusion: Tensor
+
+    def __init__(self, classes: int, vectors: Vectors, *, per: Per = "all", **options: Any) -> None:
+        super().__init__(**options)
+        self.classes = classes
+        self.per = checked_per("CosineConfusion", per, classes)
+        self.vectors = KeptVectors(vectors)
+        counts = torch.zeros(classes, classes, dtype=torch.int64)
+        self.add_state("confusion", counts, dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add logits (N, K), or predictions (N,), with labels (N,)."""
+        count_confusions_(self.confusion, labels, decided("CosineConfusion", logits, self.classes))
+
+    def compute(self) -> Tensor | dict[str, Tensor]:
+        cosines = cosine_matrix(self.vectors())
+        if isinstance(self.per, Tensor) or self.per == "class":
+            each = class_correlations(cosines, self.confusion)
+            return averaged(lambda: each, lambda: each, self.per)
+        found = correlate(cosines, self.confusion)
+        values = {"": found.rho, "_low": found.low, "_high": found.high}
+        return {
+            f"cosine_confusion{name}": cosines.new_tensor(torch.nan if value is None else value)
+            for name, value in values.items()
+        }
+
 
 Norm = Literal["expected", "maximum"]
 
