@@ -62,10 +62,10 @@ def test_a_million_classes_take_a_second_and_their_state_a_few_hundred_bytes():
     x = draw(2, 512).requires_grad_()
     loss = head.loss(x, torch.tensor([3, 999_999]))
     loss.backward()
-    own = head.implicit.vectors.rows(torch.tensor([3, 999_999]))
+    own = head.class_vectors.rows(torch.tensor([3, 999_999]))
     cosines = (x.detach() * own).sum(dim=1) / x.detach().norm(dim=1)
     rest = scale.log_sum_exp(
-        x.detach(), head.implicit.vectors, logits="cosine", scale=float(head.scale)
+        x.detach(), head.class_vectors, logits="cosine", scale=float(head.scale)
     )
     torch.testing.assert_close(loss.detach(), (rest - head.scale * cosines).mean())
 
@@ -73,7 +73,7 @@ def test_a_million_classes_take_a_second_and_their_state_a_few_hundred_bytes():
 @pytest.mark.parametrize("word", ["implicit", "implicit:random"])
 def test_the_code_of_a_checkpoint_replaces_the_own_one(word):
     head, other = made(1, vectors=word), made(2, vectors=word)
-    assert not torch.equal(head.implicit.vectors.rows(torch.arange(9)), other.vectors[:9])
+    assert not torch.equal(head.class_vectors.rows(torch.arange(9)), other.vectors[:9])
     other.load_state_dict(load(save(head.state_dict())))
     assert_same(head, other)
     file = io.BytesIO()
@@ -132,21 +132,21 @@ def test_copies_and_pickles_give_the_same_answers():
     assert_same(head, copy.deepcopy(head))
     assert_same(head, pickle.loads(pickle.dumps(head)))
     twin = copy.deepcopy(head)
-    assert twin.implicit.vectors.bits.data_ptr() == twin.implicit.bits.data_ptr()
-    assert twin.implicit.bits.data_ptr() != head.implicit.bits.data_ptr()
+    assert twin.class_vectors.bits.data_ptr() == twin._codes.bits.data_ptr()
+    assert twin._codes.bits.data_ptr() != head._codes.bits.data_ptr()
 
 
 def test_the_bits_follow_the_head_to_other_types_and_devices():
     head = made(1)
     before = answers(head)
     head.to(torch.bfloat16)
-    assert head.implicit.bits.dtype == torch.uint8
+    assert head._codes.bits.dtype == torch.uint8
     assert head.vectors.dtype == torch.bfloat16
     torch.testing.assert_close(head.float().loss(draw(5, D), torch.arange(5)), made(1).loss(
         draw(5, D), torch.arange(5)), rtol=1e-2, atol=1e-2)  # fmt: skip
     head.scale.copy_(made(1).scale)
     assert torch.equal(answers(head)[0], before[0])
-    assert made().to("meta").implicit.vectors.bits.device.type == "meta"
+    assert made().to("meta").class_vectors.bits.device.type == "meta"
 
 
 @pytest.mark.parametrize("word", ["implicit", "implicit:random", "implicit:kerdock"])

@@ -143,7 +143,7 @@ def test_a_head_in_bfloat16_loses_what_rounding_explains(monkeypatch, kind, vect
     name = "random" if learned else vectors
     head = ClassificationHead(64, 3_000, vectors=name, scale=10.0, learn_vectors=learned).cuda()
     x, labels = points(20, 64).bfloat16().float(), torch.arange(20, device="cuda")
-    rows = head.implicit.vectors.dense() if head.implicit else head.vectors.detach()
+    rows = head.class_vectors.dense()
     directions = F.normalize(x.double(), dim=1)
     true = F.cross_entropy(10 * directions @ F.normalize(rows.double(), dim=1).T, labels)
     monkeypatch.setattr(vectors, "MANY_LOGITS_ELSEWHERE", 0)

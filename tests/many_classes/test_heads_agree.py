@@ -26,7 +26,7 @@ class TestImplicitHead(TestStoredHead):
     vectors = "implicit"
 
     def matrix(self, head):
-        return head.implicit.vectors.dense()
+        return head.class_vectors.dense()
 
 
 class TestImplicitHeadOnTheTorchPath(TestImplicitHead):

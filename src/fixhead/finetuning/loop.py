@@ -50,7 +50,7 @@ def _one_epoch(
     epoch: int,
 ) -> float:
     model.train()
-    device = (head.vectors if head.implicit is None else head.implicit.bits).device
+    device = head.class_vectors.device
     total, images = 0.0, 0
     for inputs, labels in batches:
         loss = _loss(model, head, inputs.to(device), labels.to(device))

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ..many_classes.codes import MIN_WIDTH
-from .code import IMPLICIT
 from .code_map import CodeWidth, automatic_width, check_code_width
+from .init import IMPLICIT
 
 LEARNED_BYTES = 1 << 34
 """Learned vectors with gradient and two moments up to so many bytes are recommended instead."""
@@ -67,8 +67,8 @@ def resolve_auto(
     if wide is None:
         return AutoChoice(vectors, None)
     # The same vectors, at a cost of log D in place of D a logit.
-    held = "implicit" if without_logits and wide >= MIN_WIDTH else "codes"
-    return AutoChoice(held, wide, _reason(classes, features, wide) if vectors == "auto" else None)
+    word = "implicit" if without_logits and wide >= MIN_WIDTH else "codes"
+    return AutoChoice(word, wide, _reason(classes, features, wide) if vectors == "auto" else None)
 
 
 def _reason(classes: int, features: int, width: int) -> str:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .. import vectors as constructions
 from .._errors import RequestError
+from ..many_classes.codes import Codes
+from ..many_classes.vectors import ClassVectors, DenseVectors
 from ..vectors.distinct import count_distinct
 from ..vectors.sylvester import walsh_rows
 from .as_released import linear_rows
@@ -14,8 +16,10 @@ from .as_released import linear_rows
 _TRIES = 100
 
 
-def more_rows(old: Tensor, construction: str, classes: int, generator: torch.Generator) -> Tensor:
-    """The rows (classes − K, d) that go on after ``old`` (K, d).
+def grown(
+    vectors: ClassVectors, construction: str, classes: int, generator: torch.Generator
+) -> ClassVectors:
+    """``vectors`` (K, d) with further rows after them, ``classes`` in all.
 
     random       fresh directions
     linear       fresh draws of nn.Linear's own initialisation
@@ -23,15 +27,17 @@ def more_rows(old: Tensor, construction: str, classes: int, generator: torch.Gen
     orthonormal  random orthonormal directions of the orthogonal complement, while d leaves room
     hadamard     d a power of two: Sylvester's rows are a group under the entrywise product, so
                  w₀ ∘ h_j runs through all of them, signed as w₀ is; those not taken, in drawn order
-    codes        the same code goes on; refused where more classes would need another code
+    codes        the same code goes on, stored or not; refused where more classes would need another
 
     Raises:
         RequestError: nothing to add, or no such vectors are left.
     """
-    number = classes - old.shape[0]
+    if isinstance(vectors, Codes):
+        return vectors.grow(classes)
+    number = classes - vectors.classes
     if number < 1:
         raise RequestError(
-            f"grow() needs more classes than the {old.shape[0]} there are, got {classes}"
+            f"grow() needs more classes than the {vectors.classes} there are, got {classes}"
         )
     makers = {
         "random": _random,
@@ -47,7 +53,10 @@ def more_rows(old: Tensor, construction: str, classes: int, generator: torch.Gen
             f"grow() needs vectors that can go on ({', '.join(makers)}), got {construction}: "
             "further ones would move those that are there"
         )
-    return makers[name](old, number, generator)
+    assert isinstance(vectors, DenseVectors)
+    old = vectors.vectors.detach()
+    added = makers[name](old.cpu(), number, generator)
+    return DenseVectors(torch.cat([old, added.to(old)]), unit_rows=vectors.unit_rows)
 
 
 def _random(old: Tensor, number: int, generator: torch.Generator) -> Tensor:

@@ -10,22 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .. import geometry, losses
-from .. import logits as formulae
-from .. import many_classes as large
+from .. import losses
 from .._errors import PerformanceWarning, RequestError
 from .._seeds import default_generator_or
+from ..many_classes.inference import Top, predict_proba, topk
+from ..many_classes.vectors import ClassVectors, prefers_chunking
 from .auto import resolve_auto
-from .code import Code
 from .code_map import CodeWidth, initial_code_map
-from .grow import more_rows
-from .init import (
-    check_sizes,
-    checked_counts,
-    initial_bias,
-    initial_scale,
-    initial_vectors,
-)
+from .grow import grown
+from .init import check_sizes, checked_counts, initial_bias, initial_scale, initial_vectors
 from .loss import (
     WITHOUT_LOGITS,
     check_fit,
@@ -39,16 +32,16 @@ from .loss import (
 from .necks import build_neck, parse_neck
 from .reachability import warn_if_out_of_reach
 from .spec import HeadSpec, parse_head
-from .state import HeadIdentity, HeadState
+from .state import HeadIdentity, HeldVectors
 from .to_linear import to_linear
 
 if TYPE_CHECKING:
-    from ..geometry import Certificate
+    from ..geometry.certificate import Certificate
 
 LogitKind = Literal["dot", "cosine", "unit-features"]
 
 
-class ClassificationHead(HeadState):
+class ClassificationHead(HeldVectors):
     """Features x (N, d) → logits (N, K) over class vectors W (K, D), each part a switch of its own.
 
     cosine:        z = S · ⟨w, p⟩ / (‖w‖ ‖p‖) + b,   p = neck(x) or A neck(x), (N, D)
@@ -61,7 +54,7 @@ class ClassificationHead(HeadState):
         vectors: the name of a construction in ``fixhead.vectors`` (or a variant of one,
             ``heads.init.VARIANTS``); ``"auto"``, what ``fixhead.vectors.best`` recommends;
             ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; ``"implicit"`` for
-            a code that is never stored (``heads.code``); or a tensor (K, D).
+            a code that is never stored (``heads.init.IMPLICIT``); or a tensor (K, D).
         logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``.
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
             reaches probability 0.99 on these very vectors, and three times that behind a learned
@@ -93,7 +86,6 @@ class ClassificationHead(HeadState):
             construction does not fit (K, D).
     """
 
-    vectors: Tensor
     scale: Tensor | None
     bias: Tensor | None
     code_map: Tensor | None
@@ -142,7 +134,7 @@ class ClassificationHead(HeadState):
         width = self.code_width or seen
         as_they_come = neck_name == "none" and self.code_width is None
         generator = default_generator_or(generator)
-        rows = initial_vectors(
+        start = initial_vectors(
             choice.vectors,
             classes,
             width,
@@ -152,35 +144,30 @@ class ClassificationHead(HeadState):
             nonnegative=nonnegative_features and as_they_come,
         )
         if nonnegative_features and as_they_come and not learn_vectors:
-            warn_if_out_of_reach(rows.values, rows.construction)
-        values = rows.values
-        self.implicit = values if isinstance(values, Code) else None
+            warn_if_out_of_reach(start.vectors, start.construction)
+        if not start.vectors.stored:
+            check_implicit(self.loss_name)
         self.features = features
         self.classes = classes
         self.logit_kind: LogitKind = logits
         self.learn_vectors = learn_vectors
-        self.construction = rows.construction
-        self.reason = choice.reason or rows.reason
+        self.construction = start.construction
+        self.reason = choice.reason or start.reason
         self.reweight = reweight
         self.neck_name = neck
 
-        if isinstance(values, Code):
-            check_implicit(self.loss_name)
-            values.to(device)
-        else:
-            if logits == "cosine" and not learn_vectors and not rows.unit:
-                values = formulae.unit(values).to(dtype)  # constructions are unit to the last digit
-            _place(self, "vectors", values.to(device), learn_vectors)
-        start, learned = initial_scale(scale, rows, logits, mapped=self.code_width is not None)
-        number = None if start is None else torch.tensor(start, device=device, dtype=dtype)
-        _place(self, "scale", number, learned)
-        first = initial_bias(rows, generator, dtype).to(device) if bias else None
-        _place(self, "bias", first, bias)
+        frozen_cosine = logits == "cosine" and not learn_vectors
+        held = start.vectors.unit() if frozen_cosine else start.vectors
+        self.hold(held if device is None else held.to(device), dtype)
+        number, learned = initial_scale(scale, start, logits, mapped=self.code_width is not None)
+        first = None if number is None else torch.tensor(number, device=device, dtype=dtype)
+        _place(self, "scale", first, learned)
+        _place(self, "bias", initial_bias(start, generator, dtype).to(device) if bias else None)
         self.neck = build_neck(neck_name, features, seen, generator, dtype).to(device)
         wide = None
         if self.code_width is not None:
             wide = initial_code_map(self.code_width, seen, dtype).to(device)
-        _place(self, "code_map", wide, True)
+        _place(self, "code_map", wide)
         counted = None if counts is None else counts.to(device)
         self.register_buffer("class_counts", counted, persistent=False)
         self.register_buffer("class_weights", None, persistent=False)
@@ -201,7 +188,7 @@ class ClassificationHead(HeadState):
 
     def classify(self, points: Tensor) -> Tensor:
         """Logits (N, K) of what ``project`` gave."""
-        return self._logits(points, 1.0 if self.scale is None else self.scale)
+        return self._logits(self.class_vectors, points, self._scale)
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
         """The head's mean loss on features (N, d) and labels (N,), or probabilities (N, K).
@@ -210,51 +197,48 @@ class ClassificationHead(HeadState):
         (``fixhead.many_classes``). With learned vectors that takes longer than holding them, and
         is done only where they would need a gigabyte.
         """
-        takes = losses.LOSSES[self.loss_name.name].takes
-        if takes == "features":
-            return self._compute(self.project(features), None, labels)
+        vectors = self.class_vectors
+        if losses.LOSSES[self.loss_name.name].takes == "features":
+            return self._compute(vectors, self.project(features), None, labels)
         known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
-        if not (known and self._without_logits(labels, training=True)):
+        if not (known and vectors.prefers_chunking(len(labels), learned=self.learn_vectors)):
             return self.loss_and_logits(features, labels)[0]
         return compute_without_logits(
             self.loss_name,
             self.project(features),
-            self._class_vectors(),
+            vectors,
             labels,
-            logits=self.logit_kind,
-            factor=1.0 if self.scale is None else self.scale,
-            bias=self.bias,
+            **self._switches(),
             counts=self.class_counts,
             weight=self.class_weights,
         )
 
     @torch.no_grad()
-    def topk(self, features: Tensor, k: int = 1) -> large.Top:
+    def topk(self, features: Tensor, k: int = 1) -> Top:
         """The k largest logits of features (N, d) and their classes, (N, k) each."""
-        if not self._without_logits(features):
-            return large.Top(*self(features).topk(k, dim=1))
-        return large.topk(self.project(features), self._class_vectors(), k, **self._switches())
+        vectors = self.class_vectors
+        if not vectors.prefers_chunking(len(features)):
+            return Top(*self(features).topk(k, dim=1))
+        return topk(self.project(features), vectors, k, **self._switches())
 
     @torch.no_grad()
-    def predict_proba(self, features: Tensor, k: int = 1) -> large.Top:
+    def predict_proba(self, features: Tensor, k: int = 1) -> Top:
         """The k largest probabilities among all K classes, and their classes, (N, k) each."""
-        if not self._without_logits(features):
-            return large.Top(*self(features).softmax(dim=1).topk(k, dim=1))
-        return large.predict_proba(
-            self.project(features), self._class_vectors(), k, **self._switches()
-        )
+        vectors = self.class_vectors
+        if not vectors.prefers_chunking(len(features)):
+            return Top(*self(features).softmax(dim=1).topk(k, dim=1))
+        return predict_proba(self.project(features), vectors, k, **self._switches())
 
     def loss_and_logits(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, K) that came with it: one pass for both.
 
         Margins are in the loss only; the logits are those of ``head(features)``.
         """
-        points = self.project(features)
-        takes = losses.LOSSES[self.loss_name.name].takes
-        scale: float | Tensor = 1.0 if self.scale is None else self.scale
-        given = self._logits(points, 1.0 if takes == "cosines" else scale)
-        loss = self._compute(points, given, labels)
-        return loss, given * scale if takes == "cosines" else given
+        vectors, points = self.class_vectors, self.project(features)
+        takes_cosines = losses.LOSSES[self.loss_name.name].takes == "cosines"
+        logits = self._logits(vectors, points, 1.0 if takes_cosines else self._scale)
+        loss = self._compute(vectors, points, logits, labels)
+        return loss, logits * self._scale if takes_cosines else logits
 
     def begin_epoch(self, epoch: int) -> None:
         """Tell the head that epoch ``epoch`` (from 1) begins: deferred re-weighting needs it."""
@@ -279,16 +263,12 @@ class ClassificationHead(HeadState):
                 "grow() needs a head without class_counts, got one whose loss or vectors follow "
                 "the counts; build a new head with the new counts"
             )
-        if self.implicit is not None:
-            self.implicit.adopt(self.implicit.vectors.grow(classes))
-            self._add_bias(classes - self.classes)
-            self.classes = classes
-            return
-        old = self.vectors.detach()
-        added = more_rows(old.cpu(), self.construction, classes, default_generator_or(generator))
-        rows = torch.cat([old, added.to(old)])
-        _place(self, "vectors", rows, self.learn_vectors)
-        self._add_bias(len(added))
+        old = self.class_vectors
+        new = grown(old, self.construction, classes, default_generator_or(generator))
+        self.hold(new, self.dtype)
+        if self.bias is not None:
+            added = self.bias.new_zeros(classes - old.classes)
+            _place(self, "bias", torch.cat([self.bias, added]))
         self.classes = classes
 
     @classmethod
@@ -308,40 +288,35 @@ class ClassificationHead(HeadState):
             RequestError: no Linear can: cosine logits with ``keep="logits"``, an mlp neck
                 (``heads.to_linear``).
         """
-        if self.implicit is None:
-            rows = self.vectors
-        else:
+        vectors = self.class_vectors
+        if not vectors.stored:
             warnings.warn(
                 f"to_linear() stores all {self.classes:,} x {self.width} class vectors of a head "
                 f"that stores none: {4 * self.classes * self.features / 2**20:,.1f} MiB",
                 PerformanceWarning,
                 stacklevel=2,
             )
-            rows = self.implicit.vectors.dense()
         layer = to_linear(
-            rows,
+            vectors.dense(self.dtype),
             logits=self.logit_kind,
             scale=self.scale,
             bias=self.bias,
             neck=self.neck,
             neck_name=self.neck_name,
             code_map=self.code_map,
-            unit_vectors=self._unit_vectors,
+            unit_vectors=vectors.unit_rows,
             keep=keep,
         )
         return layer.train(self.training)
 
     def certificate(self) -> Certificate:
         """How good the class vectors are as they stand now (``fixhead.certify``)."""
-        if self.implicit is not None:
-            return self.implicit.vectors.certificate()
-        return geometry.certify(self.vectors.detach(), construction=self.construction)
+        return self.class_vectors.certificate()
 
     @property
     def width(self) -> int:
         """D, the size of a class vector: that of the features behind the neck."""
-        shape = self.vectors.shape if self.implicit is None else self.implicit.vectors.shape
-        return shape[1]
+        return self.class_vectors.features
 
     @property
     def identity(self) -> HeadIdentity:
@@ -364,73 +339,42 @@ class ClassificationHead(HeadState):
             f"loss {self.loss_name}"
         )
 
-    def _class_vectors(self) -> large.ClassVectors:
-        """As ``many_classes`` takes them, with their greatest length where it is known."""
-        if self.implicit is not None:
-            return self.implicit.vectors
-        fixed = not self.learn_vectors
-        unit_rows = fixed and self.logit_kind == "cosine"
-        return large.DenseVectors(self.vectors, unit_rows=unit_rows, fixed=fixed)
-
-    def _without_logits(self, rows: Tensor, *, training: bool = False) -> bool:
-        """Whether the logits of so many rows are better not held."""
-        learned = training and self.learn_vectors
-        return self._class_vectors().prefers_chunking(len(rows), learned=learned)
+    @property
+    def _scale(self) -> float | Tensor:
+        return 1.0 if self.scale is None else self.scale
 
     def _switches(self) -> dict[str, Any]:
-        factor = 1.0 if self.scale is None else self.scale
-        return {"logits": self.logit_kind, "scale": factor, "bias": self.bias}
+        return {"logits": self.logit_kind, "scale": self._scale, "bias": self.bias}
 
-    @property
-    def _unit_vectors(self) -> bool:
-        return self.logit_kind == "cosine" and not self.learn_vectors
+    def _logits(self, vectors: ClassVectors, points: Tensor, scale: float | Tensor) -> Tensor:
+        if not vectors.stored and prefers_chunking(len(points), vectors.classes, points.device):
+            warnings.warn(
+                f"all {len(points):,} x {vectors.classes:,} logits are being made, "
+                f"{4 * len(points) * vectors.classes / 2**20:,.0f} MiB; head.loss, head.topk and "
+                "head.predict_proba need none of them",
+                PerformanceWarning,
+                stacklevel=4,
+            )
+        return vectors.logits(points, self.logit_kind, scale, self.bias)
 
-    def _compute(self, points: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
+    def _compute(
+        self, vectors: ClassVectors, points: Tensor, logits: Tensor | None, labels: Tensor
+    ) -> Tensor:
         return compute(
             self.loss_name,
             points,
-            self._class_vectors() if self.implicit is not None else self.vectors,
+            vectors,
             logits,
             labels,
-            scale=1.0 if self.scale is None else self.scale,
+            scale=self._scale,
             counts=self.class_counts,
             weight=self.class_weights,
-            unit_vectors=self._unit_vectors,
         )
 
-    def _add_bias(self, number: int) -> None:
-        if self.bias is not None:
-            _place(self, "bias", torch.cat([self.bias, self.bias.new_zeros(number)]), True)
 
-    def __getattr__(self, name: str) -> Any:
-        # Only asked for what is not there: of an implicit head, its matrix.
-        if name == "vectors" and self.implicit is not None:
-            return self.implicit.dense()
-        return super().__getattr__(name)
-
-    def _logits(self, points: Tensor, scale: float | Tensor) -> Tensor:
-        if self.implicit is not None:
-            rows = self.implicit.vectors.project(points, self.logit_kind, scale)
-            found = self.implicit.logits(rows)
-            return found if self.bias is None else found + self.bias
-        if self.logit_kind == "cosine":
-            return formulae.cosine(
-                points,
-                self.vectors,
-                scale=scale,
-                bias=self.bias,
-                unit_vectors=self._unit_vectors,
-            )
-        if self.logit_kind == "unit-features":
-            points, scale = formulae.unit(points, length=scale).to(self.vectors.dtype), 1.0
-        return formulae.dot(points, self.vectors, scale=scale, bias=self.bias)
-
-
-def _place(module: nn.Module, name: str, value: Tensor | None, learned: bool) -> None:
+def _place(module: nn.Module, name: str, value: Tensor | None, learned: bool = True) -> None:
     # What is absent is an absent parameter: torch.export miscounts absent buffers.
     if value is None or learned:
         module.register_parameter(name, None if value is None else nn.Parameter(value))
-    elif name in module._buffers:
-        module._buffers[name] = value
     else:
         module.register_buffer(name, value)

@@ -14,12 +14,23 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from .. import many_classes as large
 from .. import vectors as constructions
 from .._errors import RequestError
 from ..logits import unit
+from ..many_classes import scale_auto
+from ..many_classes.codes import MIN_WIDTH, Codes, implicit
+from ..many_classes.vectors import DenseVectors
 from .as_released import HOFFER_SCALE, RELEASED
-from .code import IMPLICIT, Code, implicit_code
+
+IMPLICIT: dict[str, dict[str, Any]] = {
+    "implicit": {},
+    "implicit:gold": {"family": "gold"},
+    "implicit:kerdock": {"family": "kerdock"},
+    "implicit:delsarte-goethals": {"family": "delsarte-goethals"},
+    "implicit:random": {"family": "random"},
+}
+"""Words for the code that holds K vectors in D dimensions with the least coherence, or for one
+family: ``fixhead.many_classes.implicit``, of which only the bits are held, K/8 bytes."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "simplex:canonical": {"rotate": False},
@@ -89,19 +100,11 @@ def split_learned(scale: str) -> tuple[str, float | None] | None:
 
 @dataclass(frozen=True)
 class InitialVectors:
-    """Initial vectors (K, d) or a code, what they are called, and why they were chosen."""
+    """Initial class vectors, what they are called, and why they were chosen."""
 
-    values: Tensor | Code
+    vectors: DenseVectors | Codes
     construction: str
-    reason: str | None
-    unit: bool
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(K, d)."""
-        if isinstance(self.values, Code):
-            return self.values.vectors.shape
-        return self.values.shape[0], self.values.shape[1]
+    reason: str | None = None
 
 
 def initial_vectors(
@@ -116,46 +119,57 @@ def initial_vectors(
 ) -> InitialVectors:
     """The vectors that a word or a tensor means."""
     if isinstance(vectors, Tensor):
-        return InitialVectors(_given(vectors, classes, features, dtype), "tensor", None, False)
+        rows = _given(vectors, classes, features, dtype)
+        return InitialVectors(DenseVectors(rows), "tensor")
     if vectors in IMPLICIT:
-        code = implicit_code(vectors, classes, features, generator, dtype)
-        return InitialVectors(code, vectors, None, True)
+        return InitialVectors(_code(vectors, classes, features, generator), vectors)
     if vectors in RELEASED:
         rows = RELEASED[vectors].rows(classes, features, generator, dtype)
-        return InitialVectors(rows, vectors, None, False)
+        return InitialVectors(DenseVectors(rows), vectors)
     if vectors == "auto":
-        choice = constructions.best(classes, features, nonnegative=nonnegative, counts=counts)
-        rows = choice.build(generator=generator, dtype=dtype)
-        return InitialVectors(rows, choice.name, choice.reason, True)
+        best = constructions.best(classes, features, nonnegative=nonnegative, counts=counts)
+        rows = best.build(generator=generator, dtype=dtype)
+        return InitialVectors(DenseVectors(rows, unit_rows=True), best.name, best.reason)
     name = vectors.partition(":")[0]
     options: dict[str, Any] = dict(VARIANTS.get(vectors, {}))
     if name == "guided":
         options["counts"] = _needed(counts, classes)
     rows = constructions.build(name, classes, features, generator=generator, dtype=dtype, **options)
-    return InitialVectors(rows, vectors, None, True)
+    return InitialVectors(DenseVectors(rows, unit_rows=True), vectors)
+
+
+def _code(word: str, classes: int, width: int, generator: torch.Generator) -> Codes:
+    if width < MIN_WIDTH:
+        raise RequestError(
+            f"vectors={word!r} needs at least {MIN_WIDTH} dimensions, got {width}; use "
+            f"code_width={MIN_WIDTH} or more, or vectors='codes', which are stored"
+        )
+    code = implicit(classes, width, generator=generator, **IMPLICIT[word])
+    assert isinstance(code, Codes)
+    return code
 
 
 def initial_scale(
-    scale: float | str, rows: InitialVectors, logits: str, *, mapped: bool
+    scale: float | str, start: InitialVectors, logits: str, *, mapped: bool
 ) -> tuple[float | None, bool]:
     """The scale's first value, and whether it is learned; None for a plain 1 on dot logits.
 
-    ``mapped``: whether the rows lie behind a learned map.
+    ``mapped``: whether the vectors lie behind a learned map.
     """
     if scale == "auto":
-        return (MAPPED if mapped else 1.0) * _auto_scale(rows), False
+        return (MAPPED if mapped else 1.0) * _auto_scale(start), False
     learned = split_learned(scale) if isinstance(scale, str) else None
     if learned is not None:
-        return learned[1] or _hoffer_scale(rows), True
+        return learned[1] or _hoffer_scale(start), True
     assert not isinstance(scale, str)
     return (None if logits != "cosine" and scale == 1 else float(scale)), False
 
 
-def initial_bias(rows: InitialVectors, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+def initial_bias(start: InitialVectors, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
     """As released for released rows, else zero."""
-    classes, features = rows.shape
-    if rows.construction in RELEASED:
-        return RELEASED[rows.construction].bias(classes, features, generator, dtype)
+    classes, features = start.vectors.shape
+    if start.construction in RELEASED:
+        return RELEASED[start.construction].bias(classes, features, generator, dtype)
     return torch.zeros(classes, dtype=dtype)
 
 
@@ -166,23 +180,23 @@ EQUIANGULAR = {
 """Constructions in which all pairs have one cosine: −1/(K−1), or 0 where False."""
 
 
-def _auto_scale(rows: InitialVectors) -> float:
+def _auto_scale(start: InitialVectors) -> float:
     """``geometry.scale_auto``, without a look at all pairs where their cosine is known."""
-    if isinstance(rows.values, Code):
-        return large.scale_auto(rows.values.vectors)
-    if rows.construction not in EQUIANGULAR:
-        return geometry.scale_auto(unit(rows.values))
-    classes = len(rows.values)
-    cosine = -1 / (classes - 1) if EQUIANGULAR[rows.construction] else 0.0
+    if isinstance(start.vectors, Codes):
+        return scale_auto(start.vectors)
+    if start.construction not in EQUIANGULAR:
+        return geometry.scale_auto(unit(start.vectors.vectors))
+    classes = start.vectors.classes
+    cosine = -1 / (classes - 1) if EQUIANGULAR[start.construction] else 0.0
     return geometry.equiangular_scale(classes, cosine)
 
 
-def _hoffer_scale(rows: InitialVectors) -> float:
+def _hoffer_scale(start: InitialVectors) -> float:
     """10, and √(d/K) for Hadamard rows: the released 1/√K on ±1 rows, on unit rows."""
-    classes, features = rows.shape
-    if rows.construction in RELEASED:
-        return RELEASED[rows.construction].scale(classes)
-    return math.sqrt(features / classes) if rows.construction == "hadamard" else HOFFER_SCALE
+    classes, features = start.vectors.shape
+    if start.construction in RELEASED:
+        return RELEASED[start.construction].scale(classes)
+    return math.sqrt(features / classes) if start.construction == "hadamard" else HOFFER_SCALE
 
 
 def check_sizes(features: int, classes: int) -> None:

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from .. import losses
-from .. import many_classes as large
 from .._errors import RequestError
 from .._unit import unit
+from ..many_classes.loss import linear_cross_entropy
+from ..many_classes.vectors import ClassVectors, DenseVectors
 
 OPTIONS: dict[str, str] = {
     "cross-entropy": "label_smoothing",
@@ -110,14 +111,13 @@ def check_implicit(loss: LossName) -> None:
 def compute(
     loss: LossName,
     points: Tensor,
-    vectors: Tensor | large.ClassVectors,
+    vectors: ClassVectors,
     logits: Tensor | None,
     labels: Tensor,
     *,
     scale: float | Tensor,
     counts: Tensor | None,
     weight: Tensor | None,
-    unit_vectors: bool,
 ) -> Tensor:
     """The mean loss of a batch; ``logits`` are cosines where the loss takes cosines.
 
@@ -126,7 +126,7 @@ def compute(
     """
     facts = losses.LOSSES[loss.name]
     if facts.takes == "features":
-        return _on_features(loss, points, vectors, labels, counts, unit_vectors)
+        return _on_features(loss, points, vectors, labels, counts)
     assert logits is not None
     if loss == _PLAIN and weight is None and _plain(logits, labels):
         return _torchs_own(logits, labels)
@@ -169,17 +169,17 @@ WITHOUT_LOGITS = (
 def compute_without_logits(
     loss: LossName,
     points: Tensor,
-    vectors: large.ClassVectors,
+    vectors: ClassVectors,
     labels: Tensor,
     *,
     logits: str,
-    factor: float | Tensor,
+    scale: float | Tensor,
     bias: Tensor | None,
     counts: Tensor | None,
     weight: Tensor | None,
 ) -> Tensor:
     """``compute``, by ``fixhead.many_classes``: points (N, D), labels (N,)."""
-    options: dict[str, Any] = {"scale": factor, "bias": bias, "weight": weight, "logits": logits}
+    options: dict[str, Any] = {"scale": scale, "bias": bias, "weight": weight, "logits": logits}
     value = loss.option if isinstance(loss.option, float) else None
     if loss.name in MARGINS:
         options[loss.name] = MARGINS[loss.name] if value is None else value
@@ -187,7 +187,7 @@ def compute_without_logits(
         options[OPTIONS[loss.name]] = value
     if losses.LOSSES[loss.name].counts:
         options["prior"] = counts
-    return large.linear_cross_entropy(points, vectors, labels, **options)
+    return linear_cross_entropy(points, vectors, labels, **options)
 
 
 MARGINS = {"cosface": 0.35, "arcface": 0.5}
@@ -197,24 +197,26 @@ MARGINS = {"cosface": 0.35, "arcface": 0.5}
 def _on_features(
     loss: LossName,
     points: Tensor,
-    vectors: Tensor | large.ClassVectors,
+    vectors: ClassVectors,
     labels: Tensor,
     counts: Tensor | None,
-    unit_vectors: bool,
 ) -> Tensor:
     lengths: Literal["batch", "none"] | Tensor = "none" if loss.option == "none" else "batch"
     if loss.option == "global":
         assert counts is not None
         lengths = losses.class_lengths(counts)
-    if not isinstance(vectors, Tensor):
+    if isinstance(vectors, DenseVectors):
+        rows = vectors.vectors
+    else:
         present, labels = _own_classes(labels, vectors.classes)
-        vectors = vectors.rows(present, points.dtype)
+        rows = vectors.rows(present, points.dtype)
         lengths = lengths[present] if isinstance(lengths, Tensor) else lengths
+    unit_vectors = vectors.unit_rows
     if loss.name == "squared-cosine":
-        return losses.squared_cosine(points, vectors, labels, unit_vectors=unit_vectors)
+        return losses.squared_cosine(points, rows, labels, unit_vectors=unit_vectors)
     # The released code normalises what BatchNorm gives before the loss (resnet_cifar.py).
     return losses.dot_regression(
-        unit(points), vectors, labels, lengths=lengths, unit_vectors=unit_vectors
+        unit(points), rows, labels, lengths=lengths, unit_vectors=unit_vectors
     )
 
 

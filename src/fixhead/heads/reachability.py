@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..logits import unit
-from .code import Code
+from ..many_classes.vectors import ClassVectors
 
 REACH_WARNING = 0.3
 """Below this largest cosine with the worst class, a head on non-negative features warns.
@@ -31,16 +31,16 @@ def reachable_nonnegative(vectors: Tensor) -> Tensor:
     return torch.maximum(positive, rows.amax(dim=1))
 
 
-def warn_if_out_of_reach(vectors: Tensor | Code, construction: str) -> None:
+def warn_if_out_of_reach(vectors: ClassVectors, construction: str) -> None:
     """Warn by name, with the remedy, where non-negative features cannot come near some class.
 
-    Of a code the first and the last vectors are looked at: all others are ±1/√d as well.
+    Of vectors that are not stored the first and the last are looked at: those of a code are all
+    ±1/√d, but for the last.
     """
-    if isinstance(vectors, Code):
-        classes = vectors.vectors.classes
-        ends = {0, *range(max(classes - _LOOKED_AT, 0), classes)}
-        vectors = vectors.vectors.rows(torch.tensor(sorted(ends)))
-    reach = reachable_nonnegative(vectors)
+    classes = torch.arange(vectors.classes)
+    if not vectors.stored:
+        classes = torch.cat([classes[:1], classes[1:][-_LOOKED_AT:]])
+    reach = reachable_nonnegative(vectors.rows(classes, torch.float64))
     worst = int(reach.argmin())
     if float(reach[worst]) >= REACH_WARNING:
         return

@@ -105,9 +105,8 @@ def device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:
     if isinstance(module, ConvolutionalHead):
         module = module.head
     if isinstance(module, ClassificationHead):
-        weight: object = module.vectors if module.implicit is None else module.implicit.like
-    else:
-        weight = module.weight
+        return module.class_vectors.device, module.dtype
+    weight = module.weight
     assert isinstance(weight, Tensor)
     return weight.device, weight.dtype if weight.dtype.is_floating_point else torch.float32
 

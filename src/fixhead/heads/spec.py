@@ -24,9 +24,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .._errors import RequestError
-from .code import IMPLICIT
 from .code_map import CodeWidth, check_code_width
-from .init import check_scale, check_vectors
+from .init import IMPLICIT, check_scale, check_vectors
 from .loss import parse_loss
 from .necks import parse_neck
 

@@ -6,22 +6,22 @@ through safetensors, ``torch.load(weights_only=True)`` and every other tool unch
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import json
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .. import many_classes as large
-from .._errors import RequestError
-from .code import Code
+from .._errors import PerformanceWarning, RequestError
+from ..many_classes.codes import Codes
+from ..many_classes.vectors import ClassVectors, DenseVectors
 
-T = TypeVar("T")
+LARGE = 1 << 22
+"""Numbers from which a dense matrix is announced: 16 MiB of float32."""
 
 EARLIER_NAMES = {"lift": "code_map"}
 """Keys of a state_dict that were called otherwise when it was written."""
@@ -47,16 +47,6 @@ class HeadIdentity:
             f"{kind} {self.construction} vectors{width}, {self.classes} classes, "
             f"{self.features} features, {self.logits} logits{neck}"
         )
-
-
-def digest(vectors: Tensor) -> str:
-    """SHA-256 of the vectors' type, shape and bytes (row-major, little-endian)."""
-    plain = vectors.detach().cpu().contiguous()
-    code = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)}".encode())
-    size = plain.numel() * plain.element_size()
-    # The tensor's own memory, without a copy and without NumPy, which the core does not need.
-    code.update((ctypes.c_ubyte * size).from_address(plain.data_ptr()) if size else b"")
-    return code.hexdigest()
 
 
 def encode(
@@ -90,14 +80,14 @@ def check_identity(stored: Tensor, own: HeadIdentity, vectors: Tensor | None) ->
             f"the checkpoint holds a head with {theirs}, and this head has {own}; "
             "build the head as it was saved, or start without the checkpoint"
         )
-    if expected is not None and vectors is not None and digest(vectors) != expected:
+    if expected is not None and vectors is not None and DenseVectors(vectors).digest() != expected:
         raise RequestError(
             "the checkpoint's frozen class vectors do not match their own digest: they were "
             "changed or converted after saving; load the original file"
         )
 
 
-def stored_code(stored: Tensor) -> large.Codes:
+def stored_code(stored: Tensor) -> Codes:
     """The implicit code of a checkpoint, made again and compared with its digest.
 
     Raises:
@@ -109,7 +99,7 @@ def stored_code(stored: Tensor) -> large.Codes:
             "the checkpoint's head description was needed with the words of its implicit code, "
             "got none"
         )
-    made = large.Codes.from_dict(facts["code"])
+    made = Codes.from_dict(facts["code"])
     if made.digest() != facts.get("digest"):
         raise RequestError(
             "the checkpoint's implicit code does not match its own digest: its description was "
@@ -131,50 +121,119 @@ def _decode(stored: Tensor) -> dict[str, Any]:
     return dict(facts)
 
 
-class PerTensor(Generic[T]):
-    """A number or text that follows from a tensor: found once, and anew after every change."""
+class CodeBits(nn.Module):
+    """A code whose bits follow the module from device to device; nothing of it is a parameter."""
 
-    def __init__(self, function: Callable[[Tensor], T]) -> None:
-        self._function = function
-        self._known: tuple[object, T] | None = None
+    bits: Tensor
+    like: Tensor
 
-    def __call__(self, tensor: Tensor) -> T:
-        key = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor._version)
-        if self._known is None or self._known[0] != key:
-            self._known = (key, self._function(tensor))
-        return self._known[1]
+    def __init__(self, vectors: Codes, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.vectors = vectors
+        self.register_buffer("bits", vectors.bits, persistent=False)
+        # Remembers the type that the head was brought to: the bits have none.
+        self.register_buffer(
+            "like", torch.empty(0, dtype=dtype, device=vectors.device), persistent=False
+        )
+
+    def adopt(self, vectors: Codes) -> None:
+        """Take these vectors in place of the own ones, on the own device."""
+        self.vectors = vectors.to(self.bits.device)
+        self.bits = self.vectors.bits
+
+    def _apply(self, fn: Any, recurse: bool = True) -> CodeBits:
+        moved: CodeBits = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        moved.vectors = moved.vectors.to(moved.bits.device)
+        return moved
+
+    def extra_repr(self) -> str:
+        return f"{self.vectors.construction}, {self.bits.numel():,} bytes of signs"
 
 
-class HeadState(nn.Module, ABC):
-    """A module with class vectors, stored (``vectors``) or not (``implicit``).
+class HeldVectors(nn.Module, ABC):
+    """A module with class vectors, which is saved with what it is and checks what it loads.
 
-    Its ``_extra_state`` says what the head is, with the digest of fixed vectors; for a code also
-    the words that make it, in place of the vectors.
+    A tensor is the parameter or buffer ``vectors``, and a key of the state_dict. Of a code only the
+    bits are held, and not saved: ``_extra_state`` says what the head is, with the digest of fixed
+    vectors, and for a code also the words that make it.
     """
 
-    vectors: Tensor
-    implicit: Code | None
+    construction: str
+    logit_kind: str
     learn_vectors: bool
+    _codes: CodeBits | None
 
     def __init__(self) -> None:
         super().__init__()
-        self._digest = PerTensor(digest)
+        self._codes = None
+        self._digest: tuple[object, str] | None = None
 
     @property
     @abstractmethod
     def identity(self) -> HeadIdentity:
         """What must agree between a checkpoint and the head that loads it."""
 
+    def hold(self, vectors: ClassVectors, dtype: torch.dtype) -> None:
+        """Take these class vectors, a tensor or a code, in place of those that there are."""
+        if isinstance(vectors, Codes):
+            self._codes = CodeBits(vectors, dtype)
+            return
+        rows = vectors.dense(dtype)
+        # Not by register_…, which refuses the name of a property.
+        if self.learn_vectors:
+            self._parameters["vectors"] = nn.Parameter(rows)
+        else:
+            self._buffers["vectors"] = rows
+
+    @property
+    def class_vectors(self) -> ClassVectors:
+        """The class vectors as ``fixhead.many_classes`` takes them, stored or not."""
+        if self._codes is not None:
+            return self._codes.vectors
+        fixed = not self.learn_vectors
+        return DenseVectors(
+            self.vectors,
+            unit_rows=fixed and self.logit_kind == "cosine",
+            fixed=fixed,
+            construction=self.construction,
+        )
+
+    @property
+    def vectors(self) -> Tensor:
+        """W (K, D). Those of a code are made anew, which a ``PerformanceWarning`` announces."""
+        held: Tensor | None = self._parameters.get("vectors")
+        held = self._buffers.get("vectors") if held is None else held
+        return self._made() if held is None else held
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the class vectors."""
+        return self.vectors.dtype if self._codes is None else self._codes.like.dtype
+
+    def _made(self) -> Tensor:
+        if self._codes is None:
+            raise AttributeError(f"{type(self).__name__} holds no class vectors yet")
+        classes, width = self._codes.vectors.shape
+        if classes * width > LARGE:
+            warnings.warn(
+                f"all {classes:,} x {width} class vectors of a head that stores none are being "
+                f"made, {4 * classes * width / 2**20:,.0f} MiB; head.loss, head.topk and "
+                "head.certificate need none of them",
+                PerformanceWarning,
+                stacklevel=3,
+            )
+        return self._codes.vectors.dense().to(self._codes.like)
+
     def get_extra_state(self) -> Tensor:
-        if self.implicit is not None:
-            held = self.implicit.vectors
-            return encode(self.identity, held.digest(), held.to_dict())
-        return encode(self.identity, None if self.learn_vectors else self._digest(self.vectors))
+        if self._codes is not None:
+            code = self._codes.vectors
+            return encode(self.identity, code.digest(), code.to_dict())
+        return encode(self.identity, None if self.learn_vectors else self._frozen_digest())
 
     def set_extra_state(self, state: Tensor) -> None:
         check_identity(state, self.identity, None)
-        if self.implicit is not None:
-            self.implicit.adopt(stored_code(state))
+        if self._codes is not None:
+            self._codes.adopt(stored_code(state))
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -185,6 +244,13 @@ class HeadState(nn.Module, ABC):
         stored = state_dict.get(prefix + "_extra_state")
         if stored is not None:
             check_identity(stored, self.identity, state_dict.get(prefix + "vectors"))
-            if self.implicit is not None:
+            if self._codes is not None:
                 stored_code(stored)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _frozen_digest(self) -> str:
+        rows = self.vectors
+        key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
+        if self._digest is None or self._digest[0] != key:
+            self._digest = (key, DenseVectors(rows).digest())
+        return self._digest[1]
