@@ -73,6 +73,6 @@ def test_large_batches_hold_no_logits(monkeypatch):
 
 def test_the_length_of_fixed_vectors_is_measured_once_and_after_every_change():
     head = ClassificationHead(16, 30, vectors="random", logits="dot", scale=1.0)
-    assert head._class_vectors().norm == pytest.approx(1.0)
+    assert head.class_vectors.norm == pytest.approx(1.0)
     head.vectors.mul_(3.0)
-    assert head._class_vectors().norm == pytest.approx(3.0)
+    assert head.class_vectors.norm == pytest.approx(3.0)
