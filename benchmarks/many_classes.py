@@ -19,7 +19,6 @@ Tiny ImageNet is looked for in DIR, as ``fixhead data check tiny-imagenet`` does
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -38,9 +37,11 @@ from fixhead._seeds import forked, stream
 from fixhead.data import load
 from fixhead.many_classes import sampled_cross_entropy
 from fixhead.runs import machine
+from fixhead.runs.layout import RUNS_FILE
+from fixhead.runs.records import append, read
 from fixhead.vectors.orthogonal import haar_frame
 
-ROWS = Path(__file__).parents[1] / "results" / "many-classes" / "runs.jsonl"
+ROWS = Path(__file__).parents[1] / "results" / "many-classes" / RUNS_FILE
 BATCH = 64
 RATE = 3e-3
 SAMPLED = "sampled"
@@ -375,8 +376,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     ROWS.parent.mkdir(parents=True, exist_ok=True)
-    lines = ROWS.read_text(encoding="utf-8").splitlines() if ROWS.exists() else []
-    done = {json.loads(line)["run"] for line in lines}
+    done = {row["run"] for row in read(ROWS)}
     start = time.monotonic()
     for run in plan():
         if run.key in done or (run.task is TINY and options.data_dir is None):
@@ -388,8 +388,7 @@ def main() -> None:
             tiny_imagenet(options.data_dir) if tiny else characters_of(run.task.classes, run.seed)
         )
         row = perform(run, data)
-        with ROWS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append(ROWS, row)
         print(f"{run.key:45} {100 * row['accuracy']:6.2f} %  {row['cpu_s']} s", flush=True)
 
 

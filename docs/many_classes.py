@@ -5,8 +5,6 @@ Run from the repository's root: python docs/many_classes.py
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +12,12 @@ from typing import Any
 
 import scale_goals
 
+from fixhead.runs.layout import RUNS_FILE
+from fixhead.runs.records import read
+from fixhead.runs.statistics import mean_interval
+
 ROOT = Path(__file__).parents[1]
-ROWS = ROOT / "results" / "many-classes" / "runs.jsonl"
+ROWS = ROOT / "results" / "many-classes" / RUNS_FILE
 PAGE = ROOT / "docs" / "many_classes.md"
 
 TITLES = {
@@ -33,14 +35,12 @@ VARIANTS = {
     "unit": "f normalised in place of A f",
     "learned-scale": "S learned from there",
 }
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
-"""Student's t at 97.5 % by degrees of freedom."""
 
 Row = dict[str, Any]
 
 
 def rows() -> list[Row]:
-    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    return read(ROWS)
 
 
 def split(arm: str) -> tuple[str, int]:
@@ -141,10 +141,10 @@ def difference(found: list[Row], a: str, b: str) -> str | None:
         f"{name_of(a)} (S = {first[0]}) less {name_of(b)} (S = {second[0]}): "
         f"{statistics.mean(gaps):+.1f} points"
     )
-    if len(gaps) < 2:
+    interval = mean_interval(gaps)
+    if interval is None:
         return text + ", one seed"
-    half = T95[len(gaps) - 1] * statistics.stdev(gaps) / math.sqrt(len(gaps))
-    low, high = statistics.mean(gaps) - half, statistics.mean(gaps) + half
+    low, high = interval
     return f"{text}, 95 % interval {low:+.1f} … {high:+.1f}, {len(gaps)} seeds"
 
 

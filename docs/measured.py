@@ -9,6 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fixhead.runs.layout import RESULTS_FILE, RUNS_FILE
+from fixhead.runs.records import read
+
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- measured: docs/measured.py writes this -->", "<!-- end of measured -->"
 PAPERS = ROOT / "results" / "papers"
@@ -45,7 +48,7 @@ def paper_table() -> str:
     ]
     verdicts = []
     for folder, item, logits in TABLES:
-        path = PAPERS / folder / item / "results.json"
+        path = PAPERS / folder / item / RESULTS_FILE
         if not path.exists():
             continue
         found = _read(path)
@@ -70,8 +73,7 @@ def paper_table() -> str:
 def at_another_scale() -> str:
     """The first table's network at S = 20: those seeds of which both arms were run."""
     by_arm: dict[str, dict[int, float]] = {"random": {}, "learned": {}}
-    for line in (PAPERS / TABLES[0][0] / "runs.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in read(PAPERS / TABLES[0][0] / RUNS_FILE):
         arm, logits, scale = row["head"].replace("-", "@").split("@")
         if (logits, scale, row["data"]) == ("cosine", "20", "cifar10-jpeg"):
             by_arm[arm][row["seed"]] = row["test_accuracy"]
@@ -87,7 +89,7 @@ def at_another_scale() -> str:
 
 def starts_in_words(folder: str, network: str) -> str:
     """de la Calle et al. 2019: random and guided starts on thinned MNIST, beside their figures."""
-    found = _read(PAPERS / folder / "variability" / "results.json")
+    found = _read(PAPERS / folder / "variability" / RESULTS_FILE)
     rows = {(row["row"], row["column"]): row for row in found["rows"]}
 
     def told(arm: str) -> str:
@@ -145,8 +147,8 @@ def table() -> str:
     ]
     notes = []
     for title, folder in SETS:
-        results = _read(ROOT / "results" / folder / "results.json")
-        compactness = _compactness(ROOT / "results" / folder / "runs.jsonl")
+        results = _read(ROOT / "results" / folder / RESULTS_FILE)
+        compactness = _compactness(ROOT / "results" / folder / RUNS_FILE)
         for arm in results["arms"]:
             spread = arm["test_accuracy"]
             lines.append(
@@ -161,8 +163,7 @@ def table() -> str:
 def _compactness(path: Path) -> dict[str, float]:
     """Mean over runs of the mean cosine of test features with their own class vector."""
     own: dict[str, list[float]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in read(path):
         own.setdefault(row["head"], []).append(row["geometry"]["own_cosine"]["mean"])
     return {head: sum(values) / len(values) for head, values in own.items()}
 

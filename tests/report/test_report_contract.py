@@ -10,7 +10,8 @@ import pytest
 
 from fixhead.comparison import Comparison
 from fixhead.comparison.results import summarise
-from fixhead.report.records import CONFIG_SCHEMA, RESULTS_SCHEMA, read_records
+from fixhead.report.records import read_records
+from fixhead.runs.layout import COMPARISON_SCHEMA, RESULTS_SCHEMA
 
 Make = Callable[..., Path]
 
@@ -40,5 +41,5 @@ def test_the_packages_summary_of_the_same_runs_agrees(make_comparison: Make, see
 
 def test_the_configuration_is_one_that_a_comparison_reads(make_comparison: Make) -> None:
     facts = json.loads((make_comparison(seeds=1) / "config.json").read_text())
-    assert facts["schema"] == CONFIG_SCHEMA
+    assert facts["schema"] == COMPARISON_SCHEMA
     assert Comparison.from_dict(facts["config"]).heads == tuple(facts["config"]["heads"])

@@ -61,3 +61,41 @@ def test_not_a_number_is_never_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         records.append(tmp_path / "runs.jsonl", {"loss": float("nan")})
     assert records.read(tmp_path / "runs.jsonl") == []
+
+
+def test_a_line_that_is_no_object_or_holds_nan_is_refused_by_line(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    for bad in ("[1, 2]", '{"loss": NaN}'):
+        path.write_text(f'{{"seed": 0}}\n{bad}\n')
+        with pytest.raises(RequestError, match="line 2"):
+            records.read(path)
+
+
+def test_rewriting_leaves_exactly_the_records_that_were_given(tmp_path):
+    path = tmp_path / "history.jsonl"
+    for epoch in (1, 2, 3):
+        records.append(path, {"epoch": epoch}, sync=False)
+    records.rewrite(path, [{"epoch": 1}])
+    assert path.read_text() == '{"epoch": 1}\n'
+
+
+def test_a_run_that_was_recorded_again_counts_once_by_its_last_record():
+    rows = [{"run_id": "a", "n": 1}, {"run_id": "b", "n": 2}, {"run_id": "a", "n": 3}]
+    assert records.latest(rows) == [{"run_id": "a", "n": 3}, {"run_id": "b", "n": 2}]
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", '{"schema": "fixhead.run/2"}', '{"x": NaN}'])
+def test_one_record_of_another_schema_or_kind_is_refused_with_its_path(tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(RequestError, match=r"config\.json"):
+        records.read_json(path, "fixhead.run/1", missing="not there")
+
+
+def test_one_record_comes_back_and_a_missing_one_is_told_in_the_readers_words(tmp_path):
+    path = tmp_path / "results.json"
+    with pytest.raises(RequestError, match="start it"):
+        records.read_json(path, "fixhead.results/1", missing="start it")
+    records.write_json(path, {"schema": "fixhead.results/1", "data": "größe"})
+    found = records.read_json(path, "fixhead.results/1", missing="start it")
+    assert found["data"] == "größe"

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fixhead.runs.statistics import holm, paired_difference, spread
+from fixhead.runs.statistics import (
+    holm,
+    mean_interval,
+    paired_difference,
+    spread,
+    supports_claim,
+)
 
 values = st.floats(0, 1).map(lambda x: round(x, 4))
 
@@ -67,3 +73,20 @@ def test_spread_is_the_sample_standard_deviation():
     assert found.mean == pytest.approx(0.6)
     assert found.std == pytest.approx(0.1)
     assert spread([0.5]).std is None
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(values, min_size=2, max_size=12))
+def test_the_interval_of_a_mean_agrees_with_scipy(measured):
+    if max(measured) - min(measured) < 1e-9:
+        return
+    theirs = stats.ttest_1samp(measured, 0.0).confidence_interval(0.95)
+    assert mean_interval(measured) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+def test_one_value_has_no_interval():
+    assert mean_interval([0.5]) is None
+
+
+def test_a_claim_needs_three_runs():
+    assert [supports_claim(runs) for runs in range(5)] == [False, False, False, True, True]

@@ -46,11 +46,12 @@ def train(
     comparison = comparison_of({**chosen, "heads": [head], "seeds": 1, "first_seed": seed})
     from ..comparison.run import compare
     from ..comparison.show import show_run
+    from ..runs.layout import RUN_FOLDERS, RUNS_FILE
     from ..runs.records import dumps, read
 
     use_threads(threads, comparison.backbone)
     compare(comparison, out, checkpoint_every_s=checkpoint_every)
-    row = read(out / "runs.jsonl")[-1]
-    print(dumps(row, indent=2)) if as_json else show_run(row, out / "runs" / row["run_id"])
+    row = read(out / RUNS_FILE)[-1]
+    print(dumps(row, indent=2)) if as_json else show_run(row, out / RUN_FOLDERS / row["run_id"])
     if row["status"] != "done":
         raise typer.Exit(1)

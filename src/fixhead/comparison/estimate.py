@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from ..runs import records
+from ..runs.layout import RUNS_FILE
+from ..runs.records import read
 from ..training import labelled
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
 from .folder import refuse_foreign
@@ -28,7 +29,7 @@ def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
     """
     refuse_foreign(directory, comparison)
     setting = prepare(comparison)
-    done = {row["run_id"] for row in records.read(directory / RUNS)}
+    done = {row["run_id"] for row in read(directory / RUNS_FILE)}
     seconds = {head: _run_seconds(setting, head) for head in comparison.heads}
     runs = [
         {"run_id": plan.run_id, "head": plan.head, "seed": plan.seed, "seconds": seconds[plan.head]}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from .._errors import RequestError
-from .._files import replace_text
 from ..backbones import Backbone
 from ..evaluation import (
     CollapseWatch,
@@ -26,12 +24,12 @@ from ..evaluation.tail import describe_tail, group_accuracies
 from ..evaluation.watching import MOST_CLASSES
 from ..heads import HeadSpec, parse_head
 from ..runs import machine
-from ..runs.records import Record, dumps
+from ..runs.layout import CONFIG_FILE, RUN_FOLDERS, RUN_SCHEMA
+from ..runs.records import Record, write_json
 from ..training import Classifier, Progress, TrainingResult, save_model, train
 from .config import RunPlan, TuningPlan
 from .setting import Parts, Setting
 
-SCHEMA = "fixhead.run/1"
 EXAMPLES = "examples.webp"
 
 
@@ -48,11 +46,11 @@ def run(
     What concerns the whole comparison is raised: a full disk, a stop by the keyboard, a request
     that cannot be met.
     """
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    run_dir = directory / "runs" / plan.run_id
+    started = machine.now()
+    run_dir = directory / RUN_FOLDERS / plan.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
     identity = _identity(setting, plan, started)
-    replace_text(run_dir / "config.json", dumps(identity, indent=2) + "\n")
+    write_json(run_dir / CONFIG_FILE, identity)
     machine.reset_peak_memory(setting.device)
     try:
         outcome = _train_and_test(setting, plan, run_dir, progress, checkpoint_every_s)
@@ -126,7 +124,7 @@ def _test(
             bias=model.head.bias is not None,
             names=setting.dataset.classes,
         )
-    sheet = f"runs/{plan.run_id}/{EXAMPLES}"
+    sheet = f"{RUN_FOLDERS}/{plan.run_id}/{EXAMPLES}"
     facts["examples"] = save_examples(run_dir.parent.parent, sheet, parts.test.split, best)
     save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
     return facts
@@ -135,29 +133,29 @@ def _test(
 def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
     backbone = setting.backbone(plan.seed)
     comparison, spec = setting.comparison, parse_head(plan.head)
-    return {
-        "schema": SCHEMA,
-        "run_id": plan.run_id,
-        "data": comparison.data,
-        "classes": list(setting.dataset.classes),
-        "backbone": comparison.backbone,
-        "features": backbone.features,
-        "nonnegative_features": backbone.nonnegative,
-        "neck": _neck(backbone, spec),
-        "loss": spec.loss,
-        "optimizer": plan.recipe.optimizer,
-        "head": plan.head,
-        "head_sentence": str(spec),
-        "seed": plan.seed,
-        "config": plan.recipe.to_dict()
-        | {"augmentation": setting.augmentation_name, "choose_on": setting.choose_on}
-        | {"choose": comparison.choose, "initial": comparison.initial}
-        | {"train_images": len(setting.dataset.train)},
-        "device": machine.describe_device(setting.device),
-        "versions": machine.versions(),
-        "commit": machine.commit(),
-        "started_at": started,
-    } | describe_tail(comparison, setting.dataset)
+    return (
+        {
+            "schema": RUN_SCHEMA,
+            "run_id": plan.run_id,
+            "data": comparison.data,
+            "classes": list(setting.dataset.classes),
+            "backbone": comparison.backbone,
+            "features": backbone.features,
+            "nonnegative_features": backbone.nonnegative,
+            "neck": _neck(backbone, spec),
+            "loss": spec.loss,
+            "optimizer": plan.recipe.optimizer,
+            "head": plan.head,
+            "head_sentence": str(spec),
+            "seed": plan.seed,
+            "config": plan.recipe.to_dict()
+            | {"augmentation": setting.augmentation_name, "choose_on": setting.choose_on}
+            | {"choose": comparison.choose, "initial": comparison.initial}
+            | {"train_images": len(setting.dataset.train)},
+        }
+        | machine.origin(setting.device, started)
+        | describe_tail(comparison, setting.dataset)
+    )
 
 
 def _neck(backbone: Backbone, spec: HeadSpec) -> str:

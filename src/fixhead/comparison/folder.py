@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .._errors import RequestError
-from .._files import replace_text
 from .._version import __version__
-from ..runs.records import dumps
+from ..runs.layout import COMPARISON_SCHEMA, CONFIG_FILE
+from ..runs.records import read_json, write_json
 from .config import Comparison
 
-SCHEMA = "fixhead.compare/1"
 _LOCK = ".lock"
 
 
@@ -34,8 +32,8 @@ def claim(directory: Path, comparison: Comparison) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with _lock(directory):
         refuse_foreign(directory, comparison)  # again, now that nobody else can write
-        if not (directory / "config.json").exists():
-            replace_text(directory / "config.json", dumps(_facts(comparison), indent=2) + "\n")
+        if not (directory / CONFIG_FILE).exists():
+            write_json(directory / CONFIG_FILE, _facts(comparison))
         yield
 
 
@@ -43,7 +41,7 @@ def refuse_foreign(directory: Path, comparison: Comparison) -> None:
     """Refuse a folder that is not empty and not this comparison's."""
     if not directory.exists():
         return
-    path = directory / "config.json"
+    path = directory / CONFIG_FILE
     if not path.exists():
         # A kill before config.json was whole leaves only our lock and a draft.
         others = sorted(
@@ -70,25 +68,13 @@ def read_config(directory: Path) -> dict[str, Any]:
     Raises:
         RequestError: the file is missing or is not fixhead's.
     """
-    path = directory / "config.json"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RequestError(
-            f"{directory} is no comparison's folder: config.json is missing"
-        ) from None
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        raise RequestError(
-            f"{path} was needed with schema {SCHEMA!r}, got something else; name another folder"
-        )
-    return facts
+    missing = f"{directory} is no comparison's folder: {CONFIG_FILE} is missing"
+    return read_json(directory / CONFIG_FILE, COMPARISON_SCHEMA, missing=missing)
 
 
 def _facts(comparison: Comparison) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
+        "schema": COMPARISON_SCHEMA,
         "fixhead": __version__,
         "config": comparison.to_dict(),
         "digest": comparison.digest,

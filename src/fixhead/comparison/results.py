@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from ..runs.layout import RESULTS_SCHEMA
 from ..runs.records import Record
-from ..runs.statistics import holm, paired_difference, spread
+from ..runs.statistics import CLAIM_SEEDS, holm, paired_difference, spread, supports_claim
 from .config import Comparison
-
-SCHEMA = "fixhead.results/1"
-CLAIM_SEEDS = 3
-"""Fewer paired seeds than this support no claim."""
 
 _SPREADS = (
     "test_accuracy",
@@ -34,11 +31,11 @@ def summarise(comparison: Comparison, records: Sequence[Record]) -> dict[str, An
     arms = [_arm(head, _of(records, head), tail) for head in comparison.heads]
     pairs = _pairs(comparison, records, metric)
     return {
-        "schema": SCHEMA,
+        "schema": RESULTS_SCHEMA,
         "data": comparison.data,
         "backbone": comparison.backbone,
         "metric": metric,
-        "claims": bool(pairs) and all(pair["n"] >= CLAIM_SEEDS for pair in pairs),
+        "claims": bool(pairs) and all(supports_claim(pair["n"]) for pair in pairs),
         "arms": arms,
         "pairs": pairs,
         "notes": _notes(comparison, records),
@@ -137,7 +134,7 @@ def _notes(comparison: Comparison, records: Sequence[Record]) -> list[str]:
             "Cosine arms at scale 1 cannot reach a high probability, as in the paper; @auto "
             "solves for the scale at which a perfect feature reaches 0.99."
         )
-    if comparison.seeds < CLAIM_SEEDS:
+    if not supports_claim(comparison.seeds):
         notes.append(f"Fewer than {CLAIM_SEEDS} seeds: no claim is made about which arm is better.")
     failed = sum(row["status"] == "failed" for row in records)
     if failed:
@@ -160,6 +157,3 @@ def _asked(comparison: Comparison) -> list[str]:
         head if "@" in head or head not in ("random-cosine", "learned-cosine") else f"{head}@1"
         for head in comparison.heads
     ]
-
-
-__all__ = ["CLAIM_SEEDS", "SCHEMA", "summarise"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files import replace_text
 from ..report import write_page
 from ..runs import records
-from ..runs.records import Record
+from ..runs.layout import RESULTS_FILE, RUN_FOLDERS, RUNS_FILE, TUNING_FILE
+from ..runs.records import Record, write_json
 from ..training import remove_checkpoint
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
 from .execute import run
@@ -18,8 +18,6 @@ from .folder import claim, refuse_foreign
 from .progress import ComparisonProgress
 from .results import summarise
 from .setting import Setting, prepare
-
-RUNS, TUNING = "runs.jsonl", "tuning.jsonl"
 
 
 def compare(
@@ -44,10 +42,9 @@ def compare(
     with claim(directory, comparison):
         work = _Work(setting, directory, progress, checkpoint_every_s)
         rates = _tune(work)
-        rows = work.run_missing(plan_runs(comparison, rates), RUNS)
+        rows = work.run_missing(plan_runs(comparison, rates), RUNS_FILE)
         results = summarise(comparison, rows)
-        text = records.dumps(results, indent=2) + "\n"
-        replace_text(directory / "results.json", text)
+        write_json(directory / RESULTS_FILE, results)
         write_page(directory)
     return results
 
@@ -81,7 +78,7 @@ class _Work:
             rows[plan.run_id] = row
             progress.finished(row)
         for plan in plans:  # also those that a kill left behind after their row was written
-            remove_checkpoint(self.directory / "runs" / plan.run_id)
+            remove_checkpoint(self.directory / RUN_FOLDERS / plan.run_id)
         return [rows[plan.run_id] for plan in plans]
 
 
@@ -94,7 +91,7 @@ def _tune(work: _Work) -> dict[str, float]:
     plans = plan_tuning(comparison)
     if not plans:
         return {}
-    rows = work.run_missing(plans, TUNING)
+    rows = work.run_missing(plans, TUNING_FILE)
     best: dict[str, float] = {}
     for head in comparison.heads:
         own = [row for row in rows if row["head"] == head and row["status"] == "done"]

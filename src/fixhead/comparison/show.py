@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..runs.layout import REPORT_PAGE
+
 
 def show_plan(plan: dict[str, Any]) -> None:
     """What would run, and about how long."""
@@ -41,7 +43,7 @@ def show_outcome(results: dict[str, Any], directory: Path) -> None:
     console.print(table)
     for note in results["notes"]:
         console.print(f"· {note}", highlight=False)
-    console.print(f"The page: {directory / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"The page: {directory / REPORT_PAGE}", highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

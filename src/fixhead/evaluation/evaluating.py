@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from .._errors import RequestError
-from .._files import replace_text
 from .._version import __version__
 from ..data import Dataset, Split
 from ..data.shifted_sets import ShiftedSet, load_shifted_set
 from ..heads import parse_head
 from ..report import write_evaluation_page
-from ..runs import records
+from ..runs.layout import EVALUATION_FILE, EVALUATION_SCHEMA
+from ..runs.records import write_json
 from ..training import resolve_device
 from . import (
     accuracies,
@@ -41,8 +41,6 @@ from .saved import Saved, Source, load_for, open_source
 from .saved_examples import save_examples
 from .tail import group_accuracies
 
-SCHEMA = "fixhead.evaluation/1"
-FILE = "evaluation.json"
 EXAMPLES = "examples"
 """The folder of pictures beside it."""
 
@@ -106,7 +104,7 @@ def evaluate_saved(
     work = _prepare(wanted, source, say)
     target.parent.mkdir(parents=True, exist_ok=True)
     found = work.everything(target.parent)
-    replace_text(target, records.dumps(found, indent=2) + "\n")
+    write_json(target, found)
     write_evaluation_page(target.parent)
     return found
 
@@ -115,7 +113,7 @@ def _target(path: Path, out: Path | None, overwrite: bool) -> Path:
     folder = out or (path if path.is_dir() else path.parent)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--out must be a folder, got the file {folder}")
-    target = folder / FILE
+    target = folder / EVALUATION_FILE
     if target.exists() and not overwrite:
         raise RequestError(
             f"{target} is there already; say --overwrite to replace it, or name another --out"
@@ -172,7 +170,7 @@ class _Work:
             told, rights[saved.name] = self._examine(saved, folder)
             models.append(told)
         found = {
-            "schema": SCHEMA,
+            "schema": EVALUATION_SCHEMA,
             "fixhead": __version__,
             "data": self.wanted.data or self.source.models[0].facts.get("data"),
             "title": self.dataset.title,

@@ -12,10 +12,9 @@ from .._errors import RequestError
 from ..comparison.folder import read_config
 from ..data import DATASETS, Batches, Dataset, Split, load
 from ..data.shifted_sets import match_classes
-from ..runs import records
+from ..runs.layout import RUN_FOLDERS, RUNS_FILE
+from ..runs.records import read
 from ..training import Classifier, load_classifier
-
-RUNS = "runs.jsonl"
 
 
 @dataclass(frozen=True)
@@ -65,15 +64,15 @@ def open_source(path: Path) -> Source:
             f"--architecture is needed for weights alone, got {path} without it; say timm:NAME or "
             "torchvision:NAME"
         )
-    if not (path / RUNS).exists():
+    if not (path / RUNS_FILE).exists():
         folder = path if path.is_dir() else path.parent
         model, facts = load_classifier(path)
         return Source(folder, (checked(Saved(folder.resolve().name, model, facts)),))
     config = read_config(path)["config"]
-    done = [row["run_id"] for row in records.read(path / RUNS) if row["status"] == "done"]
+    done = [row["run_id"] for row in read(path / RUNS_FILE) if row["status"] == "done"]
     if not done:
         raise RequestError(f"{path} has no finished run; start `fixhead compare` on it again")
-    models = [Saved(name, *load_classifier(path / "runs" / name)) for name in done]
+    models = [Saved(name, *load_classifier(path / RUN_FOLDERS / name)) for name in done]
     return Source(path, tuple(map(checked, models)), config)
 
 

@@ -9,14 +9,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
+from ..runs.layout import REPORT_PAGE
 from ..runs.records import Record
-from ..runs.statistics import paired_difference, spread
+from ..runs.statistics import (
+    CLAIM_SEEDS,
+    mean_interval,
+    paired_difference,
+    spread,
+    supports_claim,
+)
 from .item import Claim, Content, Option, PaperFigure, TableEntry
-
-LEAST = 3
-"""Fewer runs than this support no verdict."""
 
 Records = Mapping[str, Record]
 
@@ -94,12 +97,9 @@ def _ours(entry: TableEntry, option: Option, values: Mapping[int, float]) -> dic
     if entry.over == "range":
         width = max(values.values()) - min(values.values()) if len(values) > 1 else None
         return base | {"mean": width}
-    told = spread(list(values.values()))
-    interval = None
-    if told.std is not None:
-        half = float(stats.t.ppf(0.975, told.n - 1)) * told.std / math.sqrt(told.n)
-        interval = [told.mean - half, told.mean + half]
-    return base | {"mean": told.mean, "std": told.std, "interval": interval}
+    over, ends = spread(list(values.values())), mean_interval(list(values.values()))
+    interval = None if ends is None else list(ends)
+    return base | {"mean": over.mean, "std": over.std, "interval": interval}
 
 
 def _difference(entry: TableEntry, ours: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -122,8 +122,8 @@ def _verdict(
         return "not comparable", list(entry.differs)
     if abs(difference["mean"]) <= entry.tolerance:
         return "reproduced", []
-    if ours["n"] < LEAST:
-        return "not decided", [f"fewer than {LEAST} runs"]
+    if not supports_claim(ours["n"]):
+        return "not decided", [f"fewer than {CLAIM_SEEDS} runs"]
     ends = difference["ci95"]
     if ends is not None and ends[0] <= 0 <= ends[1]:
         return "not decided", ["the paper's figure lies in our interval, which is wide"]
@@ -159,7 +159,7 @@ def _claim(claim: Claim, found: Records) -> dict[str, Any]:
 
 
 def _claim_verdict(n: int, interval: Sequence[Any] | None) -> str:
-    if n < LEAST or interval is None:
+    if not supports_claim(n) or interval is None:
         return "not decided: fewer than three paired runs"
     if interval[0] > 0:
         return "holds here"
@@ -214,7 +214,7 @@ def show_paper(results: dict[str, Any], folder: Path) -> None:
         console.print(f"· {claim['text']}: {claim['verdict']}", soft_wrap=True)
     done = results["cells"]
     console.print(f"{done['done']} of {done['planned']} cells done")
-    console.print(f"The page: {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"The page: {folder / REPORT_PAGE}", soft_wrap=True)
 
 
 def _shown_printed(row: dict[str, Any]) -> str:

@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import RequestError
-from .._files import replace_text
 from .._version import __version__
 from ..report import write_paper_page
-from ..runs import records
-from ..runs.records import Record
+from ..runs.layout import PAPER_SCHEMA, RESULTS_FILE
+from ..runs.records import Record, write_json
 from . import outcome
 from .item import Content, Item
 from .recipe import PaperRequest
 from .registry import build, find
 from .store import Store, share_of
-
-SCHEMA = "fixhead.paper/1"
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def perform(
     results = summarise(item, request, content, store)
     target = store.folder / name_of(item, request)
     target.mkdir(parents=True, exist_ok=True)
-    replace_text(target / "results.json", records.dumps(results, indent=1) + "\n")
+    write_json(target / RESULTS_FILE, results, indent=1)
     write_paper_page(target)
     return results
 
@@ -109,7 +106,7 @@ def summarise(item: Item, request: PaperRequest, content: Content, store: Store)
     found = store.records(content.cells)
     missing = [cell.name for cell in content.cells if cell.name not in found]
     return {
-        "schema": SCHEMA,
+        "schema": PAPER_SCHEMA,
         "fixhead": __version__,
         "paper": item.paper,
         "item": item.name,

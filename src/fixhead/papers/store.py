@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -25,13 +24,19 @@ from ..comparison.progress import ComparisonProgress
 from ..comparison.setting import Setting, load_data
 from ..data import Dataset
 from ..runs import machine, records
+from ..runs.layout import (
+    COMPUTED_SCHEMA,
+    HISTORY_FILE,
+    MEASURES_FILE,
+    MODEL_FILE,
+    RUN_FOLDERS,
+    RUNS_FILE,
+)
 from ..runs.records import Record
 from ..training import Classifier, load_classifier, remove_checkpoint, resolve_device
 from .item import ComputedCell, PaperCell, TrainingCell
 from .measures import MEASURES
 
-RUNS, MEASURED = "runs.jsonl", "measures.jsonl"
-COMPUTED = "fixhead.computed/1"
 CHECKPOINT_EVERY_S = 30.0
 
 
@@ -76,9 +81,9 @@ class Store:
 
     def records(self, cells: Sequence[PaperCell]) -> dict[str, Record]:
         """The records of the cells that are done, by name, with history and measures."""
-        found = {row["cell"]: row for row in records.read(self.folder / RUNS)}
+        found = {row["cell"]: row for row in records.read(self.folder / RUNS_FILE)}
         measured: dict[str, Record] = {}
-        for row in records.read(self.folder / MEASURED):
+        for row in records.read(self.folder / MEASURES_FILE):
             measured.setdefault(row["cell"], {})[row["measure"]] = row["found"]
         return {
             cell.name: found[cell.name]
@@ -98,13 +103,13 @@ class Store:
 
     def _repair(self) -> None:
         with FileLock(self.folder / ".lock"):
-            for name in (RUNS, MEASURED):
+            for name in (RUNS_FILE, MEASURES_FILE):
                 if records.repair(self.folder / name):
                     self.progress.say(f"The last line of {name} was cut off by a stop.")
 
     def _try(self, cell: PaperCell) -> bool:
         """Do a cell; False where another process has it in hand."""
-        folder = self.folder / "runs" / cell.name
+        folder = self.folder / RUN_FOLDERS / cell.name
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / ".lock", timeout=0):
@@ -116,7 +121,7 @@ class Store:
 
     def _do(self, cell: PaperCell, folder: Path) -> None:
         if isinstance(cell, ComputedCell):
-            self._append(RUNS, self._computed(cell))
+            self._append(RUNS_FILE, self._computed(cell))
             return
         assert isinstance(cell, TrainingCell)
         setting = self.setting(cell.comparison)
@@ -139,8 +144,8 @@ class Store:
         )
         row |= {"cell": cell.name}
         if not again:
-            self._append(RUNS, row)
-        remove_checkpoint(self.folder / "runs" / cell.name)
+            self._append(RUNS_FILE, row)
+        remove_checkpoint(self.folder / RUN_FOLDERS / cell.name)
         self.progress.finished(row)
         return row
 
@@ -152,18 +157,18 @@ class Store:
             for name in missing:
                 found = MEASURES[name](model, setting, cell.seed)
                 row = {"cell": cell.name, "measure": name, "found": found}
-                self._append(MEASURED, row | {"commit": machine.commit()})
+                self._append(MEASURES_FILE, row | {"commit": machine.commit()})
         if not self.keep_models:
             for path in folder.glob("model.*"):
                 path.unlink()
 
     def _computed(self, cell: ComputedCell) -> Record:
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        started = machine.now()
         start = time.perf_counter()
         found = cell.compute(self.setting, cell.seed, **dict(cell.arguments))
         self.progress.say(f"{cell.name}: computed")
         return {
-            "schema": COMPUTED,
+            "schema": COMPUTED_SCHEMA,
             "cell": cell.name,
             "run_id": cell.name,
             "status": "done",
@@ -173,18 +178,14 @@ class Store:
             "seed": cell.seed,
             "found": found,
             "seconds": time.perf_counter() - start,
-            "device": machine.describe_device(torch.device("cpu")),
-            "versions": machine.versions(),
-            "commit": machine.commit(),
-            "started_at": started,
-        }
+        } | machine.origin(torch.device("cpu"), started)
 
     def _append(self, file: str, row: Record) -> None:
         with FileLock(self.folder / ".lock"):
             records.append(self.folder / file, row)
 
     def _history(self, name: str) -> list[Record]:
-        return records.read(self.folder / "runs" / name / "history.jsonl")
+        return records.read(self.folder / RUN_FOLDERS / name / HISTORY_FILE)
 
 
 def _is_done(cell: PaperCell, known: Mapping[str, Record]) -> bool:
@@ -195,7 +196,7 @@ def _is_done(cell: PaperCell, known: Mapping[str, Record]) -> bool:
 
 
 def _has_model(folder: Path) -> bool:
-    return (folder / "model.safetensors").exists()
+    return (folder / MODEL_FILE).exists()
 
 
 def share_of(cells: Sequence[PaperCell], text: str | None) -> list[PaperCell]:

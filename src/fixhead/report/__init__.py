@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..runs.layout import EVALUATION_FILE, RESULTS_FILE
 from .comparison_page import write_page
 from .evaluation_page import write_evaluation_page
 from .paper_page import write_paper_page
-from .records import EVALUATION, is_paper
+from .records import is_paper
 
 __all__ = [
     "is_paper",
@@ -27,7 +28,7 @@ def write_pages(directory: Path) -> list[Path]:
     directory = Path(directory)
     if is_paper(directory):
         return [write_paper_page(directory)]
-    evaluated = (directory / EVALUATION).is_file()
-    compared = (directory / "results.json").is_file()
+    evaluated = (directory / EVALUATION_FILE).is_file()
+    compared = (directory / RESULTS_FILE).is_file()
     pages = [write_page(directory)] if compared or not evaluated else []
     return [*pages, write_evaluation_page(directory)] if evaluated else pages

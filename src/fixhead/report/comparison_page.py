@@ -9,6 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from ..runs.layout import CONFIG_FILE, HISTORY_FILE, REPORT_PAGE, RESULTS_FILE, RUNS_FILE
 from . import comparison_charts
 from .arm_names import ArmWords, arms_by_name
 from .charts import Chart, render_chart
@@ -22,7 +23,6 @@ from .render import fill, join
 from .reproduction import reproduction
 from .vector_sections import features, plane, vectors
 
-PAGE = "report.html"
 _MANY_PAIRS = 15
 
 
@@ -36,7 +36,7 @@ def write_page(directory: Path) -> Path:
         RequestError: the records are missing, unreadable or of another schema; or plotly, whose
             script the page carries, is not installed.
     """
-    return write(Path(directory) / PAGE, comparison_page(read_records(Path(directory))))
+    return write(Path(directory) / REPORT_PAGE, comparison_page(read_records(Path(directory))))
 
 
 def comparison_page(records: ComparisonRecords) -> Page:
@@ -176,7 +176,7 @@ def _failed(records: ComparisonRecords) -> str:
 
 
 def _made(records: ComparisonRecords) -> Markup:
-    kept = ["config.json", "runs.jsonl", "results.json", "runs/*/history.jsonl"]
+    kept = [CONFIG_FILE, RUNS_FILE, RESULTS_FILE, f"runs/*/{HISTORY_FILE}"]
     version = records.config.get("fixhead", "an unknown version")
     return paragraph(
         f"Made by fixhead {version} from {listing(kept)} beside this page; "

@@ -21,7 +21,8 @@ from .numbers import (
     plural,
     signed,
 )
-from .pair_text import CLAIM_SEEDS, LEVEL, claims, metric_name
+from ..runs.statistics import CLAIM_SEEDS
+from .pair_text import LEVEL, claims, metric_name
 from .records import ComparisonRecords, Record
 from .render import fill
 from .tables import Column, TableCell, TableRow, render_table

@@ -17,12 +17,12 @@ from .evaluation_sets import corruptions, outside, shifted_sets
 from .numbers import count, listing, mean_std, percent, percent_spread, plural
 from .page import Page, Section, paragraph, present, write
 from .plane_charts import projections
-from .records import EVALUATION, EvaluationRecords, read_evaluation
+from ..runs.layout import EVALUATION_FILE, EVALUATION_PAGE
+from .records import EvaluationRecords, read_evaluation
 from .render import fill
 from .tables import Column, TableCell, TableRow, over, render_table, spread_cell
 from .vector_sections import features, plane, vectors
 
-PAGE = "evaluation.html"
 
 
 def write_evaluation_page(directory: Path) -> Path:
@@ -34,7 +34,7 @@ def write_evaluation_page(directory: Path) -> Path:
         RequestError: the record is missing, unreadable or of another schema; or plotly, whose
             script the page carries, is not installed.
     """
-    return write(Path(directory) / PAGE, evaluation_page(read_evaluation(Path(directory))))
+    return write(Path(directory) / EVALUATION_PAGE, evaluation_page(read_evaluation(Path(directory))))
 
 
 def evaluation_page(records: EvaluationRecords) -> Page:
@@ -169,6 +169,6 @@ def _subtitle(records: EvaluationRecords) -> str:
 def _made(records: EvaluationRecords) -> Markup:
     version = records.content.get("fixhead", "an unknown version")
     return paragraph(
-        f"Made by fixhead {version} from {EVALUATION} beside this page; "
+        f"Made by fixhead {version} from {EVALUATION_FILE} beside this page; "
         f"“fixhead report {records.as_comparison.name}” makes it anew."
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import mean
 
+from ..runs.statistics import CLAIM_SEEDS, supports_claim
 from .arm_names import ArmWords, arms_by_name, matched
 from .numbers import THIN, listing, p_equals, percent, percent_spread, plural, signed
 from .records import ComparisonRecords, Record
 
-CLAIM_SEEDS = 3
 LEVEL = 0.05
 REFERENCE = "learned-dot"
 """What everyone uses: the arm that others are held against where no two arms are matched."""
@@ -59,7 +59,7 @@ def headline(records: ComparisonRecords) -> Headline:
 
 def claims(records: ComparisonRecords, pair: Record) -> bool:
     """Whether a pair may carry a claim at all: enough seeds everywhere, and a defined test."""
-    return bool(records.results["claims"]) and pair["n"] >= CLAIM_SEEDS and p_of(pair) is not None
+    return bool(records.results["claims"]) and supports_claim(pair["n"]) and p_of(pair) is not None
 
 
 def _questions(records: ComparisonRecords) -> list[Record]:
@@ -115,7 +115,7 @@ def _say_again(records: ComparisonRecords, pair: Record) -> Sentence:
 
 def _why_nothing(records: ComparisonRecords, pair: Record) -> str:
     fewest = min(other["n"] for other in records.results["pairs"])
-    if fewest < CLAIM_SEEDS:
+    if not supports_claim(fewest):
         seeds = plural(fewest, "paired seed")
         return f"Nothing is claimed: {seeds} where a claim needs {CLAIM_SEEDS}."
     if p_of(pair) is None:

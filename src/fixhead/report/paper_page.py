@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..runs.layout import REPORT_PAGE
 from .charts import render_chart
 from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
 from .page import Page, Section, paragraph, present, write
@@ -16,7 +17,6 @@ from .records import Record, read_paper_results
 from .render import fill, join
 from .tables import Column, TableCell, TableRow, render_table
 
-PAGE = "report.html"
 TITLES = {
     "delacalle2019": "de la Calle et al. 2019",
     "shalev2020": "Shalev et al. 2020",
@@ -48,7 +48,7 @@ def write_paper_page(directory: Path) -> Path:
         RequestError: results.json is missing, unreadable or of another schema; or plotly, whose
             script the page carries, is not installed.
     """
-    return write(Path(directory) / PAGE, paper_page(read_paper_results(Path(directory))))
+    return write(Path(directory) / REPORT_PAGE, paper_page(read_paper_results(Path(directory))))
 
 
 def paper_page(results: Record) -> Page:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import RequestError
+from ..runs.layout import (
+    COMPARISON_SCHEMA,
+    CONFIG_FILE,
+    EVALUATION_FILE,
+    EVALUATION_SCHEMA,
+    HISTORY_FILE,
+    PAPER_SCHEMA,
+    RESULTS_FILE,
+    RESULTS_SCHEMA,
+    RUN_FOLDERS,
+    RUN_SCHEMA,
+    RUNS_FILE,
+)
+from ..runs.records import Record as Record
+from ..runs.records import latest, read, read_json
 from .numbers import mean_std
-
-Record = dict[str, Any]
-
-CONFIG_SCHEMA = "fixhead.compare/1"
-RUN_SCHEMA = "fixhead.run/1"
-RESULTS_SCHEMA = "fixhead.results/1"
-EVALUATION = "evaluation.json"
-EVALUATION_SCHEMA = "fixhead.evaluation/1"
-PAPER_SCHEMA = "fixhead.paper/1"
-
 
 @dataclass(frozen=True)
 class ComparisonRecords:
@@ -123,13 +127,13 @@ def read_records(directory: Path) -> ComparisonRecords:
     """
     if not directory.is_dir():
         raise RequestError(f"report needs a comparison's folder, got {directory}, which is none")
-    config = read_json(directory / "config.json", CONFIG_SCHEMA)
-    results = read_json(directory / "results.json", RESULTS_SCHEMA)
-    runs = _latest(_read_lines(directory / "runs.jsonl"))
+    config = _record(directory / CONFIG_FILE, COMPARISON_SCHEMA, "fixhead compare")
+    results = _record(directory / RESULTS_FILE, RESULTS_SCHEMA, "fixhead compare")
+    runs = latest(read(directory / RUNS_FILE))
     for run in runs:
         if run.get("schema") != RUN_SCHEMA:
             raise RequestError(
-                f"{directory / 'runs.jsonl'} was needed with schema {RUN_SCHEMA!r} in every line, "
+                f"{directory / RUNS_FILE} was needed with schema {RUN_SCHEMA!r} in every line, "
                 f"got {run.get('schema')!r}; it was written by another version of fixhead"
             )
     histories = {run["run_id"]: _history(directory, run["run_id"]) for run in runs}
@@ -149,17 +153,17 @@ def read_evaluation(directory: Path) -> EvaluationRecords:
     Raises:
         RequestError: it is missing, cannot be read, or is of another schema.
     """
-    content = read_json(directory / EVALUATION, EVALUATION_SCHEMA, writer="fixhead evaluate")
+    content = _record(directory / EVALUATION_FILE, EVALUATION_SCHEMA, "fixhead evaluate")
     return EvaluationRecords(content, directory)
 
 
 def is_paper(directory: Path) -> bool:
     """Whether a folder holds a paper's results rather than a comparison's."""
     try:
-        found = json.loads((directory / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        read_paper_results(directory)
+    except RequestError:
         return False
-    return isinstance(found, dict) and found.get("schema") == PAPER_SCHEMA
+    return True
 
 
 def read_paper_results(directory: Path) -> Record:
@@ -168,10 +172,8 @@ def read_paper_results(directory: Path) -> Record:
     Raises:
         RequestError: it is missing, cannot be read, or is of another schema.
     """
-    path = directory / "results.json"
-    if not path.exists():
-        raise RequestError(f"report needs results.json in {directory}, and it is missing")
-    return read_json(path, PAPER_SCHEMA)
+    missing = f"report needs {RESULTS_FILE} in {directory}, and it is missing"
+    return read_json(directory / RESULTS_FILE, PAPER_SCHEMA, missing=missing)
 
 
 def dig(record: Any, *path: str) -> Any:
@@ -183,64 +185,17 @@ def dig(record: Any, *path: str) -> Any:
     return record
 
 
-def _loads(text: str | bytes) -> Any:
-    """Strict JSON: NaN and infinity, which no record holds, are refused."""
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def read_json(path: Path, schema: str, *, writer: str = "fixhead compare") -> Record:
-    """The record of ``schema`` in ``path``, which the command ``writer`` wrote.
-
-    Raises:
-        RequestError: it is missing, cannot be read, or is of another schema.
-    """
-    try:
-        found = _loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        again = ", and carries on where it was stopped" if writer == "fixhead compare" else ""
-        raise RequestError(
-            f"report needs {path.name} in {path.parent}, and it is missing; "
-            f"`{writer}` writes it{again}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"report cannot read {path}: {error}") from None
-    if not isinstance(found, dict) or found.get("schema") != schema:
-        raise RequestError(f"{path} was needed with schema {schema!r}, got something else")
-    return found
-
-
-def _read_lines(path: Path) -> list[Record]:
-    """Every whole record; a last line that a kill cut off is not one of them."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    found = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            record = _loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise RequestError(
-                f"{path} must hold one JSON object per line, not so in line {number}"
-            )
-        found.append(record)
-    return found
-
-
-def _latest(runs: list[Record]) -> list[Record]:
-    """The last record of every run: one that failed and was tried again counts once."""
-    return list({run.get("run_id"): run for run in runs}.values())
+def _record(path: Path, schema: str, writer: str) -> Record:
+    """The record that the command ``writer`` wrote, or which command to start."""
+    again = ", and carries on where it was stopped" if writer == "fixhead compare" else ""
+    missing = f"report needs {path.name} in {path.parent}, and it is missing"
+    return read_json(path, schema, missing=f"{missing}; `{writer}` writes it{again}")
 
 
 def _history(directory: Path, run_id: str) -> tuple[Record, ...]:
     if not run_id or Path(run_id).name != run_id:
         raise RequestError(f"a run_id must be a plain folder name, got {run_id!r}")
-    return tuple(_read_lines(directory / "runs" / run_id / "history.jsonl"))
+    return tuple(read(directory / RUN_FOLDERS / run_id / HISTORY_FILE))
 
 
 def _head(model: Record) -> str:

@@ -1,1 +1,1 @@
-"""Runs as rows: records, their files, statistics, the machine."""
+"""Runs as records: their files and schemas, statistics over them, the machine, the store."""

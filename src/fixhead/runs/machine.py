@@ -6,25 +6,28 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
+
+if TYPE_CHECKING:  # a reader of records needs no torch
+    import torch
 
 _PACKAGES = ("torch", "numpy", "scipy", "lightning-fabric", "torchvision", "timm")
 
 
 def versions() -> dict[str, str]:
     """Versions of fixhead, Python and the packages that a result can depend on."""
-    found = {"fixhead": __version__, "python": platform.python_version()}
+    installed = {"fixhead": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit() -> str | None:
@@ -42,8 +45,25 @@ def commit() -> str | None:
     return head + ("+changed" if _git(here, "status", "--porcelain", "--", ".") else "")
 
 
+def origin(device: torch.device, started_at: str) -> dict[str, Any]:
+    """Where a record was made: what every record of a run ends with."""
+    return {
+        "device": describe_device(device),
+        "versions": versions(),
+        "commit": commit(),
+        "started_at": started_at,
+    }
+
+
+def now() -> str:
+    """The time of day in UTC, to the second, as records hold it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def describe_device(device: torch.device) -> str:
     """``cpu (AMD EPYC, 2 threads)`` or the accelerator's own name."""
+    import torch
+
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
@@ -54,6 +74,8 @@ def describe_device(device: torch.device) -> str:
 def reset_peak_memory(device: torch.device) -> None:
     """Start a new high-water mark, where the platform can."""
     if device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts anew
@@ -64,6 +86,8 @@ def reset_peak_memory(device: torch.device) -> None:
 def peak_memory_bytes(device: torch.device) -> int | None:
     """The high-water mark: of the device's memory on CUDA, else of this process; None unknown."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     try:
         for line in Path("/proc/self/status").read_text().splitlines():

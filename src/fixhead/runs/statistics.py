@@ -1,4 +1,4 @@
-"""Means, spreads and paired differences over seeds."""
+"""Means, spreads and paired differences over seeds, and how many seeds a claim needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
+
+CLAIM_SEEDS = 3
+"""Fewer runs than this, paired ones for a difference, support no claim and no verdict."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,25 @@ class PairedDifference:
     n: int
 
 
+def supports_claim(runs: int) -> bool:
+    """Whether so many (paired) runs are enough to claim anything from them."""
+    return runs >= CLAIM_SEEDS
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Mean and standard deviation of at least one value."""
     array = np.asarray(values, dtype=np.float64)
     std = float(array.std(ddof=1)) if array.size > 1 else None
     return Spread(float(array.mean()), std, array.size)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % t interval of the mean, mean ± t_{0.975, n−1} · s / √n; None for n < 2."""
+    measured = spread(values)
+    if measured.std is None:
+        return None
+    half = _t_quantile(measured.n - 1) * measured.std / math.sqrt(measured.n)
+    return measured.mean - half, measured.mean + half
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
@@ -55,8 +72,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifferenc
     # Differences of accuracies are exact fractions but for rounding in the last place.
     if error <= 1e-15:
         return PairedDifference(mean, mean, mean, 1.0 if abs(mean) <= 1e-15 else None, n)
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    p_value = float(2 * stats.t.sf(abs(mean) / error, n - 1))
+    half = _t_quantile(n - 1) * error
+    p_value = float(2 * stdtr(n - 1, -abs(mean) / error))
     return PairedDifference(mean, mean - half, mean + half, p_value, n)
 
 
@@ -73,3 +90,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         running = max(running, min(1.0, (len(known) - rank) * p))
         adjusted[place] = running
     return adjusted
+
+
+def _t_quantile(freedom: int) -> float:
+    """t_{0.975} of Student's distribution; scipy.stats would take a second more to load."""
+    return float(stdtrit(freedom, 0.975))

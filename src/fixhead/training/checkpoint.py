@@ -13,13 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .._errors import RequestError
-from .._files import replace_file, replace_text
+from .._files import replace_file
 from ..heads.state import check_identity
+from ..runs.layout import MODEL_FACTS_FILE, MODEL_FILE, MODEL_SCHEMA
+from ..runs.records import write_json
 from .model import Classifier
 from .run import copy_of_weights
-
-SCHEMA = "fixhead.model/1"
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 def save_model(
@@ -30,15 +29,14 @@ def save_model(
     Raises:
         RequestError: a model lies there already, and ``overwrite`` is False.
     """
-    weights, facts = directory / WEIGHTS, directory / DESCRIPTION
+    weights, facts = directory / MODEL_FILE, directory / MODEL_FACTS_FILE
     if not overwrite and (weights.exists() or facts.exists()):
         raise RequestError(f"{directory} holds a model already; name another folder")
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in copy_of_weights(model).items()}
     replace_file(weights, lambda draft: save_file(tensors, draft))
-    content = {"schema": SCHEMA, "sha256": _digest(weights), "description": dict(description)}
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    replace_text(facts, text)
+    content = {"schema": MODEL_SCHEMA, "sha256": _digest(weights), "description": dict(description)}
+    write_json(facts, content)
 
 
 def read_description(directory: Path) -> dict[str, Any]:
@@ -67,14 +65,14 @@ def load_model_state(directory: Path, model: Classifier) -> None:
 
 
 def _weights(directory: Path) -> dict[str, Tensor]:
-    path = directory / WEIGHTS
+    path = directory / MODEL_FILE
     facts = _read(directory)
     if not path.exists():
-        raise RequestError(f"{directory} holds no {WEIGHTS}; name the folder of a saved model")
+        raise RequestError(f"{directory} holds no {MODEL_FILE}; name the folder of a saved model")
     if _digest(path) != facts["sha256"]:
         raise RequestError(
-            f"{path} does not have the digest that {DESCRIPTION} gives: it was cut off or replaced"
-            "; copy both files again"
+            f"{path} does not have the digest that {MODEL_FACTS_FILE} gives: it was cut off or "
+            "replaced; copy both files again"
         )
     try:
         return load_file(path)
@@ -88,31 +86,32 @@ def _check_fit(directory: Path, stored: Mapping[str, Tensor], model: Classifier)
     if missing or unexpected:
         which = f"lacks {missing[0]}" if missing else f"holds {unexpected[0]} besides"
         raise RequestError(
-            f"{directory / WEIGHTS} was saved from another model than this one: it {which}; "
-            f"build the model as {DESCRIPTION} describes it"
+            f"{directory / MODEL_FILE} was saved from another model than this one: it {which}; "
+            f"build the model as {MODEL_FACTS_FILE} describes it"
         )
     for name, tensor in own.items():
         if name.endswith("_extra_state"):  # a description in bytes; the head itself compares it
             continue
         if stored[name].shape != tensor.shape:
             raise RequestError(
-                f"{directory / WEIGHTS} holds {name} {tuple(stored[name].shape)}, and this model "
-                f"has it {tuple(tensor.shape)}; build the model as {DESCRIPTION} describes it"
+                f"{directory / MODEL_FILE} holds {name} {tuple(stored[name].shape)}, and this "
+                f"model has it {tuple(tensor.shape)}; build the model as {MODEL_FACTS_FILE} "
+                "describes it"
             )
 
 
 def _read(directory: Path) -> dict[str, Any]:
-    path = directory / DESCRIPTION
+    path = directory / MODEL_FACTS_FILE
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RequestError(
-            f"{directory} holds no {DESCRIPTION}; name the folder of a saved model"
+            f"{directory} holds no {MODEL_FACTS_FILE}; name the folder of a saved model"
         ) from None
     except ValueError:
         facts = None
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        raise RequestError(f"{path} was needed with schema {SCHEMA!r}; it is something else")
+    if not isinstance(facts, dict) or facts.get("schema") != MODEL_SCHEMA:
+        raise RequestError(f"{path} was needed with schema {MODEL_SCHEMA!r}; it is something else")
     return facts
 
 

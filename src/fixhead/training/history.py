@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._files import replace_text
+from ..runs.layout import HISTORY_FILE
+from ..runs.records import append, rewrite
 
 Row = dict[str, Any]
 """epoch (from 1), lr (of the epoch's first step), train_loss, train_accuracy, val_loss,
@@ -20,21 +20,13 @@ class HistoryFile:
     """``RUN_DIR/history.jsonl``; nothing is written where there is no run folder."""
 
     def __init__(self, run_dir: Path | None) -> None:
-        self._path = None if run_dir is None else run_dir / "history.jsonl"
+        self._path = None if run_dir is None else run_dir / HISTORY_FILE
 
     def rewrite(self, rows: Sequence[Row]) -> None:
         """Exactly these rows: what an earlier process wrote past its checkpoint is dropped."""
-        if self._path is None:
-            return
-        text = "".join(_line(row) for row in rows)
-        replace_text(self._path, text)
+        if self._path is not None:
+            rewrite(self._path, rows)
 
     def append(self, row: Row) -> None:
-        if self._path is None:
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row, allow_nan=False) + "\n"
+        if self._path is not None:
+            append(self._path, row, sync=False)  # a checkpoint, not this file, carries the run on

@@ -13,7 +13,8 @@ from .._errors import RequestError
 from .._seeds import stream
 from ..backbones import Backbone, build
 from ..heads import ClassificationHead, parse_head
-from .checkpoint import DESCRIPTION, load_model_state, read_description
+from ..runs.layout import MODEL_FACTS_FILE
+from .checkpoint import load_model_state, read_description
 from .model import Classifier
 
 NEEDED = ("backbone", "channels", "image_size", "features", "neck", "head", "classes")
@@ -56,8 +57,8 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     missing = [name for name in NEEDED if name not in facts]
     if missing:
         raise RequestError(
-            f"{directory / DESCRIPTION} does not say the model's {missing[0]}, which is needed to "
-            "build it; save the model by `fixhead compare` or `fixhead train`"
+            f"{directory / MODEL_FACTS_FILE} does not say the model's {missing[0]}, which is "
+            "needed to build it; save the model by `fixhead compare` or `fixhead train`"
         )
     try:
         model = _built(facts)
@@ -65,7 +66,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise RequestError(
-            f"{directory / DESCRIPTION} describes no model that can be built: {error}"
+            f"{directory / MODEL_FACTS_FILE} describes no model that can be built: {error}"
         ) from error
     load_model_state(directory, model)
     return model.eval(), facts

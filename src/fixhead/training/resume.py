@@ -12,8 +12,7 @@ import torch
 
 from .._errors import RequestError
 from .._files import remove_drafts, replace_file
-
-FORMAT = "fixhead.checkpoint/1"
+from ..runs.layout import CHECKPOINT_FOLDER, CHECKPOINT_SCHEMA
 
 
 class RunCheckpoint:
@@ -26,8 +25,8 @@ class RunCheckpoint:
     """
 
     def __init__(self, run_dir: Path | None, identity: Mapping[str, Any], every_s: float) -> None:
-        self._path = None if run_dir is None else run_dir / "checkpoint" / "state.pt"
-        self._identity = {"format": FORMAT, **identity}
+        self._path = None if run_dir is None else run_dir / CHECKPOINT_FOLDER / "state.pt"
+        self._identity = {"format": CHECKPOINT_SCHEMA, **identity}
         self._every_s = every_s
         self._saved_at = time.monotonic()
 
