@@ -14,7 +14,6 @@ from ..runs.records import read
 from ..training import labelled
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
 from .folder import refuse_foreign
-from .run import RUNS
 from .setting import Setting, prepare
 
 WARM_STEPS, TIMED_STEPS = 2, 6
