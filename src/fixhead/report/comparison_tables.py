@@ -7,6 +7,7 @@ from statistics import median
 
 from markupsafe import Markup
 
+from ..runs.statistics import CLAIM_SEEDS
 from .arm_names import ArmWords, arms_by_name
 from .cell_charts import Axis, accuracy_axis, arm_name, forest, scale, strip
 from .numbers import (
@@ -21,7 +22,6 @@ from .numbers import (
     plural,
     signed,
 )
-from ..runs.statistics import CLAIM_SEEDS
 from .pair_text import LEVEL, claims, metric_name
 from .records import ComparisonRecords, Record
 from .render import fill

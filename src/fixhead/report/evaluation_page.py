@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ..measures import MEASURES, Measure, of_part
+from ..runs.layout import EVALUATION_FILE, EVALUATION_PAGE
 from .arm_names import arms_by_name
 from .cell_charts import accuracy_axis, arm_name, scale, strip
 from .charts import render_chart
@@ -17,12 +18,10 @@ from .evaluation_sets import corruptions, outside, shifted_sets
 from .numbers import count, listing, mean_std, percent, percent_spread, plural
 from .page import Page, Section, paragraph, present, write
 from .plane_charts import projections
-from ..runs.layout import EVALUATION_FILE, EVALUATION_PAGE
 from .records import EvaluationRecords, read_evaluation
 from .render import fill
 from .tables import Column, TableCell, TableRow, over, render_table, spread_cell
 from .vector_sections import features, plane, vectors
-
 
 
 def write_evaluation_page(directory: Path) -> Path:
@@ -34,7 +33,9 @@ def write_evaluation_page(directory: Path) -> Path:
         RequestError: the record is missing, unreadable or of another schema; or plotly, whose
             script the page carries, is not installed.
     """
-    return write(Path(directory) / EVALUATION_PAGE, evaluation_page(read_evaluation(Path(directory))))
+    return write(
+        Path(directory) / EVALUATION_PAGE, evaluation_page(read_evaluation(Path(directory)))
+    )
 
 
 def evaluation_page(records: EvaluationRecords) -> Page:

@@ -26,6 +26,7 @@ from ..runs.records import Record as Record
 from ..runs.records import latest, read, read_json
 from .numbers import mean_std
 
+
 @dataclass(frozen=True)
 class ComparisonRecords:
     """What the page is made from.
