@@ -111,9 +111,8 @@ def single_precision(monkeypatch, request):
     takes most CPUs half a second."""
     plan = request.node.callspec.id
     if "medium" in plan and plan not in ("shalev2020-table1-medium", "yang2022-long-tail-medium"):
-        monkeypatch.setattr(
-            engine, "Fabric", lambda **how: fabric(**how | {"precision": "32-true"})
-        )
+        real = engine.Fabric
+        monkeypatch.setattr(engine, "Fabric", lambda **how: real(**how | {"precision": "32-true"}))
 
 
 @pytest.mark.parametrize(("item", "request_"), PLANS)
