@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import measure
+import records
 
 FIXHEAD = str(Path(sys.executable).with_name("fixhead"))
 
@@ -52,7 +52,7 @@ def repeated(command: list[str], rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__, rounds=7)
+    options = records.arguments(__doc__, rounds=7)
     rows = [
         {"command": "fixhead --help", **repeated([FIXHEAD, "--help"], options.rounds)},
         {
@@ -72,7 +72,7 @@ def main() -> None:
     for row in rows:
         print(row, flush=True)
     if not options.quick:
-        print(measure.write("command_line", rows))
+        print(records.write("command_line", rows))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import measure
+import records
 from fixhead import ClassificationHead, RequestError
+from fixhead.bench import timing
 from fixhead.heads import PRESETS
 
 N, D = 256, 512
@@ -77,11 +78,11 @@ def cell(classes: int, optimiser: str, rounds: int) -> list[dict[str, Any]]:
             "checkpoint_bytes": bytes_of(head.state_dict().values()),
         }
         work[name] = lambda head=head, stepping=stepping: step(head, stepping, x, y)
-    samples = measure.interleaved(work, rounds=rounds)
+    samples = timing.interleaved(work, rounds=rounds)
     rows = []
     for name, times in samples.items():
         row = {"head": name, "classes": classes, "features": D, "rows": N, "optimiser": optimiser}
-        rows.append(row | measure.summary(times, samples["nn.Linear"]) | sizes[name])
+        rows.append(row | timing.spread(times, samples["nn.Linear"]) | sizes[name])
         print(rows[-1], flush=True)
     return rows
 
@@ -141,7 +142,7 @@ SHOWN = (1_000, 100_000)
 
 def table() -> None:
     """The newest record, SGD with momentum and AdamW side by side, into docs/heads.md."""
-    record = measure.newest("head_bytes_cpu_*.json")
+    record = records.newest("head_bytes_cpu_*.json")
     rows = {(r["head"], r["classes"], r["optimiser"]): r for r in record["rows"]}
     lines = [
         f"d = {D}, N = {N}, float32, {record['machine']}, {record['date'][:10]}: a step (forward, "
@@ -159,7 +160,7 @@ def table() -> None:
             sizes = (f"{_size(adam[key])}" for key in BYTES)
             times = (f"{r['median_ms']:.1f} ({r['ratio_median']:.2f})" for r in (sgd, adam))
             lines.append(f"| `{name}` | {classes:,} | {' | '.join([*times, *sizes])} |")
-    measure.rewrite("heads.md", "cost", lines)
+    records.rewrite("heads.md", "cost", lines)
 
 
 BYTES = ("gradient_bytes", "optimiser_bytes", "checkpoint_bytes")
@@ -175,13 +176,13 @@ def _size(count: int) -> str:
 def main() -> None:
     if sys.argv[1:] == ["--table"]:
         return table()
-    options = measure.arguments(__doc__, rounds=5)
+    options = records.arguments(__doc__, rounds=5)
     rows = []
     for classes in CLASSES[:2] if options.quick else CLASSES:
         for optimiser in OPTIMISERS:
             rows += cell(classes, optimiser, options.rounds)
     if not options.quick:
-        path = measure.write("head_bytes", rows, threads=torch.get_num_threads())
+        path = records.write("head_bytes", rows, threads=torch.get_num_threads())
         plot(rows, path.with_suffix(".svg"))
         print(path)
     return None

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import measure
+import records
 from fixhead import ClassificationHead
+from fixhead.bench import timing
 
 N, D = 256, 512
 CLASSES = (10, 100, 1_000, 10_000, 100_000)
@@ -80,19 +81,19 @@ PAIRS = {
 
 
 def main() -> None:
-    options = measure.arguments(__doc__, rounds=9)
+    options = records.arguments(__doc__, rounds=9)
     rows = []
     for classes in CLASSES[:2] if options.quick else CLASSES:
-        samples = measure.interleaved(contestants(classes), rounds=options.rounds)
+        samples = timing.interleaved(contestants(classes), rounds=options.rounds)
         for name, times in samples.items():
             other = PAIRS.get(name)
             row = {"classes": classes, "features": D, "rows": N, "path": name, "against": other}
-            row |= measure.summary(times, samples[other] if other else None)
+            row |= timing.spread(times, samples[other] if other else None)
             rows.append(row)
             ratio = f"{row['ratio_median']:.3f} × {other}" if other else ""
             print(f"K={classes:>7,}  {name:24} {row['median_ms']:10.3f} ms  {ratio}", flush=True)
     if not options.quick:
-        print(measure.write("head_step", rows, threads=torch.get_num_threads()))
+        print(records.write("head_step", rows, threads=torch.get_num_threads()))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-import measure
+import records
 from fixhead._torchvision import import_torchvision
+from fixhead.bench import timing
 from fixhead.data import Batches, Split, augmentation
 from fixhead.data import batches as batching
 
@@ -97,7 +98,7 @@ def throughput(number: int, rounds: int, folder: Path) -> list[dict[str, Any]]:
     mapped = ours(on_disk)
     batching.RESIDENT_BYTES = limits
     loader = theirs(in_memory)
-    samples = measure.interleaved(
+    samples = timing.interleaved(
         {
             "fixhead, in memory": lambda: exhaust(resident.epoch(0)),
             "fixhead, memory-mapped": lambda: exhaust(mapped.epoch(0)),
@@ -110,11 +111,11 @@ def throughput(number: int, rounds: int, folder: Path) -> list[dict[str, Any]]:
         {
             "what": name,
             "images": number,
-            "images_per_second": round(number / (measure.summary(times)["median_ms"] / 1e3)),
+            "images_per_second": round(number / (timing.spread(times)["median_ms"] / 1e3)),
             "times_the_dataloader": round(
-                1 / measure.summary(times, slowest).get("ratio_median", 1.0), 2
+                1 / timing.spread(times, slowest).get("ratio_median", 1.0), 2
             ),
-            **measure.summary(times),
+            **timing.spread(times),
         }
         for name, times in samples.items()
     ]
@@ -205,7 +206,7 @@ def main() -> None:
     for row in rows:
         print(json.dumps(row))
     if not chosen.quick:
-        print(measure.write("input_pipeline", rows))
+        print(records.write("input_pipeline", rows))
 
 
 if __name__ == "__main__":

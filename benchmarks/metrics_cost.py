@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import measure
+import records
 from fixhead import ClassificationHead, backbones
+from fixhead.bench import timing
 from fixhead.metrics import Buffered, last_layer_metrics
 
 BATCH = 128
@@ -88,22 +89,22 @@ def trainable(module: nn.Module) -> int:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__, rounds=9)
+    options = records.arguments(__doc__, rounds=9)
     rows = []
     for network, classes in SIZES[:1] if options.quick else SIZES:
         case = Case(network, classes)
-        samples = measure.interleaved(case.contestants(), rounds=options.rounds)
+        samples = timing.interleaved(case.contestants(), rounds=options.rounds)
         facts = {"network": network, "parameters": trainable(case.backbone), "classes": classes}
         for name, times in samples.items():
             other = None if name == "step" else samples["step"]
             row = {**facts, "features": case.head.features, "batch": BATCH, "path": name}
-            row |= measure.summary(times, other)
+            row |= timing.spread(times, other)
             rows.append(row)
             ratio = f"{100 * row['ratio_median']:.2f} % of a step" if other else ""
             label = f"{network}  K={classes:>4}  {name:18}"
             print(f"{label} {row['median_ms']:10.3f} ms  {ratio}", flush=True)
     if not options.quick:
-        print(measure.write("metrics_cost", rows, device=DEVICE, threads=torch.get_num_threads()))
+        print(records.write("metrics_cost", rows, device=DEVICE, threads=torch.get_num_threads()))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import measure
+import records
 from fixhead import ClassificationHead
 from fixhead._torchvision import import_torchvision
+from fixhead.bench import timing
 from fixhead.heads.swap import swap_head, unswap
 from fixhead.runs import machine
 
@@ -39,7 +40,7 @@ CLASSES = 1000
 def architectures(library: str | None) -> None:
     """swap → forward → backward → unswap over the whole list, a row each, faults included."""
     day = datetime.now(UTC).date().isoformat()
-    path = measure.RESULTS / f"swap_architectures_{day}.json"
+    path = records.RESULTS / f"swap_architectures_{day}.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     done = {(row["library"], row["architecture"]) for row in rows}
     everything = swap_catalogue.TIMM + swap_catalogue.TORCHVISION + swap_catalogue.TRANSFORMERS
@@ -102,11 +103,11 @@ def times(rounds: int, model: str | None) -> None:
         for row in [*_swap_times(name, rounds), *_step_times(name, 224, MODELS[name], rounds)]:
             rows.append(row)
             print(row, flush=True)
-    today = measure.RESULTS / f"swap_cpu_{datetime.now(UTC):%Y-%m-%d}.json"
+    today = records.RESULTS / f"swap_cpu_{datetime.now(UTC):%Y-%m-%d}.json"
     if today.exists():
         kept = json.loads(today.read_text(encoding="utf-8"))["rows"]
         rows = [row for row in kept if row["model"] not in wanted] + rows
-    print(measure.write("swap", rows, threads=torch.get_num_threads(), classes=CLASSES))
+    print(records.write("swap", rows, threads=torch.get_num_threads(), classes=CLASSES))
 
 
 def _model(name: str) -> nn.Module:
@@ -135,7 +136,7 @@ def _swap_times(name: str, rounds: int) -> list[dict[str, Any]]:
             swap_head(model, head, classes=CLASSES)
             samples.append(time.perf_counter() - start)
             unswap(model)
-        rows.append({"model": name, "what": f"swap_head, {label}"} | measure.summary(samples))
+        rows.append({"model": name, "what": f"swap_head, {label}"} | timing.spread(samples))
     return rows
 
 
@@ -146,11 +147,11 @@ def _step_times(name: str, size: int, n: int, rounds: int) -> list[dict[str, Any
     before, after = _model(name), _model(name)
     swap_head(after, "random-cosine@20", classes=CLASSES)
     work = {"before the swap": _stepping(before, x, y), "after the swap": _stepping(after, x, y)}
-    samples = measure.interleaved(work, rounds=rounds, seconds=0.01)
+    samples = timing.interleaved(work, rounds=rounds, sample_s=0.01)
     reference = samples["before the swap"]
     return [
         {"model": name, "what": f"training step (batch {n}), {label}"}
-        | measure.summary(own, reference if own is not reference else None)
+        | timing.spread(own, reference if own is not reference else None)
         for label, own in samples.items()
     ]
 
@@ -169,10 +170,10 @@ def _stepping(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], object]:
 
 def table() -> None:
     """Write the newest results into docs/swap.md, between their marks."""
-    times_lines = _times_table(measure.newest("swap_cpu_*.json"))
-    measure.rewrite("swap.md", "times", times_lines)
-    found = measure.newest("swap_arch*.json")
-    measure.rewrite("swap.md", "architectures", _architectures_table(found))
+    times_lines = _times_table(records.newest("swap_cpu_*.json"))
+    records.rewrite("swap.md", "times", times_lines)
+    found = records.newest("swap_arch*.json")
+    records.rewrite("swap.md", "architectures", _architectures_table(found))
 
 
 def _times_table(record: dict[str, Any]) -> list[str]:

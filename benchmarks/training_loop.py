@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import measure
+import records
 from fixhead._seeds import stream
 from fixhead.backbones import build
+from fixhead.bench import timing
 from fixhead.data import Batches, load
 from fixhead.heads import ClassificationHead
 from fixhead.training import Classifier, Recipe, train
@@ -108,20 +109,20 @@ def epochs_in_turn(head: str, epochs: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    options = measure.arguments(__doc__, rounds=200)
+    options = records.arguments(__doc__, rounds=200)
     rows = []
     for head in HEADS[:1] if options.quick else HEADS:
         samples = epochs_in_turn(head, 10 if options.quick else options.rounds)
         for name, times in samples.items():
             reference = samples["fixhead"] if name == "fixhead" else times
-            row = {"head": head, "loop": name, **measure.summary(reference)}
+            row = {"head": head, "loop": name, **timing.spread(reference)}
             for other in ("minimal", "equal"):
                 ratios = [a / b for a, b in zip(times, samples[other], strict=True)]
                 row[f"over_{other}"] = round(statistics.median(ratios), 4)
             rows.append(row)
             print(row, flush=True)
     if not options.quick:
-        print(measure.write("training_loop", rows, threads=torch.get_num_threads()))
+        print(records.write("training_loop", rows, threads=torch.get_num_threads()))
 
 
 if __name__ == "__main__":

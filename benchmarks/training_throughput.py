@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-import measure
+import records
 from fixhead._seeds import stream
 from fixhead.backbones import build
 from fixhead.data import Batches, Split, augmentation, load
@@ -145,7 +145,7 @@ def main() -> None:
             )
             print(rows[-1], flush=True)
         facts = {"goal": GOAL, "aim": AIM, "flop_per_image": work}
-        path = measure.write("training_throughput", rows, device=options.device, **facts)
+        path = records.write("training_throughput", rows, device=options.device, **facts)
     print(path)
 
 

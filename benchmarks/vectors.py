@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import measure
+import records
 from fixhead import RequestError, vectors
 from fixhead.vectors.bounds import coherence_bound, cosine_bound
 from fixhead.vectors.rows import RowSource, cosine_extremes, sample_labels
@@ -127,10 +127,10 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    chosen = measure.arguments(__doc__, rounds=1)
+    chosen = records.arguments(__doc__, rounds=1)
     classes = CLASSES[:2] if chosen.quick else CLASSES
     features = FEATURES[:3] if chosen.quick else FEATURES
-    rows = [] if chosen.quick else measure.unfinished("vectors")
+    rows = [] if chosen.quick else records.unfinished("vectors")
     done = {(line["classes"], line["features"]) for line in rows}
     for K in classes:
         for d in features:
@@ -142,14 +142,14 @@ def main() -> None:
                     rows.append(line)
                     print(*line.values(), flush=True)
             if not chosen.quick:  # a stop loses one (K, d) at most
-                measure.write("vectors", rows, threads=torch.get_num_threads(), complete=False)
+                records.write("vectors", rows, threads=torch.get_num_threads(), complete=False)
     large = [separation()]
     if not chosen.quick:
         large += [certify_large(dense=True), certify_large(dense=False)]
     show(rows)
     show(large)
     if not chosen.quick:
-        path: Path = measure.write(
+        path: Path = records.write(
             "vectors", rows, threads=torch.get_num_threads(), complete=True, large=large
         )
         print(path)

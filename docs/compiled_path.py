@@ -45,8 +45,8 @@ Only float32 on the CPU takes it (half precision is computed in float32); float6
 more than 64 largest logits take the PyTorch path, as everything does where the library is missing
 or of another version, with one `PerformanceWarning`. Forcing a path that is not there is refused.
 
-`python docs/compiled_path.py` writes this page from the records of `benchmarks/scale_native.py`.
-A step is forward and the gradient to the features.
+`python docs/compiled_path.py` writes this page from the records of
+`benchmarks/many_classes_native.py`. A step is forward and the gradient to the features.
 """
 
 

@@ -1,7 +1,7 @@
 """Draw a head's training step against the number of classes: docs/pictures/cost_of_classes.svg.
 
-Every point is a row of the newest record of benchmarks/scale_head.py (N = 256, d = 512), or, for a
-path that is not in it, of one of ``FURTHER``.
+Every point is a row of the newest record of benchmarks/many_classes_head.py (N = 256, d = 512), or,
+for a path that is not in it, of one of ``FURTHER``.
 
 Run from the repository's root: python docs/draw_cost.py
 """
@@ -13,9 +13,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-import scale_goals
-
 ROOT = Path(__file__).parents[1]
+RECORDS = ROOT / "benchmarks" / "results"
 PICTURE = ROOT / "docs" / "pictures" / "cost_of_classes.svg"
 
 LINES = {
@@ -28,8 +27,9 @@ LINES = {
 }
 """Of each path its name in the picture and its colour, from dear to cheap."""
 
+NEWEST = "scale_head_*.json"
 FURTHER = ("scale_native_*.json",)
-"""Records of further paths."""
+"""The record of most paths, and those of further ones."""
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 190, 20, 48
@@ -43,9 +43,9 @@ STYLE = """
 
 def points() -> dict[str, list[tuple[int, float]]]:
     """Of every path its (K, median milliseconds), by K."""
-    found = _of(scale_goals.newest())
-    for pattern in FURTHER:
-        for path in sorted(scale_goals.RECORDS.glob(pattern))[-1:]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for pattern in (NEWEST, *FURTHER):
+        for path in sorted(RECORDS.glob(pattern))[-1:]:
             found = _of(json.loads(path.read_text(encoding="utf-8"))) | found
     return {path: sorted(found[path]) for path in LINES if path in found}
 

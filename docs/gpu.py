@@ -1,4 +1,4 @@
-"""Write docs/gpu.md from the records of benchmarks/training_throughput.py and scale_cuda.py.
+"""Write docs/gpu.md from the records of benchmarks/training_throughput.py and many_classes_cuda.py.
 
 Run from the repository's root: python docs/gpu.py
 """
@@ -52,9 +52,9 @@ type, sums over the first axis, waits), and even K = 10,000 takes two millisecon
 
 Since this record the walk has been written anew: logits of a tile in bfloat16, one pass for their
 exponentials, about half the operations, no waits. That has run on the CPU only, in tests that
-force the same steps there; `python benchmarks/scale_cuda.py --cells short` times it on a card, and
-`pytest -p no:benchmark tests/many_classes/test_cuda.py` compares it with float64. `head.loss` holds
-the logits on a GPU until they would take a gigabyte."""
+force the same steps there; `python benchmarks/many_classes_cuda.py --cells short` times it on a
+card, and `pytest -p no:benchmark tests/many_classes/test_cuda.py` compares it with float64.
+`head.loss` holds the logits on a GPU until they would take a gigabyte."""
 
 
 def newest(name: str) -> dict[str, Any]:

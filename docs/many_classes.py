@@ -6,17 +6,19 @@ Run from the repository's root: python docs/many_classes.py
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import scale_goals
 
 from fixhead.runs.layout import RUNS_FILE
 from fixhead.runs.records import read
 from fixhead.runs.statistics import mean_interval
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import many_classes_goals  # noqa: E402 - beside the records
+
 ROWS = ROOT / "results" / "many-classes" / RUNS_FILE
 PAGE = ROOT / "docs" / "many_classes.md"
 
@@ -181,7 +183,7 @@ def sections(every: list[Row]) -> Iterable[str]:
 HEAD = """# Many more classes than features
 
 `python docs/many_classes.py` writes this page from `results/many-classes/runs.jsonl`, and
-`benchmarks/many_classes.py` makes those rows.
+`benchmarks/many_classes_study.py` makes those rows.
 
 With K ≫ d, fixed class vectors in d dimensions ask the network to carry every class to a direction
 that was drawn without looking at it. `code_width=D` puts a learned map A (D, d) before a code in D
@@ -238,7 +240,7 @@ classes; "code" holds neither. Greater is faster.
 
 def protocol() -> str:
     """The study's own words on how it was done."""
-    text = (ROOT / "benchmarks" / "many_classes.py").read_text(encoding="utf-8")
+    text = (ROOT / "benchmarks" / "many_classes_study.py").read_text(encoding="utf-8")
     return text.split('"""')[1].split("\n\n")[1].replace("``", "`")
 
 
@@ -259,7 +261,7 @@ def page() -> str:
     )
     parts.append("\n### What a step costs\n")
     parts.append(STEPS + "\n")
-    parts += [*scale_goals.lines(), "", WHY]
+    parts += [*many_classes_goals.lines(), "", WHY]
     return "\n".join(parts) + "\n"
 
 

@@ -8,7 +8,7 @@ from fixhead import RequestError
 from fixhead.bench.contest import check_memory, contest, paths
 from fixhead.bench.rivals import Sizes
 from fixhead.cli.bench import bench_app
-from fixhead.many_classes import native
+from fixhead.many_classes.native import library as native
 
 
 def test_the_command_prints_a_record_for_every_path():

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from fixhead import many_classes as scale
 from fixhead.many_classes import (
-    first,
+    blockwise,
     inference,
     kronecker,
     loss,
-    passes,
+    ops,
     tiles,
-    unshifted,
 )
 
 ULP = 2.0**-8
@@ -33,8 +32,8 @@ def device(request, monkeypatch):
         monkeypatch.setattr(module, "takes_bf16", lambda features: True)
     for name in ("CLASSES", "CLASSES_ELSEWHERE"):  # many tiles, which begin within a block
         monkeypatch.setattr(tiles, name, (50, 150))
-    monkeypatch.setattr(unshifted, "CLASSES", (50, 150))
-    monkeypatch.setattr(unshifted, "STEP", 8)
+    monkeypatch.setattr(blockwise, "NO_MAX_CLASSES", (50, 150))
+    monkeypatch.setattr(blockwise, "NO_MAX_STEP", 8)
     monkeypatch.setenv("FIXHEAD_SCALE_PATH", "torch")
     return request.param
 
@@ -100,7 +99,7 @@ def test_loss_and_gradients_lose_what_rounding_explains(device, options, classes
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_largest_logits_are_found_up_to_rounding(monkeypatch, device, k, once):
-    monkeypatch.setattr(passes, "waits", lambda points: once)
+    monkeypatch.setattr(blockwise, "waits", lambda points: once)
     x = torch.randn(9, 64, generator=torch.Generator().manual_seed(3))
     for given, W in kinds(1000, 64):
         held = given.to(device) if isinstance(given, Tensor) else given
@@ -124,13 +123,13 @@ def test_the_largest_logits_of_float32_points_are_found_in_one_look(device, rows
     for offset in (None, bias):
         z = x.double() @ W.double().T + (0 if offset is None else offset)
         there = None if offset is None else offset.to(device)
-        values, classes = first.first(held, x.to(device), there)
+        values, classes = blockwise.top1(held, x.to(device), there)
         assert relative(values, z.amax(dim=1, keepdim=True)) < 1e-6
         assert torch.equal(classes.cpu(), z.argmax(dim=1, keepdim=True))
 
 
 def test_rows_made_by_their_sign_bits_are_those_of_the_transform(device):
-    packed = scale.implicit(1000, 64).source.packed.to(device)
+    packed = scale.implicit(1000, 64).bits.to(device)
     labels = torch.arange(130, 900, device=device)
     made = kronecker.made_tiles(packed, 1000)
     assert torch.equal(made.make(130, 900).float(), made.rows(labels))
@@ -138,8 +137,8 @@ def test_rows_made_by_their_sign_bits_are_those_of_the_transform(device):
 
 @pytest.mark.parametrize(("rows", "way"), [(37, "made_tiles"), (7, "KroneckerTiles")])
 def test_rows_are_made_for_as_many_points_as_pay_for_them(rows, way):
-    source = scale.implicit(1000, 64).source
-    found = source.tiles(torch.zeros(rows, 64), half=True)
+    request = scale.implicit(1000, 64).request._replace(bf16_matmul=True)
+    found = ops.tiles_for(request, None, torch.zeros(rows, 64))
     assert isinstance(found, tiles.ChunkTiles) == (way == "made_tiles")
 
 
@@ -147,9 +146,8 @@ def test_rows_are_made_for_as_many_points_as_pay_for_them(rows, way):
 def test_a_bound_that_comes_late_is_kept(monkeypatch, device, length):
     """Beyond it float32 logits and a running maximum take the place of what was computed."""
     seen = []
-    monkeypatch.setattr(
-        passes, "rest", lambda *a, real=passes.rest, **k: seen.append(1) or real(*a, **k)
-    )
+    online = blockwise.online_lse
+    monkeypatch.setattr(blockwise, "online_lse", lambda *a, **k: seen.append(1) or online(*a, **k))
     W = torch.randn(1000, 64, generator=torch.Generator().manual_seed(2)).to(device)
     W = W / W.norm(dim=1, keepdim=True)
     x = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).to(device)
@@ -166,7 +164,7 @@ def test_a_bound_that_comes_late_is_kept(monkeypatch, device, length):
 
 
 def test_the_bound_of_cosines_is_known_without_a_look(monkeypatch, device):
-    monkeypatch.setattr(unshifted, "later", None)
+    monkeypatch.setattr(blockwise, "_later", None)
     x = torch.randn(5, 64, generator=torch.Generator().manual_seed(3)).to(device).requires_grad_()
     made = scale.implicit(1000, 64)
     scale.linear_cross_entropy(

@@ -20,21 +20,21 @@ from test_paths_agree import Chosen
 from fixhead import RequestError
 from fixhead import many_classes as scale
 from fixhead._errors import PerformanceWarning
-from fixhead.many_classes import native
-from fixhead.many_classes.native import library
-from fixhead.many_classes.operators import Source
+from fixhead.many_classes.kronecker import KroneckerTiles
+from fixhead.many_classes.native import library as native
+from fixhead.many_classes.ops import LogitsRequest
 from fixhead.vectors.sylvester import transform
 
-SOURCES = Path(library.FILE).parent
+SOURCES = Path(native.FILE).parent
 pytestmark = pytest.mark.skipif(
-    not library.FILE.exists(), reason="the library was not built: pip install -e . with a compiler"
+    not native.FILE.exists(), reason="the library was not built: pip install -e . with a compiler"
 )
 
 
 def forms():
-    found, _ = library._open(library.FILE)
+    found, _ = native._open(native.FILE)
     able = 0 if found is None else found.fixhead_forms()
-    return [name for name, bit in library.FORMS.items() if able & bit]
+    return [name for name, bit in native.FORMS.items() if able & bit]
 
 
 class Compiled(Chosen):
@@ -62,11 +62,11 @@ def codes(classes, features, seed=0):
     generator = torch.Generator().manual_seed(seed)
     blocks = -(-classes // features)
     packed = torch.randint(256, (features, -(-blocks // 8)), dtype=torch.uint8, generator=generator)
-    source = Source(classes, packed=packed, norm=math.sqrt(features))
-    W = source.tiles().rows(torch.arange(classes)).double()
+    request = LogitsRequest(classes, packed=packed, norm=math.sqrt(features))
+    W = KroneckerTiles(packed, classes).rows(torch.arange(classes)).double()
     points = torch.randn(5, features, generator=generator) / math.sqrt(features)
     labels = torch.randint(classes, (5,), generator=generator)
-    return source, W, points, labels
+    return request, W, points, labels
 
 
 def reference(W, points, labels, bias=None):
@@ -77,17 +77,9 @@ def reference(W, points, labels, bias=None):
     return torch.logsumexp(z, dim=1), torch.softmax(z, dim=1) @ W
 
 
-def call(source, points, labels, bias=None, *, gradient=True, norm=None):
-    return native.rest(
-        native.chosen(),
-        source.packed,
-        source.classes,
-        points,
-        labels,
-        bias,
-        norm=source.norm if norm is None else norm,
-        gradient=gradient,
-    )
+def call(request, points, labels, bias=None, *, gradient=True):
+    path = native.chosen()
+    return native.negatives_lse(path, request, points, labels, bias, feature_grad=gradient)
 
 
 @pytest.fixture(params=["native-portable", "native-avx2", "native-avx512"])
@@ -108,20 +100,18 @@ def form(request, monkeypatch):
 @settings(max_examples=25, deadline=None)
 def test_values_gradients_and_the_largest_agree_at_every_size(m, part, seed, length, biased):
     classes = max(2, int((1 << m) * part))
-    source, W, points, labels = codes(min(classes, 4000), 1 << m, seed)
+    request, W, points, labels = codes(min(classes, 4000), 1 << m, seed)
     points, labels[0] = length * points, -1
-    bias = torch.randn(source.classes) if biased else None
+    bias = torch.randn(request.classes) if biased else None
     value, pull = reference(W, points, labels, bias)
     z = points.double() @ W.T + (0.0 if bias is None else bias.double())
-    k = min(3, source.classes)
+    k = min(3, request.classes)
     top = z.topk(k, dim=1).values
     for name in forms():
         with native.forced(name):
-            found, gradient = call(source, points, labels, bias)
-            without, nothing = call(source, points, labels, bias, gradient=False)
-            largest, names = native.top(
-                native.chosen(), source.packed, source.classes, points, bias, k
-            )
+            found, gradient = call(request, points, labels, bias)
+            without, nothing = call(request, points, labels, bias, gradient=False)
+            largest, names = native.topk(native.chosen(), request, points, bias, k)
         assert nothing is None
         assert relative(found, value) < 1e-6
         assert relative(without, value) < 1e-6
@@ -136,8 +126,8 @@ def test_wide_points_agree(form, m):
     generator = torch.Generator().manual_seed(m)
     packed = torch.randint(4, (order, 1), dtype=torch.uint8, generator=generator)
     points = torch.randn(2, order, generator=generator) / math.sqrt(order)
-    source = Source(classes, packed=packed, norm=math.sqrt(order))
-    found, pull = call(source, points, torch.tensor([-1, 7]))
+    request = LogitsRequest(classes, packed=packed, norm=math.sqrt(order))
+    found, pull = call(request, points, torch.tensor([-1, 7]))
     signs = 1.0 - 2.0 * torch.stack([packed[:, 0] & 1, packed[:, 0] >> 1 & 1]).double()
     z = transform(points.double().unsqueeze(1) * signs).flatten(start_dim=1)
     z[:, classes:] = z[1, 7] = -torch.inf
@@ -147,8 +137,8 @@ def test_wide_points_agree(form, m):
 
 
 def test_points_that_are_not_contiguous_or_not_aligned_give_the_same(form):
-    source, _, points, labels = codes(500, 64)
-    value, pull = call(source, points, labels)
+    request, _, points, labels = codes(500, 64)
+    value, pull = call(request, points, labels)
     turned = points.t().contiguous().t()
     memory = bytearray(points.numel() * 4 + 1)
     odd = torch.frombuffer(memory, dtype=torch.uint8)[1:].view(-1)
@@ -157,14 +147,14 @@ def test_points_that_are_not_contiguous_or_not_aligned_give_the_same(form):
     assert unaligned.data_ptr() % 4
     strided = torch.stack([labels, labels], dim=1)[:, 0]
     for moved in (turned, unaligned):
-        again, gradient = call(source, moved, strided)
+        again, gradient = call(request, moved, strided)
         assert torch.equal(again, value)
         assert torch.equal(gradient, pull)
 
 
 def test_no_rows_and_more_threads_than_rows_are_served(form):
-    source, _, points, labels = codes(9000, 32)
-    nothing, empty = call(source, points[:0], labels[:0])
+    request, _, points, labels = codes(9000, 32)
+    nothing, empty = call(request, points[:0], labels[:0])
     assert nothing.shape == (0,)
     assert empty.shape == (0, 32)
     before = torch.get_num_threads()
@@ -172,10 +162,10 @@ def test_no_rows_and_more_threads_than_rows_are_served(form):
         torch.set_num_threads(16)
         big, _, point, label = codes(300_000, 32)
         many, pull = call(big, point[:1], label[:1])
-        largest = native.top(native.chosen(), big.packed, big.classes, point[:1], None, 5)
+        largest = native.topk(native.chosen(), big, point[:1], None, 5)
         torch.set_num_threads(1)
         one, same = call(big, point[:1], label[:1])
-        alone = native.top(native.chosen(), big.packed, big.classes, point[:1], None, 5)
+        alone = native.topk(native.chosen(), big, point[:1], None, 5)
     finally:
         torch.set_num_threads(before)
     assert relative(many, one) < 1e-12
@@ -184,9 +174,9 @@ def test_no_rows_and_more_threads_than_rows_are_served(form):
 
 
 def test_numbers_that_are_not_finite_stay_in_their_row(form):
-    source, W, points, labels = codes(5000, 64)
+    request, W, points, labels = codes(5000, 64)
     points[1, 3], points[2, 0], points[3, 9] = torch.nan, torch.inf, -torch.inf
-    value, pull = call(source, points, labels)
+    value, pull = call(request, points, labels)
     true, exact = reference(W, points[[0, 4]], labels[[0, 4]])
     assert value[1:4].isnan().all()
     assert pull[1:4].isnan().all()
@@ -195,15 +185,15 @@ def test_numbers_that_are_not_finite_stay_in_their_row(form):
 
 
 def test_a_bias_of_minus_infinity_takes_a_class_out(form):
-    source, W, points, labels = codes(700, 64)
+    request, W, points, labels = codes(700, 64)
     bias = torch.zeros(700)
     bias[100:650] = -torch.inf
     labels[:] = -1
     value, pull = reference(W, points, labels, bias)
-    found, gradient = call(source, points, labels, bias)
+    found, gradient = call(request, points, labels, bias)
     assert relative(found, value) < 1e-6
     assert relative(gradient, pull) < 1e-6
-    _, names = native.top(native.chosen(), source.packed, 700, points, bias, 64)
+    _, names = native.topk(native.chosen(), request, points, bias, 64)
     assert not ((names >= 100) & (names < 650)).any()
 
 
@@ -220,8 +210,8 @@ def test_more_than_two_to_the_31_logits_are_counted(form):
     points = torch.zeros(4096, order)
     labels = torch.full((4096,), -1)
     labels[0] = blocks * order - 1
-    source = Source(blocks * order, packed=packed, norm=4.0)
-    value, _ = call(source, points, labels, gradient=False)
+    request = LogitsRequest(blocks * order, packed=packed, norm=4.0)
+    value, _ = call(request, points, labels, gradient=False)
     assert float(value[1]) == pytest.approx(math.log(blocks * order), abs=2e-7)
     assert float(value[0]) == pytest.approx(math.log(blocks * order - 1), abs=2e-7)
 
@@ -253,11 +243,11 @@ def test_a_forked_process_computes_the_same_after_threads_were_used(form):
 
 
 def test_signs_that_are_changed_in_place_are_read_anew(form):
-    source, W, points, labels = codes(100, 64)
-    first, _ = call(source, points, labels)
-    source.packed.bitwise_xor_(255)
+    request, W, points, labels = codes(100, 64)
+    first, _ = call(request, points, labels)
+    request.packed.bitwise_xor_(255)
     value, _ = reference(-W, points, labels)
-    found, _ = call(source, points, labels)
+    found, _ = call(request, points, labels)
     assert relative(found, value) < 1e-6
     assert relative(first, value) > 1e-6
 
@@ -265,7 +255,7 @@ def test_signs_that_are_changed_in_place_are_read_anew(form):
 def test_other_types_and_many_of_the_largest_take_the_torch_path(form):
     made = scale.implicit(500, 32)
     x = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
-    assert native.library_for(x.double(), made.source.packed) is None
+    assert native.library_for(x.double(), made.bits) is None
     assert native.library_for(x, None) is None
     few, many = scale.topk(x, made, 64), scale.topk(x, made, 65)
     assert relative(few.values, many.values[:, :64]) < 1e-6
@@ -275,10 +265,10 @@ def test_a_library_that_is_missing_broken_or_old_is_named_once(tmp_path, monkeyp
     monkeypatch.delenv(native.VARIABLE, raising=False)
     broken, empty = tmp_path / "broken.so", tmp_path / "missing.so"
     broken.write_bytes(b"no library")
-    library._choose.cache_clear()
+    native._choose.cache_clear()
     try:
         for file, reason in ((empty, "was not built"), (broken, "cannot be loaded")):
-            monkeypatch.setattr(library, "FILE", file)
+            monkeypatch.setattr(native, "FILE", file)
             with pytest.warns(PerformanceWarning, match=reason):
                 assert native.chosen().name == "torch"
             with warnings.catch_warnings():
@@ -286,15 +276,15 @@ def test_a_library_that_is_missing_broken_or_old_is_named_once(tmp_path, monkeyp
                 assert native.chosen().name == "torch"
             with native.forced("native"), pytest.raises(RequestError, match=reason):
                 native.chosen()
-        monkeypatch.setattr(library, "VERSION", 999)
+        monkeypatch.setattr(native, "VERSION", 999)
         other = tmp_path / "other.so"
         shutil.copy(SOURCES / "_kernel.so", other)
-        monkeypatch.setattr(library, "FILE", other)
+        monkeypatch.setattr(native, "FILE", other)
         with pytest.warns(PerformanceWarning, match="999 is needed"):
             loss = scale.log_sum_exp(torch.randn(2, 32), scale.implicit(100, 32))
         assert loss.isfinite().all()
     finally:
-        library._choose.cache_clear()
+        native._choose.cache_clear()
 
 
 def test_a_path_that_does_not_exist_is_refused(monkeypatch):
@@ -341,8 +331,8 @@ def test_importing_the_compiled_path_imports_no_compiler_of_torch():
 
 
 def test_the_library_has_no_tie_to_python_or_torch():
-    loaded = ctypes.CDLL(str(library.FILE))
-    assert loaded.fixhead_version() == library.VERSION
+    loaded = ctypes.CDLL(str(native.FILE))
+    assert loaded.fixhead_version() == native.VERSION
     told = (SOURCES / "kernel.c").read_text(encoding="utf-8")
     assert "Python.h" not in told
     assert "torch" not in told

@@ -8,6 +8,8 @@ import torch
 from agreement import relative
 
 from fixhead import many_classes as scale
+from fixhead.many_classes.kronecker import KroneckerTiles
+from fixhead.many_classes.ops import LogitsRequest
 
 
 def test_importing_and_using_scale_imports_no_compiler():
@@ -27,27 +29,32 @@ def arguments(bias):
     labels = torch.tensor([0, 7, -1, 99, 3])
     W = torch.randn(100, 32, generator=torch.Generator().manual_seed(2))
     b = torch.randn(100, generator=torch.Generator().manual_seed(3)) if bias else None
-    packed = scale.implicit(100, 32).source.packed
-    yield x, W, None, labels, b, 100, 0, 0.0, True
-    yield x, W, None, labels, b, 100, 0, 2.0, False
-    yield x, None, packed, labels, b, 100, 0, 6.0, True
+    packed = scale.implicit(100, 32).bits
+    yield (x, W, labels, b), True, LogitsRequest(100)
+    yield (x, W, labels, b), False, LogitsRequest(100, norm=2.0, max_logit=9.0)
+    yield (x, None, labels, b), True, LogitsRequest(100, packed=packed, norm=6.0)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("bias", [False, True])
 def test_fake_implementations_tell_the_truth(bias):
-    for given in arguments(bias):
+    known = torch.ops.fixhead
+
+    def check(operator, *given):
         tests = ("test_schema", "test_faketensor")
-        torch.library.opcheck(torch.ops.fixhead.rest.default, given, test_utils=tests)
-        value = torch.ops.fixhead.rest(*given)[0]
-        again = (*given[:5], value, torch.rand(5), 100, 0, given[7], given[1] is not None)
-        torch.library.opcheck(torch.ops.fixhead.class_gradients.default, again, test_utils=tests)
+        torch.library.opcheck(operator.default, given, test_utils=tests)
+
+    for given, feature_grad, request in arguments(bias):
+        x, W, labels, b = given
+        check(known.negatives_lse, *given, feature_grad, *request)
+        lse = known.negatives_lse(*given, feature_grad, *request)[0]
+        check(known.class_gradients, *given, lse, torch.rand(5), W is not None, *request)
         for reduction in ("mean", "none"):
-            plain = (*given[:4], *given[5:8], -1, reduction, given[8], False, 0.0)
-            torch.library.opcheck(torch.ops.fixhead.cross_entropy.default, plain, test_utils=tests)
-    x, _, packed, _, b, classes, *_ = given
-    largest = (x, packed, b, classes, 3)
-    torch.library.opcheck(torch.ops.fixhead.largest.default, largest, test_utils=tests)
+            check(known.cross_entropy, x, W, labels, -1, reduction, feature_grad, *request)
+        check(known.topk, x, W, b, 3, *request)
+        if W is None:
+            check(known.all_logits, x, *request)
+            check(known.logits_backward, torch.randn(5, 100), 32, *request)
 
 
 @pytest.mark.slow
@@ -93,7 +100,8 @@ def test_labels_past_two_to_the_31_logits_are_found(monkeypatch):
     """K·N > 2³¹: places within a tile stay small, and classes are 64-bit."""
     made = scale.implicit(100_000_000, 512)
     labels = torch.tensor([99_999_999, 0] * 512)
-    keys, places = made.source.tiles().locate(labels, 1024)
-    height, width = made.source.tiles().shape(1024)
-    assert int(keys.max()) == -(-made.source.tiles().blocks // height) * (1024 // width) - 1
+    tiles = KroneckerTiles(made.bits, made.coded)
+    keys, places = tiles.locate(labels, 1024)
+    height, width = tiles.shape(1024)
+    assert int(keys.max()) == -(-tiles.blocks // height) * (1024 // width) - 1
     assert int(places.max()) < 512 * height * width

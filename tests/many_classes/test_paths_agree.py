@@ -5,7 +5,8 @@ import torch
 from agreement import Agreement
 
 from fixhead import many_classes as scale
-from fixhead.many_classes import native, unshifted
+from fixhead.many_classes import blockwise
+from fixhead.many_classes.native import library as native
 from fixhead.many_classes.tiles import ChunkTiles
 from fixhead.vectors.coding import find_code
 
@@ -32,7 +33,7 @@ class TestLearnedMatrix(TestFixedMatrixOfUnequalRows):
     learned = True
 
 
-class Unshifted:
+class NoMax:
     """As on a device: points first, many tiles, and no maximum where a bound allows it."""
 
     @pytest.fixture(autouse=True)
@@ -40,16 +41,16 @@ class Unshifted:
         def suits(tiles, points):
             return isinstance(tiles, ChunkTiles) and len(points) > 0
 
-        monkeypatch.setattr(unshifted, "suits", suits)
-        monkeypatch.setattr(unshifted, "CLASSES", (50, 150))
-        monkeypatch.setattr(unshifted, "STEP", 8)
+        monkeypatch.setattr(blockwise, "suits_no_max", suits)
+        monkeypatch.setattr(blockwise, "NO_MAX_CLASSES", (50, 150))
+        monkeypatch.setattr(blockwise, "NO_MAX_STEP", 8)
 
 
-class TestFixedMatrixUnshifted(Unshifted, TestFixedMatrixOfUnequalRows):
+class TestFixedMatrixNoMax(NoMax, TestFixedMatrixOfUnequalRows):
     pass
 
 
-class TestLearnedMatrixUnshifted(Unshifted, TestLearnedMatrix):
+class TestLearnedMatrixNoMax(NoMax, TestLearnedMatrix):
     pass
 
 
@@ -92,5 +93,5 @@ class TestRowsMadeOnDemand(Implicit):
         return scale.LazyVectors(code.vectors, norm=1.0, unit_rows=True, construction=code.name)
 
 
-class TestRowsMadeOnDemandUnshifted(Unshifted, TestRowsMadeOnDemand):
+class TestRowsMadeOnDemandNoMax(NoMax, TestRowsMadeOnDemand):
     pass

@@ -49,7 +49,7 @@ def test_a_certificate_of_a_code_holds_what_the_family_proves():
 
 def test_a_million_classes_take_an_eighth_of_a_byte_each():
     made = scale.implicit(1_000_000, 512)
-    assert made.source.packed.nbytes <= 1_000_000 / 8 + 512
+    assert made.bits.nbytes <= 1_000_000 / 8 + 512
     assert made.rows(torch.tensor([999_999])).norm() == pytest.approx(1.0, abs=1e-6)
 
 

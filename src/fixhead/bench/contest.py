@@ -5,22 +5,18 @@ The paths are those of ``rivals``; they are timed in turn, and each one's memory
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import multiprocessing
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
 
 from .._errors import RequestError
-from ..many_classes import native
-from .clocks import Step, alone_on_cuda, checked, seconds
+from ..many_classes.native import library as native
 from .rivals import CODES, DTYPES, LEARNED, PATHS, RIVALS, Shared, Sizes, rival
+from .timing import alone_on_cpu, alone_on_cuda, check_device, free_bytes, interleaved
 
 SAMPLE_S = 0.02
 """Seconds that a sample takes at least; a step that is shorter is repeated and averaged."""
@@ -64,24 +60,14 @@ def contest(
     alone = {name: measure_alone(name, sizes) for name in names}
     shared = Shared(sizes)
     steps = {name: PATHS[name](shared) for name in names}
-    samples: dict[str, list[float]] = {name: [] for name in names}
-    calls = {name: _calls(step, sizes.device) for name, step in steps.items()}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            samples[name].append(seconds(step, calls[name], sizes.device))
+    samples = interleaved(steps, rounds=rounds, sample_s=SAMPLE_S, device=sizes.device)
     plain = statistics.median(samples["plain"]) if "plain" in samples else None
     return [_timing(name, sizes, samples[name], alone[name], plain) for name in names]
 
 
-def _calls(step: Step, device: str) -> int:
-    """How many steps make a sample that a clock can tell; the first step is nobody's."""
-    step()
-    return max(1, round(SAMPLE_S / max(seconds(step, 1, device), 1e-7)))
-
-
 def check_place(sizes: Sizes) -> None:
     """Refuse a device or type that cannot be timed here."""
-    checked(sizes.device)
+    check_device(sizes.device)
     if sizes.dtype not in DTYPES:
         raise RequestError(f"--dtype must be one of {', '.join(DTYPES)}, got {sizes.dtype!r}")
     if sizes.device == "cpu" and sizes.dtype != "float32":
@@ -112,7 +98,7 @@ def check_memory(sizes: Sizes, names: Sequence[str]) -> None:
         need += matrix if "adaptive-softmax" in names else 0
         moments = max((2 + LEARNED[name] for name in names if name in LEARNED), default=0)
         need += moments * 4 * sizes.classes * sizes.features
-    free = _free_bytes(sizes.device)
+    free = free_bytes(sizes.device)
     if free is not None and need > free:
         raise RequestError(
             f"--against {','.join(names)} needs about {need / 2**30:.1f} GiB at these sizes, got "
@@ -130,7 +116,7 @@ def measure_alone(name: str, sizes: Sizes) -> tuple[int | None, float]:
     process.start()
     theirs.close()
     try:
-        found: tuple[int | None, float] = ours.recv()
+        memory_and_first: tuple[int | None, float] = ours.recv()
     except EOFError:
         raise RequestError(
             f"--against {name} did not finish a step at these sizes in a process of its own, "
@@ -138,24 +124,13 @@ def measure_alone(name: str, sizes: Sizes) -> tuple[int | None, float]:
         ) from None
     finally:
         process.join()
-    return found
+    return memory_and_first
 
 
 def _alone(name: str, sizes: Sizes, threads: int, answer: Connection) -> None:
     torch.set_num_threads(threads)
-    PATHS["code"](Shared(Sizes(256, 32, 4)))()  # torch's own start is nobody's
-    gc.collect()
-    _trim()
-    before = _resident("VmRSS")
-    _reset_peak()
-    shared = Shared(sizes)
-    step = PATHS[name](shared)
-    start = time.perf_counter()
-    step()
-    first = 1e3 * (time.perf_counter() - start)
-    step()
-    peak = _resident("VmHWM")
-    answer.send((None if before is None or peak is None else max(peak - before, 0), first))
+    PATHS["code"](Shared(Sizes(256, 32, 4)))()  # torch's own start counts for no path
+    answer.send(alone_on_cpu(lambda: PATHS[name](Shared(sizes))))
     answer.close()
 
 
@@ -186,36 +161,3 @@ def _timing(
 def _digits(value: float) -> float:
     """Five digits, however small the number."""
     return float(f"{value:.5g}")
-
-
-def _resident(field: str) -> int | None:
-    """VmRSS or VmHWM of this process in bytes, where Linux tells."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(s.split()[1]) for s in lines if s.startswith(field + ":")), None)
-
-
-def _reset_peak() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return  # then VmHWM is that of the whole process: an upper bound
-
-
-def _trim() -> None:
-    """Give freed memory back to the system, where the C library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _free_bytes(device: str) -> int | None:
-    if device != "cpu":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(s.split()[1]) for s in lines if s.startswith("MemAvailable:")), None)

@@ -84,7 +84,7 @@ def head_command(
 @bench_app.command("paths")
 def paths_command(as_json: AsJson = False) -> None:
     """Which path code vectors take on this processor, and why; FIXHEAD_SCALE_PATH forces one."""
-    from ..many_classes import native
+    from ..many_classes.native import library as native
 
     chosen = native.chosen()
     rows = [

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,9 +23,9 @@ from .._seeds import default_generator_or
 from ..vectors.code_families import Family, algebraic, random_signs
 from ..vectors.coding import CodeVectors, find_code
 from ..vectors.sylvester import next_power_of_two
-from . import native
-from .kronecker import PACK, pack, transform
-from .operators import Source
+from .kronecker import PACK, KroneckerTiles, pack, transform
+from .native import library as native
+from .ops import LogitsRequest
 from .vectors import ClassVectors, LazyVectors
 
 MIN_WIDTH = 16
@@ -121,15 +120,15 @@ class Codes(ClassVectors):
         self._elsewhere: dict[torch.device, Codes] = {}
         # In the space of ``spread`` rows are ±1 at d columns.
         longest = math.sqrt(code.signs.numel())
-        self._source = Source(self.coded, packed=_packed(code, blocks), norm=longest)
+        self._request = LogitsRequest(self.coded, packed=_packed(code, blocks), norm=longest)
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.code.shape
 
     @property
-    def source(self) -> Source:
-        return self._source
+    def request(self) -> LogitsRequest:
+        return self._request
 
     @property
     def device(self) -> torch.device:
@@ -138,8 +137,8 @@ class Codes(ClassVectors):
     @property
     def bits(self) -> Tensor:
         """The diagonals, packed: (n, ⌈B/8⌉) uint8."""
-        assert self._source.packed is not None
-        return self._source.packed
+        assert self._request.packed is not None
+        return self._request.packed
 
     @property
     def fused(self) -> bool:  # type: ignore[override]
@@ -198,9 +197,7 @@ class Codes(ClassVectors):
         self, projected: Tensor, bias: Tensor | None, k: int, *, bf16_matmul: bool = False
     ) -> tuple[Tensor, Tensor]:
         front = None if bias is None else bias[: self.coded]
-        values, classes = torch.ops.fixhead.largest(
-            self.spread(projected), self.bits, front, self.coded, k, bf16_matmul
-        )
+        values, classes = super().topk(self.spread(projected), front, k, bf16_matmul=bf16_matmul)
         if self.coded < self.classes:
             tail = self._tail(projected, bias)
             behind = torch.arange(self.coded, self.classes, device=projected.device)
@@ -253,7 +250,7 @@ class Codes(ClassVectors):
             moved = object.__new__(Codes)
             moved.__dict__.update(self.__dict__)
             moved._elsewhere = {}
-            moved._source = replace(self._source, packed=self.bits.to(device))
+            moved._request = self._request._replace(packed=self.bits.to(device))
             for name in ("_factors", "_flips", "_columns"):
                 value = getattr(self, name)
                 setattr(moved, name, None if value is None else value.to(device))
@@ -348,7 +345,7 @@ class Codes(ClassVectors):
         if not torch.compiler.is_compiling():
             compiled = native.library_for(self._factors, self.bits)
         if compiled is None or labels.device.type != "cpu":
-            return self._source.tiles().rows(labels)
+            return KroneckerTiles(self.bits, self.coded).rows(labels)
         return native.rows(compiled, self.bits, labels)
 
     def _tail(self, projected: Tensor, bias: Tensor | None) -> Tensor:

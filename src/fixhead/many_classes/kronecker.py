@@ -32,7 +32,7 @@ MADE = 4096
 """The longest vectors whose rows are made for a GPU's half-precision products."""
 
 FEW = 8
-"""With fewer than n/8 points the transform's own logits are less to write than such rows."""
+"""With fewer than n/8 rows the transform's own logits are less to write than such rows."""
 
 SIGN = -(1 << 15)
 """The sign bit of a bfloat16 number, as a 16-bit integer."""
@@ -42,7 +42,7 @@ PACK = 8
 
 
 @dataclass
-class _Here:
+class _Current:
     """What belongs to the tile that is being walked."""
 
     blocks: int
@@ -53,7 +53,7 @@ class _Here:
 class KroneckerTiles(Tiles):
     """Classes k = (block k // n, row k % n) from packed sign diagonals (n, ⌈B/8⌉) uint8.
 
-    Points are those behind the column signs and the factor 1/√d: (N, n).
+    Projected features are those behind the column signs and the factor 1/√d: (N, n).
     """
 
     def __init__(self, packed: Tensor, classes: int) -> None:
@@ -61,7 +61,7 @@ class KroneckerTiles(Tiles):
         self.classes = classes
         self.order = packed.shape[0]
         self.blocks = -(-classes // self.order)
-        self._here: _Here | None = None
+        self._current: _Current | None = None
         self._sums: list[Tensor] = []
 
     def shape(self, rows: int) -> tuple[int, int]:
@@ -73,21 +73,21 @@ class KroneckerTiles(Tiles):
         blocks = max(cells // (self.order * width) // PACK, 1) * PACK
         return min(blocks, -(-self.blocks // PACK) * PACK), width
 
-    def walk(self, points: Tensor) -> Iterator[Tile]:
-        height, width = self.shape(points.shape[0])
-        strips = [strip.t().contiguous() for strip in torch.split(points, width)]
+    def walk(self, projected: Tensor) -> Iterator[Tile]:
+        height, width = self.shape(projected.shape[0])
+        strips = [strip.t().contiguous() for strip in torch.split(projected, width)]
         self._sums = [torch.zeros_like(strip).unsqueeze(1) for strip in strips]
-        self._buffers = tuple(points.new_empty(self.order * height * width) for _ in range(2))
+        self._buffers = tuple(projected.new_empty(self.order * height * width) for _ in range(2))
         for first in range(0, self.blocks, height):
             count = min(height, self.blocks - first)
-            signs = unpack(self.packed, first, count, points.dtype)
+            signs = unpack(self.packed, first, count, projected.dtype)
             for number, strip in enumerate(strips):
-                self._here = _Here(count, signs, number)
+                self._current = _Current(count, signs, number)
                 logits = self._logits(strip, signs, count)
                 self._blank(logits, first, count)
                 key = first // height * len(strips) + number
                 begin = number * width
-                names = _Names(first, count, self.order, points.device)
+                names = _Names(first, count, self.order, projected.device)
                 yield Tile(key, logits, begin, begin + strip.shape[1], names)
 
     def _logits(self, strip: Tensor, signs: Tensor, count: int) -> Tensor:
@@ -110,23 +110,23 @@ class KroneckerTiles(Tiles):
         if left < self.order:
             logits.view(self.order, count, -1)[left:, -1] = -torch.inf
 
-    def fold(self, tile: Tile, *, total: bool) -> Tensor | None:
-        here = self._here
-        assert here is not None
+    def accumulate(self, tile: Tile, *, total: bool) -> Tensor | None:
+        current = self._current
+        assert current is not None
         width = tile.logits.shape[1]
         flat = tile.logits.view(-1)
         self._transform(flat, self._buffers[1][: flat.numel()])
-        back = tile.logits.view(self.order, here.blocks, width)
-        acc = self._sums[here.strip]
-        torch.baddbmm(acc, here.signs.unsqueeze(1), back, out=acc)
+        back = tile.logits.view(self.order, current.blocks, width)
+        acc = self._sums[current.strip]
+        torch.baddbmm(acc, current.signs.unsqueeze(1), back, out=acc)
         return back[0].sum(dim=0) if total else None
 
-    def folded(self) -> Tensor:
+    def accumulated(self) -> Tensor:
         return torch.cat([acc.squeeze(1).t() for acc in self._sums])
 
-    def scale_rows(self, tile: Tile, factors: Tensor) -> None:
-        assert self._here is not None
-        self._sums[self._here.strip] *= factors
+    def scale_accumulated(self, tile: Tile, factors: Tensor) -> None:
+        assert self._current is not None
+        self._sums[self._current.strip] *= factors
 
     def locate(self, labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         height, width = self.shape(rows)
@@ -145,13 +145,13 @@ class KroneckerTiles(Tiles):
         left, right = _factors(self.order, torch.float32, labels.device)
         wide = right.shape[0]
         walsh = left[line // wide].unsqueeze(2) * right[line % wide].unsqueeze(1)
-        held = self.packed.t().contiguous().index_select(0, block // PACK)
-        bits = (held >> (block % PACK).to(torch.uint8).unsqueeze(1)) & 1
+        packed = self.packed.t().contiguous().index_select(0, block // PACK)
+        bits = (packed >> (block % PACK).to(torch.uint8).unsqueeze(1)) & 1
         return walsh.flatten(start_dim=1).mul_(bits.float().mul_(-2).add_(1))
 
 
 def made_tiles(packed: Tensor, classes: int) -> ChunkTiles:
-    """The same points and classes by bfloat16 products with rows ±1, made just before.
+    """The same logits by bfloat16 products with rows ±1, made just before.
 
     Exact in bfloat16, and for matrix units less work than the transform is for memory.
     """
@@ -168,7 +168,8 @@ def made_tiles(packed: Tensor, classes: int) -> ChunkTiles:
         rows = rows.view(torch.bfloat16).view(-1, order)
         return rows[start - first * order : stop - first * order]
 
-    return ChunkTiles(make, kronecker.rows, classes, width=order, device=packed.device, half=True)
+    pick, device = kronecker.rows, packed.device
+    return ChunkTiles(make, pick, classes, width=order, device=device, bf16_matmul=True)
 
 
 @lru_cache(maxsize=2)
@@ -192,10 +193,10 @@ class _Names:
         return (blocks * self.order + rows.unsqueeze(1)).reshape(-1)
 
 
-def transform(points: Tensor) -> Tensor:
+def transform(values: Tensor) -> Tensor:
     """x H over the last axis of (N, n), by H_a ⊗ H_b; differentiable."""
-    left, right = _factors(points.shape[1], points.dtype, points.device)
-    grid = points.view(len(points), left.shape[0], right.shape[0])
+    left, right = _factors(values.shape[1], values.dtype, values.device)
+    grid = values.view(len(values), left.shape[0], right.shape[0])
     return (left @ (grid @ right)).flatten(start_dim=1)
 
 

@@ -1,7 +1,8 @@
 """The classes piece by piece: logits of one tile at a time, classes first.
 
 A tile holds z (C, n) = logits of C classes for n rows, in a buffer that every tile uses again.
-Whoever walks the tiles may overwrite z, then ``fold`` it: Σ_c z_ci w_c is added to a sum per row.
+Between two steps of a walk z may be overwritten and then accumulated: Σ_c z_ci w_c is added to a
+sum per row.
 """
 
 from __future__ import annotations
@@ -26,10 +27,6 @@ NUMBERS_ELSEWHERE = 1 << 25
 are about a GPU's second-level cache."""
 
 
-SAFE = {torch.float32: 85.0, torch.float64: 700.0}
-"""e^85 < 3.4e38 and e^−85 > 1.2e−38: no such logit over- or underflows, nor does a sum."""
-
-
 @dataclass
 class Tile:
     """Logits (C, n) of ``names`` (C,) classes for the rows ``start`` … ``stop`` − 1.
@@ -49,34 +46,34 @@ class Tile:
 
 
 class Tiles(ABC):
-    """Class vectors (K, d) as something that makes tiles of logits from points (N, d)."""
+    """Class vectors (K, d) as something that makes tiles of logits of rows (N, d)."""
 
     classes: int
 
     @abstractmethod
-    def walk(self, points: Tensor) -> Iterator[Tile]:
+    def walk(self, projected: Tensor) -> Iterator[Tile]:
         """All tiles, each before the next overwrites it."""
 
     @abstractmethod
-    def fold(self, tile: Tile, *, total: bool) -> Tensor | None:
+    def accumulate(self, tile: Tile, *, total: bool) -> Tensor | None:
         """Add Σ_c z_ci w_c of this tile to its rows' sums; with ``total``, return Σ_c z_ci (n,).
 
         Works in the tile's own buffers: its z is gone after.
         """
 
-    def fold_exponentials(self, tile: Tile) -> Tensor:
-        """``fold`` of e^z in place of z, with its total Σ_c e^{z_ci} (n,)."""
+    def accumulate_exponentials(self, tile: Tile) -> Tensor:
+        """``accumulate`` of e^z in place of z, with its total Σ_c e^{z_ci} (n,)."""
         tile.logits.exp_()
-        total = self.fold(tile, total=True)
+        total = self.accumulate(tile, total=True)
         assert total is not None
         return total
 
     @abstractmethod
-    def folded(self) -> Tensor:
+    def accumulated(self) -> Tensor:
         """The sums (N, d) since ``walk`` began."""
 
     @abstractmethod
-    def scale_rows(self, tile: Tile, factors: Tensor) -> None:
+    def scale_accumulated(self, tile: Tile, factors: Tensor) -> None:
         """Multiply the sums of the tile's rows by factors (n,)."""
 
     @abstractmethod
@@ -92,8 +89,8 @@ class ChunkTiles(Tiles):
     """Consecutive classes: ``make(start, stop)`` hands out rows, stored or made just now.
 
     pick: labels (n,) → their rows (n, d).
-    half: products of bfloat16 numbers, summed in float32; logits are float32 all the same.
-    stored: the type of stored rows, which nobody has to make.
+    bf16_matmul: products of bfloat16 numbers, summed in float32; logits are float32 all the same.
+    stored: the type of stored rows, which need not be made.
     """
 
     def __init__(
@@ -104,13 +101,13 @@ class ChunkTiles(Tiles):
         *,
         width: int,
         device: torch.device,
-        half: bool = False,
+        bf16_matmul: bool = False,
         stored: torch.dtype | None = None,
     ) -> None:
         self.make = make
         self._pick = pick
         self.classes = classes
-        self.half = half
+        self.bf16_matmul = bf16_matmul
         self.stored = stored
         self._bounds = bounds(width, device)
         self._sum: Tensor | None = None
@@ -120,55 +117,55 @@ class ChunkTiles(Tiles):
         cells, low, high = self._bounds
         return min(max(cells // max(rows, 1), low), high, self.classes)
 
-    def walk(self, points: Tensor) -> Iterator[Tile]:
-        count = points.shape[0]
+    def walk(self, projected: Tensor) -> Iterator[Tile]:
+        count = projected.shape[0]
         height = self.height(count)
-        kind = torch.bfloat16 if self.half else points.dtype
-        columns = points.to(kind).t()
-        buffer = points.new_empty(height * count)
-        self._weights = points.new_empty(height * count if self.half else 0, dtype=kind)
-        self._sum = torch.zeros_like(points, memory_format=torch.contiguous_format)
+        kind = torch.bfloat16 if self.bf16_matmul else projected.dtype
+        columns = projected.to(kind).t()
+        buffer = projected.new_empty(height * count)
+        self._weights = projected.new_empty(height * count if self.bf16_matmul else 0, dtype=kind)
+        self._sum = torch.zeros_like(projected, memory_format=torch.contiguous_format)
         for key, start in enumerate(range(0, self.classes, height)):
             stop = min(start + height, self.classes)
-            self._rows = self.make(start, stop).to(points.device, kind)
+            self._rows = self.make(start, stop).to(projected.device, kind)
             logits = buffer[: (stop - start) * count].view(stop - start, count)
-            if self.half:
-                product(self._rows, columns, out=logits)
+            if self.bf16_matmul:
+                matmul(self._rows, columns, out=logits)
             else:
                 torch.mm(self._rows, columns, out=logits)
-            names = _span(start, stop, points.device)
+            names = _span(start, stop, projected.device)
             yield Tile(key, logits, 0, count, names, (start, stop))
 
-    def fold(self, tile: Tile, *, total: bool) -> Tensor | None:
+    def accumulate(self, tile: Tile, *, total: bool) -> Tensor | None:
         assert self._sum is not None
         assert self._rows is not None
-        if self.half:
-            self._fold(self._halved(tile).copy_(tile.logits))
+        if self.bf16_matmul:
+            self._accumulate(self._bf16(tile).copy_(tile.logits))
         else:
             self._sum.addmm_(tile.logits.t(), self._rows)
         return tile.logits.sum(dim=0) if total else None
 
-    def fold_exponentials(self, tile: Tile) -> Tensor:
-        if not self.half:
-            return super().fold_exponentials(tile)
+    def accumulate_exponentials(self, tile: Tile) -> Tensor:
+        if not self.bf16_matmul:
+            return super().accumulate_exponentials(tile)
         # The total is that of the rounded weights: the folded vectors stay a weighted mean.
-        weights = torch.exp(tile.logits, out=self._halved(tile))
-        self._fold(weights)
+        weights = torch.exp(tile.logits, out=self._bf16(tile))
+        self._accumulate(weights)
         return weights.sum(dim=0, dtype=torch.float32)
 
-    def _halved(self, tile: Tile) -> Tensor:
+    def _bf16(self, tile: Tile) -> Tensor:
         return self._weights[: tile.logits.numel()].view(tile.logits.shape)
 
-    def _fold(self, weights: Tensor) -> None:
+    def _accumulate(self, weights: Tensor) -> None:
         assert self._sum is not None
         assert self._rows is not None
-        self._sum += product(weights.t(), self._rows)
+        self._sum += matmul(weights.t(), self._rows)
 
-    def folded(self) -> Tensor:
+    def accumulated(self) -> Tensor:
         assert self._sum is not None
         return self._sum
 
-    def scale_rows(self, tile: Tile, factors: Tensor) -> None:
+    def scale_accumulated(self, tile: Tile, factors: Tensor) -> None:
         assert self._sum is not None
         self._sum[tile.start : tile.stop] *= factors.unsqueeze(1)
 
@@ -182,7 +179,7 @@ class ChunkTiles(Tiles):
         return self._pick(labels)
 
 
-def dense_tiles(vectors: Tensor, *, half: bool = False) -> ChunkTiles:
+def dense_tiles(vectors: Tensor, *, bf16_matmul: bool = False) -> ChunkTiles:
     """Tiles of stored class vectors (K, d)."""
     return ChunkTiles(
         lambda start, stop: vectors[start:stop],
@@ -190,7 +187,7 @@ def dense_tiles(vectors: Tensor, *, half: bool = False) -> ChunkTiles:
         len(vectors),
         width=vectors.shape[1],
         device=vectors.device,
-        half=half,
+        bf16_matmul=bf16_matmul,
         stored=vectors.dtype,
     )
 
@@ -203,7 +200,7 @@ def bounds(width: int, device: torch.device) -> tuple[int, int, int]:
     return CELLS_ELSEWHERE, low, min(max(NUMBERS_ELSEWHERE // width, low), high)
 
 
-def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+def matmul(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     """The matrix product; of bfloat16 numbers in float32, in which their products are summed."""
     if left.dtype != torch.bfloat16:
         return torch.mm(left, right, out=out)

@@ -27,8 +27,8 @@ from .._unit import unit
 from ..geometry.certificate import Certificate, certify
 from ..losses.checks import readable, require_matrix, require_scale
 from ..vectors.rows import ImplicitVectors
-from . import nats, operators, passes, product
-from .operators import Source
+from . import blockwise, ops
+from .ops import LogitsRequest
 
 KINDS = ("dot", "cosine", "unit-features")
 """The kinds of logits: S·W x, S·cos(w, x) and S·W x/‖x‖."""
@@ -78,8 +78,13 @@ class ClassVectors(ABC):
 
     @property
     @abstractmethod
-    def source(self) -> Source:
+    def request(self) -> LogitsRequest:
         """The vectors as the operators take them."""
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """The stored rows, which the operators take beside the request."""
+        return None
 
     @property
     def norm(self) -> float | None:
@@ -160,7 +165,7 @@ class ClassVectors(ABC):
 
     def matmul(self, projected: Tensor) -> Tensor:
         """x Wᵀ (N, K) of rows (N, d), differentiable in them."""
-        return product.logits(self.source, projected)
+        return ops.all_logits(projected, self.request)
 
     def negatives_lse(
         self,
@@ -178,11 +183,12 @@ class ClassVectors(ABC):
         Args:
             projected: (N, d) in float32 or float64.
             bf16_matmul: the products may be those of bfloat16 numbers, summed in float32.
-            max_logit: what no |w_k·x| exceeds; None where that is to be measured.
+            max_logit: what no |w_k·x| exceeds; None where it is not known.
         """
-        found = operators.rest(self.source, projected, labels, bias, bf16_matmul, max_logit or 0.0)
-        target = (projected * found.own).sum(dim=1)
-        return found.value, with_bias(target, labels, bias)
+        request = self.request._replace(bf16_matmul=bf16_matmul, max_logit=max_logit)
+        lse, rows = ops.negatives_lse(projected, self.tensor, labels, bias, request)
+        target = (projected * rows).sum(dim=1)
+        return lse, with_bias(target, labels, bias)
 
     def cross_entropy(
         self,
@@ -195,14 +201,14 @@ class ClassVectors(ABC):
         max_logit: float | None = None,
     ) -> Tensor:
         """The plain loss of logits W x with its gradient, in one walk; see ``negatives_lse``."""
-        return nats.cross_entropy(
-            self.source,
+        request = self.request._replace(bf16_matmul=bf16_matmul, max_logit=max_logit)
+        return ops.cross_entropy(
             projected,
+            self.tensor,
             labels,
+            request,
             ignore_index=ignore_index,
             reduction=reduction,
-            half=bf16_matmul,
-            bound=max_logit or 0.0,
         )
 
     @torch.no_grad()
@@ -210,9 +216,8 @@ class ClassVectors(ABC):
         self, projected: Tensor, bias: Tensor | None, k: int, *, bf16_matmul: bool = False
     ) -> tuple[Tensor, Tensor]:
         """The k largest logits (N, k) and their classes; no gradient."""
-        with torch.autocast(projected.device.type, enabled=False):
-            tiles = self.source.tiles(projected, half=bf16_matmul)
-            return passes.scan(tiles, projected, bias, k)
+        request = self.request._replace(bf16_matmul=bf16_matmul)
+        return ops.topk(projected, self.tensor, bias, k, request)
 
     def weighted_sum(self, weights: Tensor | None = None) -> Tensor:
         """Σ_k a_k w_k (d,); a = 1 where weights is None."""
@@ -223,7 +228,9 @@ class ClassVectors(ABC):
         device = self.device if weights is None else weights.device
         like = torch.zeros(1, width, dtype=kind, device=device)
         with torch.autocast(device.type, enabled=False):
-            return passes.combine(self.source.tiles(like), like, weights)
+            return blockwise.weighted_sum(
+                ops.tiles_for(self.request, self.tensor, like), like, weights
+            )
 
     def gram_product(self, projected: Tensor) -> Tensor | None:
         """WᵀW x (N, d) where it needs no Gram matrix; otherwise None. No gradient."""
@@ -278,11 +285,17 @@ class DenseVectors(ClassVectors):
     def norm(self) -> float | None:
         if self.unit_rows:
             return 1.0
-        return longest(self.vectors) if self.fixed else None
+        if not self.fixed or torch.compiler.is_compiling():
+            return None
+        return longest(self.vectors)
 
     @property
-    def source(self) -> Source:
-        return Source(self.classes, vectors=self.vectors, norm=self.norm or 0.0)
+    def request(self) -> LogitsRequest:
+        return LogitsRequest(self.classes, norm=self.norm)
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.vectors
 
     def to(self, device: torch.device | str) -> DenseVectors:
         if self.vectors.device == torch.device(device):
@@ -354,29 +367,37 @@ class DenseVectors(ClassVectors):
 class LazyVectors(ClassVectors):
     """Any object with ``shape`` and ``rows(labels)``: a few thousand rows are made at a time.
 
-    norm: a length that no row exceeds.
+    norm: a length that no row exceeds; None where it is not known.
+    unit_rows: promises that every row has length 1.
     """
 
     def __init__(
-        self, maker: ImplicitVectors, *, norm: float, unit_rows: bool, construction: str
+        self,
+        maker: ImplicitVectors,
+        *,
+        norm: float | None = None,
+        unit_rows: bool = False,
+        construction: str = "lazy",
     ) -> None:
+        norm = 1.0 if unit_rows else norm
         self.maker = maker
         self.unit_rows = unit_rows
         self.construction = construction
         self._norm = norm
-        self._source = Source(maker.shape[0], handle=operators.keep(maker), norm=norm)
+        number = ops.register_maker(maker)
+        self._request = LogitsRequest(maker.shape[0], maker=number, norm=norm)
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.maker.shape[0], self.maker.shape[1]
 
     @property
-    def norm(self) -> float:
+    def norm(self) -> float | None:
         return self._norm
 
     @property
-    def source(self) -> Source:
-        return self._source
+    def request(self) -> LogitsRequest:
+        return self._request
 
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         return self.maker.rows(labels.cpu()).to(labels.device, dtype)
@@ -412,12 +433,12 @@ _lengths: Any = WeakIdKeyDictionary()
 
 def longest(rows: Tensor) -> float:
     """max_k ‖w_k‖ of a tensor (K, d), measured once and after every change."""
-    if torch.compiler.is_compiling() or rows.is_inference():
-        return operators.longest(rows)
+    if rows.is_inference():
+        return float(ops.longest(rows))
     key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
     known = _lengths.get(rows)
     if known is None or known[0] != key:
-        known = _lengths[rows] = (key, operators.longest(rows))
+        known = _lengths[rows] = (key, float(ops.longest(rows)))
     length: float = known[1]
     return length
 

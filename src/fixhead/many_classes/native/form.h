@@ -170,11 +170,11 @@ TARGET static double FORM(weigh)(const Plan *plan, float *tile, float peak, floa
 }
 
 /* The sums of all lanes to the row's gradient in double; they begin anew at 0. */
-TARGET static void FORM(flush)(const Plan *plan, float *sum, double *pull) {
-    for (int q = 0; q < plan->vectors; q++, sum += LANES, pull += 4) {
+TARGET static void FORM(flush)(const Plan *plan, float *sum, double *feature_grad) {
+    for (int q = 0; q < plan->vectors; q++, sum += LANES, feature_grad += 4) {
         float4 all = *(float4 *)sum;
         for (int b = 1; b < BLOCKS; b++) all += *(float4 *)(sum + 4 * b);
-        for (int p = 0; p < 4; p++) pull[p] += all[p];
+        for (int p = 0; p < 4; p++) feature_grad[p] += all[p];
         FORM(store)(sum, FORM(fill)(0.0f));
     }
 }
@@ -210,7 +210,7 @@ TARGET static float FORM(highest_of)(const Plan *plan, const float *tile) {
 }
 
 TARGET static void FORM(prepare)(const Job *job, const Work *work, int64_t row, float scale) {
-    const float *x = job->points + row * job->plan.order;
+    const float *x = job->projected + row * job->plan.order;
     for (int q = 0; q < job->plan.vectors; q++)
         FORM(table_of)(x + 4 * q, scale, work->table + (int64_t)q * LANES);
 }
@@ -221,7 +221,8 @@ TARGET static void FORM(begin)(const Job *job, const Work *work, const uint32_t 
 }
 
 /* sum += of this tile, found->total += its weights. */
-TARGET static void FORM(fold)(const Job *job, const Work *work, const uint32_t *signs, Found *found) {
+TARGET static void FORM(accumulate)(
+    const Job *job, const Work *work, const uint32_t *signs, Found *found) {
     float totals[LANES] __attribute__((aligned(64)));
     FORM(middle)(&job->plan, work->tile);
     CASES(job->plan.first, last, &job->plan, work->tile, signs, work->sum, totals)
@@ -234,9 +235,9 @@ static void FORM(raise)(const Job *job, const Work *work, float high, Found *fou
     const double shrink = exp((double)found->peak - (double)high);
     found->total *= shrink;
     found->peak = high;
-    if (found->pull == NULL) return;
-    FORM(flush)(&job->plan, work->sum, found->pull);
-    for (int64_t i = 0; i < job->plan.order; i++) found->pull[i] *= shrink;
+    if (found->feature_grad == NULL) return;
+    FORM(flush)(&job->plan, work->sum, found->feature_grad);
+    for (int64_t i = 0; i < job->plan.order; i++) found->feature_grad[i] *= shrink;
 }
 
 TARGET static void FORM(rest)(
@@ -255,12 +256,12 @@ TARGET static void FORM(rest)(
         const uint32_t *signs = signs_at(job, block);
         const int whole = end <= job->classes, others = own < from || own >= end;
         FORM(begin)(job, work, signs);
-        if (safe && whole && others && found->pull) {
+        if (safe && whole && others && found->feature_grad) {
             if (job->bias)
                 CASES(plan->core, core_bias, plan, work->tile, job->bias + from)
             else
                 CASES(plan->core, core, plan, work->tile)
-            FORM(fold)(job, work, signs, found);
+            FORM(accumulate)(job, work, signs, found);
         } else {
             const float *bias = whole && job->bias ? job->bias + from : NULL;
             float high = FORM(logits)(plan, work->tile, bias, base);
@@ -270,20 +271,21 @@ TARGET static void FORM(rest)(
             }
             if (!safe) FORM(raise)(job, work, high, found);
             double total = FORM(weigh)(plan, work->tile, found->peak, safe ? 1.0f : LOG2E);
-            if (found->pull) {
+            if (found->feature_grad) {
                 CASES(plan->core, levels, work->tile, 1, plan->vectors)
-                FORM(fold)(job, work, signs, found);
+                FORM(accumulate)(job, work, signs, found);
             } else
                 found->total += total;
         }
-        if (++tiles % FLUSH == 0 && found->pull) FORM(flush)(plan, work->sum, found->pull);
+        if (++tiles % FLUSH == 0 && found->feature_grad)
+            FORM(flush)(plan, work->sum, found->feature_grad);
     }
-    if (found->pull) FORM(flush)(plan, work->sum, found->pull);
+    if (found->feature_grad) FORM(flush)(plan, work->sum, found->feature_grad);
 }
 
-/* slope += upstream * softmax of this row, for these classes: the logits are bit for bit those that
-   made R, and what R's rounding to float takes is given back by ``upstream``. */
-TARGET static void FORM(slope)(
+/* bias_grad += upstream * softmax of this row, for these classes: the logits are bit for bit those
+   that made R, and what R's rounding to float takes is given back by ``upstream``. */
+TARGET static void FORM(bias_grad)(
     const Job *job, const Work *work, int64_t row, int64_t start, int64_t stop, double square) {
     const Plan *plan = &job->plan;
     const int64_t order = plan->order, own = job->labels ? job->labels[row] : -1;
@@ -291,7 +293,8 @@ TARGET static void FORM(slope)(
     const float base = safe ? LOG2E : 1.0f;
     const double rest = job->value[row] * (safe ? 1 / M_LN2 : 1);
     const float near = (float)rest;
-    const float upstream = job->upstream[row] * (float)(safe ? exp2(near - rest) : exp(near - rest));
+    const float upstream =
+        job->upstream[row] * (float)(safe ? exp2(near - rest) : exp(near - rest));
     FORM(prepare)(job, work, row, base);
     for (int64_t block = GROUP * start; block < GROUP * stop; block += BLOCKS) {
         const int64_t from = block * order, end = from + BLOCKS * order;
@@ -302,7 +305,7 @@ TARGET static void FORM(slope)(
         if (!whole || !others) FORM(patch)(job, work->tile, block, own, base);
         FORM(weigh)(plan, work->tile, near, safe ? 1.0f : LOG2E);
         for (int b = 0; b < BLOCKS; b++) {
-            float *to = job->slope + from + b * order;
+            float *to = job->bias_grad + from + b * order;
             int64_t left = job->classes - from - b * order;
             for (int64_t i = 0; i < order && i < left; i += 4)
                 for (int64_t p = 0; p < 4 && i + p < left; p++)
@@ -317,7 +320,7 @@ TARGET static void FORM(look)(const Job *job, const float *tile, int64_t block, 
         const float *z = tile + (int64_t)q * LANES;
         if (!FORM(above)(FORM(load)(z), found->values[job->k - 1])) continue;
         for (int i = 0; i < LANES; i++)
-            keep(job, found, z[i], (block + i / 4) * job->plan.order + 4 * q + i % 4);
+            insert_topk(job, found, z[i], (block + i / 4) * job->plan.order + 4 * q + i % 4);
     }
 }
 

@@ -46,13 +46,13 @@ typedef struct {
     Plan plan;
     int form, k;
     int64_t rows, classes, groups, parts;
-    const float *points, *bias;
+    const float *projected, *bias;
     const int64_t *labels;
     const uint32_t *signs;
     double norm, largest_bias;
     double *value;
     const float *upstream;
-    float *pull, *slope, *top_values;
+    float *feature_grad, *bias_grad, *top_values;
     int64_t *top_names;
     int64_t next; /* taken by all threads */
     int failed;
@@ -61,21 +61,21 @@ typedef struct {
 /* One thread's memory: a tile, a table of signed sums, sums of the gradient. */
 typedef struct {
     float *tile, *table, *sum;
-    double *pull;
+    double *feature_grad;
 } Work;
 
-/* What one row, of this squared length, has of a range of classes; pull is NULL where nobody asked
-   for G. */
+/* What one row, of this squared length, has of a range of classes; feature_grad is NULL where G is
+   not asked for. */
 typedef struct {
     double square, total;
     float peak;
-    double *pull;
+    double *feature_grad;
     float values[MOST];
     int64_t names[MOST];
 } Found;
 
 static double square_of(const Job *job, int64_t row) {
-    const float *x = job->points + row * job->plan.order;
+    const float *x = job->projected + row * job->plan.order;
     double sum[4] = {0};
     for (int64_t i = 0; i < job->plan.order; i += 4)
         for (int p = 0; p < 4; p++) sum[p] += (double)x[i + p] * x[i + p];
@@ -91,7 +91,7 @@ static inline const uint32_t *signs_at(const Job *job, int64_t block) {
 }
 
 /* Among the k largest, largest first; of equal ones the first found stays first. */
-static void keep(const Job *job, Found *found, float value, int64_t name) {
+static void insert_topk(const Job *job, Found *found, float value, int64_t name) {
     int i = job->k - 1;
     if (!(value > found->values[i])) return;
     for (; i > 0 && value > found->values[i - 1]; i--) {
@@ -219,25 +219,26 @@ static void walk(
     (top ? top_portable : rest_portable)(job, work, row, start, stop, found);
 }
 
-static void walk_slope(
+static void walk_bias_grad(
     const Job *job, const Work *work, int64_t row, int64_t start, int64_t stop, double square) {
 #ifdef X86
     if (job->form == AVX512) {
-        slope_avx512(job, work, row, start, stop, square);
+        bias_grad_avx512(job, work, row, start, stop, square);
         return;
     }
     if (job->form == AVX2) {
-        slope_avx2(job, work, row, start, stop, square);
+        bias_grad_avx2(job, work, row, start, stop, square);
         return;
     }
 #endif
-    slope_portable(job, work, row, start, stop, square);
+    bias_grad_portable(job, work, row, start, stop, square);
 }
 
 static void clear(const Job *job, Found *found) {
     found->total = 0;
     found->peak = 0;
-    if (found->pull) memset(found->pull, 0, sizeof(double) * (size_t)job->plan.order);
+    if (found->feature_grad)
+        memset(found->feature_grad, 0, sizeof(double) * (size_t)job->plan.order);
     for (int i = 0; i < job->k; i++) {
         found->values[i] = -INFINITY;
         found->names[i] = 0;
@@ -246,14 +247,14 @@ static void clear(const Job *job, Found *found) {
 
 /* found += other, of the same row. */
 static void merge(const Job *job, Found *found, const Found *other) {
-    for (int i = 0; i < job->k; i++) keep(job, found, other->values[i], other->names[i]);
+    for (int i = 0; i < job->k; i++) insert_topk(job, found, other->values[i], other->names[i]);
     if (job->top_values) return;
     const float peak = found->peak > other->peak ? found->peak : other->peak;
     const double mine = exp((double)found->peak - peak), theirs = exp((double)other->peak - peak);
     found->total = found->total * mine + other->total * theirs;
     found->peak = peak;
-    for (int64_t i = 0; found->pull && i < job->plan.order; i++)
-        found->pull[i] = found->pull[i] * mine + other->pull[i] * theirs;
+    for (int64_t i = 0; found->feature_grad && i < job->plan.order; i++)
+        found->feature_grad[i] = found->feature_grad[i] * mine + other->feature_grad[i] * theirs;
 }
 
 static void finish(const Job *job, int64_t row, const Found *found) {
@@ -263,10 +264,10 @@ static void finish(const Job *job, int64_t row, const Found *found) {
         return;
     }
     job->value[row] = found->peak + log(found->total);
-    if (job->pull == NULL) return;
-    float *to = job->pull + row * job->plan.order;
+    if (job->feature_grad == NULL) return;
+    float *to = job->feature_grad + row * job->plan.order;
     const double share = 1 / found->total;
-    for (int64_t i = 0; i < job->plan.order; i++) to[i] = (float)(found->pull[i] * share);
+    for (int64_t i = 0; i < job->plan.order; i++) to[i] = (float)(found->feature_grad[i] * share);
 }
 
 typedef struct {
@@ -274,7 +275,7 @@ typedef struct {
     Found *parts; /* of all rows and ranges; NULL where a row is one range */
 } Task;
 
-static void *labour(void *given) {
+static void *worker(void *given) {
     const Task *task = given;
     Job *job = task->job;
     const size_t lanes = job->form == AVX512 ? 16 : job->form == AVX2 ? 8 : 4;
@@ -289,17 +290,17 @@ static void *labour(void *given) {
     Found own;
     for (;;) {
         const int64_t unit = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
-        if (unit >= (job->slope ? 1 : job->rows) * job->parts) break;
-        if (job->slope) { /* of one range of classes, all rows: nobody else writes there */
+        if (unit >= (job->bias_grad ? 1 : job->rows) * job->parts) break;
+        if (job->bias_grad) { /* of one range of classes, all rows: no other worker writes there */
             for (int64_t row = 0; row < job->rows; row++)
-                walk_slope(
+                walk_bias_grad(
                     job, &work, row, job->groups * unit / job->parts,
                     job->groups * (unit + 1) / job->parts, square_of(job, row));
             continue;
         }
         const int64_t row = unit / job->parts, part = unit % job->parts;
         Found *found = task->parts ? task->parts + unit : &own;
-        if (!task->parts) own.pull = job->pull ? work.pull : NULL;
+        if (!task->parts) own.feature_grad = job->feature_grad ? work.feature_grad : NULL;
         clear(job, found);
         found->square = square_of(job, row);
         if (!isfinite(found->square))
@@ -326,7 +327,7 @@ void fixhead_share(Pool *theirs) {
     home = getpid();
 }
 
-static void labour_there(void *given) { labour(given); }
+static void worker_of_pool(void *given) { worker(given); }
 
 /* 0, or 1 where memory is lacking. */
 static int share(Job *job, int threads) {
@@ -334,29 +335,29 @@ static int share(Job *job, int threads) {
     const double logits = (double)job->rows * (double)job->classes;
     if (threads > 1 + logits / WORTH) threads = 1 + (int)(logits / WORTH);
     job->parts = threads == 1 ? 1 : units < job->groups ? units : job->groups;
-    if (job->slope) job->parts = job->groups < 4 * threads ? job->groups : 4 * threads;
-    const int64_t pieces = (job->slope ? 1 : job->rows) * job->parts;
+    if (job->bias_grad) job->parts = job->groups < 4 * threads ? job->groups : 4 * threads;
+    const int64_t pieces = (job->bias_grad ? 1 : job->rows) * job->parts;
     if (threads > pieces) threads = (int)pieces;
     Task task = {job, NULL};
-    double *pulls = NULL;
+    double *feature_grads = NULL;
     pthread_t *others = NULL;
     const size_t all = (size_t)(job->rows * job->parts), order = (size_t)job->plan.order;
-    if (job->parts > 1 && !job->slope) {
+    if (job->parts > 1 && !job->bias_grad) {
         task.parts = calloc(all, sizeof *task.parts);
-        if (job->pull) pulls = malloc(all * order * sizeof *pulls);
-        if (!task.parts || (job->pull && !pulls)) job->failed = 1;
-        for (size_t i = 0; pulls && task.parts && i < all; i++)
-            task.parts[i].pull = pulls + i * order;
+        if (job->feature_grad) feature_grads = malloc(all * order * sizeof *feature_grads);
+        if (!task.parts || (job->feature_grad && !feature_grads)) job->failed = 1;
+        for (size_t i = 0; feature_grads && task.parts && i < all; i++)
+            task.parts[i].feature_grad = feature_grads + i * order;
     }
     const int theirs = threads > 1 && pool && home == getpid();
     if (threads > 1 && !theirs) others = malloc((size_t)threads * sizeof *others);
     int started = 0;
-    if (theirs && !job->failed) pool(labour_there, &task, (unsigned)threads, 0);
+    if (theirs && !job->failed) pool(worker_of_pool, &task, (unsigned)threads, 0);
     /* Where no further thread can be had, those that are there do the work. */
     while (others && !job->failed && started < threads - 1 &&
-           !pthread_create(others + started, NULL, labour, &task))
+           !pthread_create(others + started, NULL, worker, &task))
         started++;
-    if (!theirs && !job->failed) labour(&task);
+    if (!theirs && !job->failed) worker(&task);
     for (int i = 0; i < started; i++) pthread_join(others[i], NULL);
     for (int64_t row = 0; task.parts && !job->failed && row < job->rows; row++) {
         Found *found = task.parts + row * job->parts;
@@ -364,18 +365,18 @@ static int share(Job *job, int threads) {
         finish(job, row, found);
     }
     free(others);
-    free(pulls);
+    free(feature_grads);
     free(task.parts);
     return job->failed;
 }
 
 static int prepare(
-    Job *job, int32_t form, const float *points, int64_t rows, int64_t order,
+    Job *job, int32_t form, const float *projected, int64_t rows, int64_t order,
     const uint32_t *signs, int64_t classes, const float *bias, double norm) {
     if (!(fixhead_forms() & form) || !plan_for(order, &job->plan)) return 0;
     const int64_t blocks = (classes + order - 1) / order;
     job->form = form;
-    job->points = points;
+    job->projected = projected;
     job->rows = rows;
     job->signs = signs;
     job->classes = classes;
@@ -390,42 +391,42 @@ static int prepare(
     return 1;
 }
 
-/* R (N,) and, where pull is given, G (N, n), of points (N, n). labels (N,) may be NULL, as bias
-   (K,). norm: of a row of W. 0: done; 1: no memory; 2: no such form or order. */
+/* R (N,) and, where feature_grad is given, G (N, n), of projected (N, n). labels (N,) may be NULL,
+   as bias (K,). norm: of a row of W. 0: done; 1: no memory; 2: no such form or order. */
 int32_t fixhead_rest(
-    int32_t form, int32_t threads, const float *points, int64_t rows, int64_t order,
+    int32_t form, int32_t threads, const float *projected, int64_t rows, int64_t order,
     const uint32_t *signs, int64_t classes, const int64_t *labels, const float *bias, double norm,
-    double *value, float *pull) {
+    double *value, float *feature_grad) {
     Job job = {0};
-    if (!prepare(&job, form, points, rows, order, signs, classes, bias, norm)) return 2;
+    if (!prepare(&job, form, projected, rows, order, signs, classes, bias, norm)) return 2;
     job.labels = labels;
     job.value = value;
-    job.pull = pull;
+    job.feature_grad = feature_grad;
     return rows > 0 ? share(&job, threads) : 0;
 }
 
 /* sum_i g_i softmax_ik (K,), the gradient of a bias, from R (N,) of ``fixhead_rest`` and g (N,). */
 int32_t fixhead_slope(
-    int32_t form, int32_t threads, const float *points, int64_t rows, int64_t order,
+    int32_t form, int32_t threads, const float *projected, int64_t rows, int64_t order,
     const uint32_t *signs, int64_t classes, const int64_t *labels, const float *bias, double norm,
-    const double *value, const float *upstream, float *slope) {
+    const double *value, const float *upstream, float *bias_grad) {
     Job job = {0};
-    if (!prepare(&job, form, points, rows, order, signs, classes, bias, norm)) return 2;
-    memset(slope, 0, sizeof *slope * (size_t)classes);
+    if (!prepare(&job, form, projected, rows, order, signs, classes, bias, norm)) return 2;
+    memset(bias_grad, 0, sizeof *bias_grad * (size_t)classes);
     job.labels = labels;
     job.value = (double *)value;
     job.upstream = upstream;
-    job.slope = slope;
+    job.bias_grad = bias_grad;
     return rows > 0 ? share(&job, threads) : 0;
 }
 
 /* The k largest logits (N, k) and their classes, largest first; k <= 64. */
 int32_t fixhead_top(
-    int32_t form, int32_t threads, const float *points, int64_t rows, int64_t order,
+    int32_t form, int32_t threads, const float *projected, int64_t rows, int64_t order,
     const uint32_t *signs, int64_t classes, const float *bias, int32_t k, float *values,
     int64_t *names) {
     Job job = {0};
-    if (!prepare(&job, form, points, rows, order, signs, classes, bias, 0.0)) return 2;
+    if (!prepare(&job, form, projected, rows, order, signs, classes, bias, 0.0)) return 2;
     if (k < 1 || k > MOST) return 2;
     job.k = k;
     job.top_values = values;

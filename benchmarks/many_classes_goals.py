@@ -1,27 +1,24 @@
 """What heads over very many classes were to reach, and what the newest record says they reach.
 
 ``docs/many_classes.py`` puts the table on its page. The record is that of
-``benchmarks/scale_head.py``; "plain" is F.linear + F.cross_entropy with the same frozen matrix.
+``benchmarks/many_classes_head.py``; "plain" is F.linear + F.cross_entropy with the same frozen
+matrix.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-RECORDS = Path(__file__).parents[1] / "benchmarks" / "results"
+import records
 
 Row = dict[str, Any]
 
 
 def newest() -> dict[str, Any]:
     """The newest record, with its file's name."""
-    path = sorted(RECORDS.glob("scale_head_*.json"))[-1]
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record | {"file": path.name}
+    return records.newest("scale_head_*.json")
 
 
 @dataclass(frozen=True)

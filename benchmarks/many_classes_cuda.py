@@ -6,7 +6,7 @@ stored matrix without logits, ``code`` the codes that are not stored. A record i
 every cell, a path that fails is recorded with its error, and no cell begins after --seconds.
 Goal: chunked at least 1.5 times as fast as plain in bfloat16, without any N × K tensor.
 
-Run: python benchmarks/scale_cuda.py            (about a minute on an H100)
+Run: python benchmarks/many_classes_cuda.py            (about a minute on an H100)
      … --device cpu --tiny                      the same cells at small sizes, not for timings
      … --cells short                            the most telling ones, --skip "cce; liger"
      … --cells "NAME; NAME"                     only these; --out FOLDER for the record
@@ -30,12 +30,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import measure
+import records
 from fixhead import many_classes as scale
-from fixhead.bench.clocks import Step, seconds
+from fixhead.bench import timing
 from fixhead.bench.contest import measure_alone
 from fixhead.bench.rivals import PATHS, Shared, Sizes
-from fixhead.many_classes import tiles, unshifted
+from fixhead.bench.timing import Step, seconds
+from fixhead.many_classes import blockwise, tiles
 from fixhead.many_classes.kronecker import made_tiles
 
 Row = dict[str, Any]
@@ -90,7 +91,7 @@ def rows_of(
 ) -> Iterator[Row]:
     plain = statistics.median(samples[reference]) if reference in samples else None
     for path, times in samples.items():
-        row = {**facts, "path": path, **measure.summary(times), "rounds": len(times)}
+        row = {**facts, "path": path, **timing.spread(times), "rounds": len(times)}
         if plain is not None:
             row["ratio_to_plain"] = round(plain / statistics.median(times), 4)
         yield row
@@ -164,16 +165,16 @@ def tile_sizes(*size: Any) -> Cell:
     def cell(run: Run) -> Iterator[Row]:
         sizes = run.sizes(*size)
         shared = Shared(sizes)
-        before = unshifted.CELLS
+        before = blockwise.NO_MAX_CELLS
         try:
             for power in range(22, 28):
-                unshifted.CELLS = 1 << power
+                blockwise.NO_MAX_CELLS = 1 << power
                 work = {name: PATHS[name](shared) for name in ("chunked", "code")}
                 found = raced(replace(run, rounds=min(run.rounds, 5)), work)
                 facts = {"what": "tile sizes", "cells": 1 << power, **asdict(sizes)}
                 yield from rows_of(*found, facts)
         finally:
-            unshifted.CELLS = before
+            blockwise.NO_MAX_CELLS = before
 
     return cell
 
@@ -226,7 +227,7 @@ def pieces(*size: Any) -> Cell:
         sizes = run.sizes(*size)
         shared = Shared(sizes)
         x, packed = shared.features.bfloat16(), shared.code.bits
-        classes = min(max(unshifted.CELLS // sizes.rows, 128), sizes.classes) // 8 * 8
+        classes = min(max(blockwise.NO_MAX_CELLS // sizes.rows, 128), sizes.classes) // 8 * 8
         W = shared.matrix[:classes].bfloat16()
         wide = torch.zeros(sizes.rows, classes + 16, dtype=torch.bfloat16, device=sizes.device)
         z = wide[:, 8:-8]
@@ -239,11 +240,11 @@ def pieces(*size: Any) -> Cell:
             "W x^T": lambda: torch.mm(W, x.t(), out=tall),
             "exp": wide.exp_,
             "sum over lines": lambda: z.sum(dim=1, dtype=torch.float32),
-            "product with ones": lambda: tiles.product(z, ones),
+            "product with ones": lambda: tiles.matmul(z, ones),
             "sum, classes first": lambda: tall.sum(dim=0, dtype=torch.float32),
-            "e^z W": lambda: tiles.product(z, W),
-            "e^z W, classes first": lambda: tiles.product(tall.t(), W),
-            "e^z^T x": lambda: tiles.product(z.t(), x),
+            "e^z W": lambda: tiles.matmul(z, W),
+            "e^z W, classes first": lambda: tiles.matmul(tall.t(), W),
+            "e^z^T x": lambda: tiles.matmul(z.t(), x),
             "make rows": lambda: made.make(0, last),
         }
         samples, failed = raced(run, work)  # type: ignore[arg-type]
@@ -412,7 +413,7 @@ def main() -> None:
     rows: list[Row] = []
     told: Row = {"tiny": options.tiny, **facts()}
     if options.out is not None:
-        measure.RESULTS = options.out
+        records.RESULTS = options.out
     for name in asked:
         if time.monotonic() - start > options.seconds:
             print(f"no time for {name}", flush=True)
@@ -430,7 +431,7 @@ def main() -> None:
         _free(run)
         if options.out is not None or not options.tiny:
             complete = {row["cell"] for row in rows} == set(CELLS)
-            measure.write(
+            records.write(
                 "scale", rows, device=run.device, goal=goal(rows), complete=complete, **told
             )
     print(json.dumps({"goal": goal(rows)}))

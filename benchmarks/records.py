@@ -1,12 +1,9 @@
-"""Shared by the benchmarks: interleaved rounds, medians with spread, and where they were taken."""
+"""The records of the benchmarks: what was measured, where, when, and by which commit."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,45 +14,6 @@ from fixhead.runs import machine
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
-
-
-def interleaved(
-    contestants: dict[str, Callable[[], object]], *, rounds: int, seconds: float = 0.05
-) -> dict[str, list[float]]:
-    """Seconds per call of each contestant, one sample a round, in turn: A B C A B C …
-
-    A sample is the mean over as many calls as fill ``seconds``; the first round is a warm-up.
-    """
-    calls = {name: _calls_for(work, seconds) for name, work in contestants.items()}
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, work in contestants.items():
-            start = time.perf_counter()
-            for _ in range(calls[name]):
-                work()
-            samples[name].append((time.perf_counter() - start) / calls[name])
-    return samples
-
-
-def _calls_for(work: Callable[[], object], seconds: float) -> int:
-    work()
-    start = time.perf_counter()
-    work()
-    return max(1, round(seconds / max(time.perf_counter() - start, 1e-7)))
-
-
-def summary(samples: list[float], reference: list[float] | None = None) -> dict[str, float]:
-    """Median, least and greatest in milliseconds; the ratio to the reference round by round."""
-    row = {
-        "median_ms": 1e3 * statistics.median(samples),
-        "min_ms": 1e3 * min(samples),
-        "max_ms": 1e3 * max(samples),
-    }
-    if reference is not None:
-        ratios = [own / other for own, other in zip(samples, reference, strict=True)]
-        row["ratio_median"] = statistics.median(ratios)
-        row["ratio_min"], row["ratio_max"] = min(ratios), max(ratios)
-    return {name: round(value, 5) for name, value in row.items()}
 
 
 def write(

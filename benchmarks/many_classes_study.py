@@ -10,8 +10,8 @@ The test images are touched once.
 
 A row per run is appended to results/many-classes/runs.jsonl; started again, it carries on.
 
-    python benchmarks/many_classes.py --data-dir DIR     (about an hour and a half of one core)
-    python docs/many_classes.py                          (the page from the rows)
+    python benchmarks/many_classes_study.py --data-dir DIR     (1.5 hours of one core)
+    python docs/many_classes.py                                (the page from the rows)
 
 Tiny ImageNet is looked for in DIR, as ``fixhead data check tiny-imagenet`` does.
 """

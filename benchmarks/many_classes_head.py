@@ -6,7 +6,7 @@ A record is written after every cell; started again on the same day, it carries 
 which other programs took more than 5 % of the machine is tried again, and its rows are kept apart,
 as ``disturbed``.
 
-Run: python benchmarks/scale_head.py        (about 20 minutes on 2 cores, 12 GB)
+Run: python benchmarks/many_classes_head.py        (about 20 minutes on 2 cores, 12 GB)
      … --cells "NAME; NAME"                 only these; --seconds 300 begins no cell later
 """
 
@@ -29,8 +29,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import measure
+import records
 from fixhead import many_classes as scale
+from fixhead.bench import timing
 from fixhead.bench.contest import contest
 from fixhead.bench.rivals import Sizes
 
@@ -54,8 +55,8 @@ QUICK = ("step K=100", "step K=1,000", "top-1 and squared error K=10,000", "star
 
 def step(sizes: Sizes, against: tuple[str, ...], rounds: int) -> Iterator[Row]:
     """The training step, in ``contest``'s own records."""
-    for timing in contest(sizes, against, rounds=rounds):
-        yield {"what": "step", **asdict(timing)}
+    for path in contest(sizes, against, rounds=rounds):
+        yield {"what": "step", **asdict(path)}
 
 
 def inference(classes: int, rounds: int) -> Iterator[Row]:
@@ -68,11 +69,11 @@ def inference(classes: int, rounds: int) -> Iterator[Row]:
         if count > 1:
             pairs["squared error"] = _squared(vectors, W, x, torch.arange(count))
         for what, contestants in pairs.items():
-            samples = measure.interleaved(contestants, rounds=rounds)
+            samples = timing.interleaved(contestants, rounds=rounds)
             for path, times in samples.items():
                 ratio = statistics.median(samples["plain"]) / statistics.median(times)
                 row = {"what": what, "path": path, "classes": classes, "features": 512}
-                row |= {"rows": count, **measure.summary(times)}
+                row |= {"rows": count, **timing.spread(times)}
                 yield row | {"ratio_to_plain": round(ratio, 4)}
 
 
@@ -166,7 +167,7 @@ def starting(rounds: int) -> Iterator[Row]:
     columns = list(zip(*found, strict=True))
     names = ("import torch", "import fixhead after it", "first call, torch's own", "first call")
     for name, seconds in zip(names, columns, strict=True):
-        yield {"what": "starting", "path": name, **measure.summary(list(seconds))}
+        yield {"what": "starting", "path": name, **timing.spread(list(seconds))}
 
 
 def cells() -> dict[str, Cell]:
@@ -213,9 +214,9 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["FIXHEAD_SCALE_PATH"] = "torch"
     start = time.monotonic()
-    rows: list[Row] = [] if options.quick else measure.unfinished("scale_head")
+    rows: list[Row] = [] if options.quick else records.unfinished("scale_head")
     done = {row["cell"] for row in rows}
-    apart: list[Row] = measure.newest("scale_head_*.json").get("disturbed", []) if rows else []
+    apart: list[Row] = records.newest("scale_head_*.json").get("disturbed", []) if rows else []
     asked = [name for name in cells() if name in QUICK or not options.quick]
     if options.cells is not None:
         asked = [name.strip() for name in options.cells.split(";")]
@@ -236,7 +237,7 @@ def main() -> None:
             done.add(name)
         complete = len(done) == len(cells())
         threads = torch.get_num_threads()
-        measure.write("scale_head", rows, threads=threads, complete=complete, disturbed=apart)
+        records.write("scale_head", rows, threads=threads, complete=complete, disturbed=apart)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 stored, ``learned`` the same with the matrix's gradient and a step of SGD with momentum. All are
 timed in turn in one process. ``kernel`` rows are the C function alone, without Python's share.
 
-Run: python benchmarks/scale_native.py        (about 12 minutes on 2 cores, 15 GB)
+Run: python benchmarks/many_classes_native.py        (about 12 minutes on 2 cores, 15 GB)
      … --cells NAME,NAME                      only these; the day's record keeps the others
 """
 
@@ -29,11 +29,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import measure
+import records
 from fixhead import many_classes as scale
+from fixhead.bench import timing
 from fixhead.bench.contest import contest, measure_alone
 from fixhead.bench.rivals import Sizes
-from fixhead.many_classes import native
+from fixhead.many_classes.native import library as native
 
 Row = dict[str, Any]
 
@@ -52,9 +53,9 @@ STEPS = {
 
 
 def step(sizes: Sizes, against: tuple[str, ...], rounds: int) -> Iterator[Row]:
-    for timing in contest(sizes, against, rounds=rounds, only=True):
+    for path in contest(sizes, against, rounds=rounds, only=True):
         what = "step, learned" if against == ("native", "learned") else "step"
-        yield {"what": what, **asdict(timing)}
+        yield {"what": what, **asdict(path)}
     # The system maps and drops pages of libraries by itself: several processes, and their least.
     again = 5 if sizes.classes >= 1_000_000 and "plain" in against else 0
     peaks = [measure_alone("native", sizes)[0] for _ in range(again)]
@@ -82,13 +83,13 @@ def largest(rounds: int) -> Iterator[Row]:
             "native": lambda x=x: by("native", x),
             "native-avx2": lambda x=x: by("native-avx2", x),
         }
-        samples = measure.interleaved(contestants, rounds=rounds)
+        samples = timing.interleaved(contestants, rounds=rounds)
         for path, times in samples.items():
             ratio = statistics.median(samples["plain"]) / statistics.median(times)
             row = {"what": "top-1", "path": path, "classes": len(W), "features": 512}
             yield row | {
                 "rows": count,
-                **measure.summary(times),
+                **timing.spread(times),
                 "ratio_to_plain": round(ratio, 4),
             }
 
@@ -96,11 +97,10 @@ def largest(rounds: int) -> Iterator[Row]:
 def alone(name: str, threads: int, vectors: scale.Codes, x: Tensor) -> None:
     """The C function in one form, on ``threads`` threads."""
     torch.set_num_threads(threads)
-    source, labels = vectors.source, torch.arange(len(x))
-    assert source.packed is not None
-    given = (source.packed, source.classes, x, labels, None)
+    labels = torch.arange(len(x))
     with native.forced(name):
-        native.rest(native.chosen(), *given, norm=source.norm, gradient=True)
+        path = native.chosen()
+        native.negatives_lse(path, vectors.request, x, labels, None, feature_grad=True)
 
 
 CLOCK = """
@@ -158,12 +158,12 @@ def kernel(rounds: int) -> Iterator[Row]:
             for name in able
             for count in sorted({1, threads})
         }
-        samples = measure.interleaved(contestants, rounds=rounds)
+        samples = timing.interleaved(contestants, rounds=rounds)
         torch.set_num_threads(threads)
         for key, times in samples.items():
             name, count = key.split()
             row = {"what": "kernel", "path": name, "threads": int(count), "features": features}
-            row |= {"classes": 100_000, "rows": 64, **measure.summary(times)}
+            row |= {"classes": 100_000, "rows": 64, **timing.spread(times)}
             each = 1e9 * statistics.median(times) / 6_400_000
             row |= {"ns_per_logit": round(each, 4), "cycle_ns": round(cycle, 4)}
             if name == "native-avx512":
@@ -208,7 +208,7 @@ def cells() -> dict[str, Any]:
 
 
 def today() -> list[Row]:
-    path = measure.RESULTS / f"scale_native_cpu_{datetime.now(UTC):%Y-%m-%d}.json"
+    path = records.RESULTS / f"scale_native_cpu_{datetime.now(UTC):%Y-%m-%d}.json"
     return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
 
 
@@ -220,11 +220,11 @@ def main() -> None:
     for name in options.cells.split(","):
         new = []
         for row in cells()[name](options.rounds):
-            new.append({"cell": name, **row, "commit": measure.machine.commit()})
+            new.append({"cell": name, **row, "commit": records.machine.commit()})
             print(json.dumps(new[-1]), flush=True)
         rows = [row for row in today() if row["cell"] != name] + new
         threads, path = torch.get_num_threads(), native.chosen()
-        measure.write("scale_native", rows, threads=threads, path=path.name, why=path.why)
+        records.write("scale_native", rows, threads=threads, path=path.name, why=path.why)
 
 
 if __name__ == "__main__":
