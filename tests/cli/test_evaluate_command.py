@@ -97,8 +97,8 @@ def test_every_measure_is_there_by_class_and_by_group(capsys, tmp_path, comparis
 def test_other_classes_are_told_apart_as_scikit_learn_says(capsys, tmp_path, comparison):
     from sklearn.metrics import roc_auc_score
 
-    from fixhead.evaluation.outside import load_outside, scores
-    from fixhead.evaluation.saved import load_for, open_source
+    from fixhead.evaluation.checkpoints import load_for, open_models
+    from fixhead.evaluation.ood import load_ood, scores
 
     folder = write_pictures(tmp_path / "mine" / "train", ["1", "2"]).parent
     write_pictures(folder / "test", ["1", "2"])
@@ -106,9 +106,9 @@ def test_other_classes_are_told_apart_as_scikit_learn_says(capsys, tmp_path, com
     options = ["--outside", folder, "--outside", "digits", "--out", tmp_path / "out"]
     mine, same = evaluated(capsys, run_dir, *options)["outside"]
     assert mine["images"] == 18
-    saved = open_source(run_dir).models[0]
+    saved = open_models(run_dir).models[0]
     _, test = load_for(saved.facts, None, None)
-    other = load_outside(str(folder), saved.facts, None).split
+    other = load_ood(str(folder), saved.facts, None).split
     both = [scores(saved.model, saved.batches(part, "cpu", 64)) for part in (test, other)]
     truth = np.repeat([1, 0], [len(test), len(other)])
     for name in ("largest_cosine", "energy"):

@@ -8,7 +8,7 @@ from sklearn import metrics
 from torch import nn
 
 from fixhead import ClassificationHead
-from fixhead.evaluation import accuracies, describe_geometry, evaluate
+from fixhead.evaluation import accuracies, describe_geometry, evaluate_model
 from fixhead.geometry import accuracy, class_cosines
 
 K, D, N = 5, 8, 203
@@ -43,7 +43,7 @@ def sample():
 @pytest.fixture(scope="module")
 def evaluated():
     model, (images, labels) = Plain(), sample()
-    return model, images, labels, evaluate(model, Batched(images, labels, 32), classes=K)
+    return model, images, labels, evaluate_model(model, Batched(images, labels, 32), classes=K)
 
 
 def test_accuracy_f1_and_confusion_agree_with_scikit_learn(evaluated):
@@ -91,7 +91,7 @@ def test_compactness_and_separability_agree_with_a_plain_loop(evaluated):
 
 def test_batches_of_any_size_give_the_same_sums(evaluated):
     model, images, labels, found = evaluated
-    whole = evaluate(model, Batched(images, labels, N), classes=K)
+    whole = evaluate_model(model, Batched(images, labels, N), classes=K)
     assert torch.equal(whole.confusion, found.confusion)
     torch.testing.assert_close(whole.feature_sums, found.feature_sums, atol=1e-4, rtol=1e-5)
 
@@ -99,7 +99,7 @@ def test_batches_of_any_size_give_the_same_sums(evaluated):
 def test_evaluation_leaves_the_mode_of_the_model_as_it_was():
     model, (images, labels) = Plain().train(), sample()
     before = model.norm.running_mean.clone()
-    evaluate(model, Batched(images, labels, 64), classes=K)
+    evaluate_model(model, Batched(images, labels, 64), classes=K)
     assert model.training
     assert torch.equal(model.norm.running_mean, before)
 

@@ -124,10 +124,10 @@ def evaluate(
     fixhead evaluate weights.pth --architecture timm:resnet18 --data cifar10
     """
     from .._errors import RequestError
-    from ..evaluation.corrupting import Corruptions, parse_kinds
-    from ..evaluation.evaluating import Evaluating, evaluate_saved
-    from ..evaluation.foreign import Foreign
-    from ..evaluation.show_evaluation import show_evaluation
+    from ..evaluation.corruptions import Corruptions, parse_kinds
+    from ..evaluation.evaluate import EvaluationRequest, evaluate_saved
+    from ..evaluation.terminal import show_evaluation
+    from ..evaluation.third_party import ThirdPartyWeights
     from ..runs.records import dumps
 
     chosen = None
@@ -140,12 +140,14 @@ def evaluate(
             raise RequestError(f"--severities must be whole numbers, got {severities!r}") from None
         kinds = parse_kinds(corruptions, frost=frost is not None or corruptions_dir is not None)
         chosen = Corruptions(kinds, steps, frost, corruptions_dir)
-    foreign = None
+    third_party = None
     if architecture is not None:
-        foreign = Foreign(architecture, _numbers("--mean", mean), _numbers("--std", std))
+        third_party = ThirdPartyWeights(
+            architecture, _numbers("--mean", mean), _numbers("--std", std)
+        )
     elif mean is not None or std is not None or image_size is not None:
         raise RequestError("--mean, --std and --image-size go with --architecture only")
-    wanted = Evaluating(
+    request = EvaluationRequest(
         model,
         data,
         data_dir,
@@ -156,11 +158,11 @@ def evaluate(
         batch_size,
         projections=() if projection == "none" else tuple(split_list(projection)),
         outside=tuple(outside or ()),
-        foreign=foreign,
+        third_party=third_party,
         image_size=image_size,
     )
     found = evaluate_saved(
-        wanted, out=out, overwrite=overwrite, say=lambda line: print(line, file=sys.stderr)
+        request, out=out, overwrite=overwrite, say=lambda line: print(line, file=sys.stderr)
     )
     print(dumps(found, indent=2)) if as_json else show_evaluation(found)
 

@@ -30,7 +30,7 @@ def predict(
     """
     import json
 
-    from ..evaluation.predicting import predict as predictions
+    from ..evaluation.predict import predict as predictions
 
     found = predictions(model, images, top=top, device=device)
     if as_json:

@@ -11,17 +11,12 @@ from torch import Tensor, nn
 
 from .._errors import RequestError
 from ..backbones import Backbone
-from ..evaluation import (
-    CollapseWatch,
-    Evaluation,
-    accuracies,
-    describe_areas,
-    describe_geometry,
-    evaluate,
-)
-from ..evaluation.saved_examples import save_examples
-from ..evaluation.tail import describe_tail, group_accuracies
-from ..evaluation.watching import MOST_CLASSES
+from ..evaluation.details import accuracies, describe_geometry
+from ..evaluation.examples import save_examples
+from ..evaluation.monitor import MAX_CLASSES, CollapseMonitor
+from ..evaluation.outputs import Evaluation, evaluate_model
+from ..evaluation.projections import describe_areas
+from ..evaluation.shot_groups import describe_tail, group_accuracies
 from ..heads import HeadSpec, parse_head
 from ..runs import machine
 from ..runs.layout import CONFIG_FILE, RUN_FOLDERS, RUN_SCHEMA
@@ -83,7 +78,7 @@ def _train_and_test(
         device=setting.device,
         progress=progress,
         choose_on=setting.choose_on,
-        watch=(lambda: CollapseWatch(model.head, classes)) if classes <= MOST_CLASSES else None,
+        watch=(lambda: CollapseMonitor(model.head, classes)) if classes <= MAX_CLASSES else None,
         checkpoint_every_s=checkpoint_every_s,
         keep_checkpoint=True,  # until the row is on disk: a kill in between costs no training
     )
@@ -103,11 +98,11 @@ def _test(
 ) -> dict[str, Any]:
     classes = len(setting.dataset.classes)
     model.load_state_dict(result.last_state)
-    last = best = evaluate(model, parts.test, classes=classes)
+    last = best = evaluate_model(model, parts.test, classes=classes)
     if result.best_epoch < len(result.history):
         model.load_state_dict(result.best_state)
-        best = evaluate(model, parts.test, classes=classes)
-    tail = describe_tail(setting.comparison, setting.dataset)
+        best = evaluate_model(model, parts.test, classes=classes)
+    tail = describe_tail(setting.comparison.imbalance, setting.dataset)
     facts = _figures(best) | {"last_epoch_accuracy": last.right / last.images}
     if tail:
         facts["group_accuracy"] = group_accuracies(best.confusion, tail["groups"])
@@ -154,7 +149,7 @@ def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
             | {"train_images": len(setting.dataset.train)},
         }
         | machine.origin(setting.device, started)
-        | describe_tail(comparison, setting.dataset)
+        | describe_tail(comparison.imbalance, setting.dataset)
     )
 
 
@@ -167,7 +162,7 @@ def _neck(backbone: Backbone, spec: HeadSpec) -> str:
 def _description(setting: Setting, plan: RunPlan, model: Classifier) -> dict[str, Any]:
     """All that ``training.load_classifier`` needs to build the model again, and to feed it."""
     dataset, comparison = setting.dataset, setting.comparison
-    return describe_tail(comparison, dataset) | {
+    return describe_tail(comparison.imbalance, dataset) | {
         "data": comparison.data,
         "seed": plan.seed,
         "training_counts": setting.training_counts(plan.seed).tolist(),

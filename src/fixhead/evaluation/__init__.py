@@ -1,25 +1,24 @@
 """What a trained model does on a set: accuracy, groups, and the geometry of its last layer."""
 
-from .bootstrap import Drops, Estimate, drops
-from .detail import (
+from .corruptions import corruption_errors, mean_accuracy, mean_corruption_error
+from .details import (
     Detail,
     accuracies,
     describe_calibration,
     describe_collapse,
     describe_compactness,
+    describe_geometry,
     examine,
     never_predicted,
 )
-from .evaluate import Evaluation, evaluate, hits, probabilities
 from .examples import confused_examples
-from .geometry import describe_geometry
-from .plain import plain
-from .robustness import corruption_errors, mean_accuracy, mean_corruption_error
-from .sectors import describe_areas
-from .watching import CollapseWatch
+from .monitor import CollapseMonitor
+from .outputs import Evaluation, evaluate_model, hits, plain, probabilities
+from .projections import describe_areas
+from .shifted_sets import Drops, Estimate, drops
 
 __all__ = [
-    "CollapseWatch",
+    "CollapseMonitor",
     "Detail",
     "Drops",
     "Estimate",
@@ -33,7 +32,7 @@ __all__ = [
     "describe_compactness",
     "describe_geometry",
     "drops",
-    "evaluate",
+    "evaluate_model",
     "examine",
     "hits",
     "mean_accuracy",

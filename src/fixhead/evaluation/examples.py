@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from .._files import replace_file
+from ..data import Split
 from ..data.dataset import Pixels
+from .outputs import Evaluation
 
 PAIRS, EACH = 24, 4
 """So many ordered pairs are shown, with so many images each."""
@@ -101,3 +105,20 @@ def _sheet(tiles: Pictures) -> bytes:
 
 def _picture(pixels: Pictures) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+MAX_CLASSES = 2_000
+"""Above so many classes no pairs are searched."""
+
+
+def save_examples(folder: Path, file: str, split: Split, test: Evaluation) -> dict[str, Any] | None:
+    """What ``confused_examples`` says, with the sheet written to ``folder/file``; None without."""
+    if test.classes > MAX_CLASSES:
+        return None
+    found = confused_examples(split.images, split.labels, test.predictions, test.confusion)
+    if found is None:
+        return None
+    facts, sheet = found
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / file, lambda draft: draft.write_bytes(sheet))
+    return facts | {"file": file}

@@ -1,4 +1,4 @@
-"""Features of many dimensions in two: the class vectors' plane, PCA, t-SNE and UMAP.
+"""Last layers in two dimensions: projections of features and vectors, and sectors of the plane.
 
 class-plane   the plane through 0 that keeps most of the class vectors (geometry.planes).
 pca           the plane through the mean that keeps most of the features' variance.
@@ -7,6 +7,8 @@ tsne, umap    scikit-learn's t-SNE and umap-learn's UMAP under cosine distance, 
               sizes do not.
 
 Where a head sees no lengths, features and vectors are taken as directions.
+
+Heads of two dimensions have sectors instead: which part of the circle of directions each class has.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import RequestError, require
+from ..geometry.areas import Logits, decision_areas, sectors, vanished
 from ..geometry.planes import class_plane, principal_plane
 from ..logits import unit
-from .evaluate import Batches, Model, undisturbed
-from .plain import plain
+from .outputs import EpochBatches, ModelLike, eval_mode, plain
 
 METHODS = ("class-plane", "pca", "tsne", "umap")
 DEFAULT = ("class-plane", "pca")
-MOST_POINTS = 1_000
-MOST_VECTORS = 500
+MAX_POINTS = 1_000
+MAX_VECTORS = 500
 PERPLEXITY = 30.0
 _NEEDS = {"tsne": ("sklearn.manifold", "lab"), "umap": ("umap", "umap")}
 
@@ -50,7 +52,7 @@ def check_methods(methods: Sequence[str]) -> None:
 
 @torch.no_grad()
 def describe_projections(
-    model: Model, batches: Batches, methods: Sequence[str], *, seed: int = 0
+    model: ModelLike, batches: EpochBatches, methods: Sequence[str], *, seed: int = 0
 ) -> dict[str, Any]:
     """Some images' features and the class vectors in the plane, by each method.
 
@@ -59,7 +61,7 @@ def describe_projections(
     """
     directions = model.head.logit_kind != "dot"
     points, logits, labels = [], [], []
-    with undisturbed(model):
+    with eval_mode(model):
         for images, truth in batches.epoch(0):
             seen = model.head.project(model.features(images))
             logits.append(model.head.classify(seen).argmax(dim=1))
@@ -78,9 +80,9 @@ def describe_projections(
 
 def _view(method: str, rows: Tensor, vectors: Tensor, seed: int) -> dict[str, Any]:
     if method in _NEEDS:
-        return _embedded(method, rows, vectors[:MOST_VECTORS], seed)
+        return _embedded(method, rows, vectors[:MAX_VECTORS], seed)
     plane = class_plane(vectors) if method == "class-plane" else principal_plane(rows)
-    shown = vectors if len(vectors) <= MOST_VECTORS else vectors[:0]
+    shown = vectors if len(vectors) <= MAX_VECTORS else vectors[:0]
     return {
         "method": method,
         "kept": plain(torch.tensor(plane.kept)),
@@ -119,3 +121,44 @@ def _embed(method: str, rows: NDArray[np.float64], seed: int) -> NDArray[np.floa
 def _short(points: Tensor) -> list[list[float]]:
     """Four significant digits: more than a plot can show."""
     return [[float(f"{value:.4g}") for value in row] for row in points.tolist()]
+
+
+def sector_bounds(vectors: Tensor, logits: str, *, bias: bool) -> list[list[float]] | None:
+    """[label, start, stop] (radians, counter-clockwise) of every sector of vectors (K, 2).
+
+    None where there are none: a bias lets decisions depend on the feature's length. Unit-features
+    logits S ⟨w, x⟩/‖x‖ are cut as dot logits are: both order ⟨w, x⟩.
+    """
+    if bias:
+        return None
+    found = sectors(vectors.detach().cpu(), logits=_kind(logits))
+    return [[one.label, round(one.start, 5), round(one.stop, 5)] for one in found]
+
+
+def _kind(logits: str) -> Logits:
+    return "cosine" if logits == "cosine" else "dot"
+
+
+def describe_areas(
+    vectors: Tensor, logits: str, *, bias: bool, names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Shares (K,), sectors and the classes without one, for vectors (K, 2); None for d ≠ 2.
+
+    ``reason`` says why a head has no sectors.
+    """
+    if vectors.shape[1] != 2:
+        return None
+    if bias:
+        return {"reason": "a head with a bias has no sectors: lengths count as well as directions"}
+    kind = _kind(logits)
+    rows = vectors.detach().cpu()
+    shares = decision_areas(rows, logits=kind)
+    return {
+        "reason": None,
+        "shares": plain(shares),
+        "sectors": [
+            {"label": one.label, "start": one.start, "stop": one.stop}
+            for one in sectors(rows, logits=kind)
+        ],
+        "vanished": [names[place] for place in vanished(shares).nonzero().flatten().tolist()],
+    }

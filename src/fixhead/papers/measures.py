@@ -15,7 +15,7 @@ from ..data import Split
 from ..data.corruptions import PAPER, corrupted, table_for
 from ..data.shifted_sets import load_shifted_set
 from ..evaluation import describe_collapse, describe_compactness, examine, hits
-from ..evaluation.evaluate import undisturbed
+from ..evaluation.outputs import eval_mode
 from ..geometry.planes import principal_plane
 from ..runs.records import Record
 from ..training import Classifier
@@ -106,7 +106,7 @@ def _test(setting: Setting, split: Split, seed: int) -> Any:
 
 @torch.no_grad()
 def _features(model: Classifier, batches: Any) -> Tensor:
-    with undisturbed(model):
+    with eval_mode(model):
         found = [model.head.project(model.features(images)) for images, _ in batches.epoch(0)]
     return torch.cat(found).cpu()
 

@@ -7,22 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..comparison.config import Comparison
 from ..data import Dataset, groups, is_imbalanced
 from ..geometry.accuracy import class_accuracies, class_counts_of
 
 
-def describe_tail(comparison: Comparison, dataset: Dataset) -> dict[str, Any]:
-    """``imbalance`` (the rule, None where the data are unequal by themselves), ``class_counts``
-    (training images per class (K,), before the validation split) and ``groups`` (name → classes).
+def describe_tail(imbalance: str | None, dataset: Dataset) -> dict[str, Any]:
+    """What the records say of unequal classes; empty where no class has twice another's images.
 
-    Empty where no class has twice the images of another. Rules as in ``fixhead.data.groups``.
+    ``imbalance`` is the rule as it was given (None where the data are unequal by themselves),
+    ``class_counts`` (K,) the training images per class before the validation split, ``groups``
+    the classes by name of their group. Rules as in ``fixhead.data.groups``.
     """
     counts = dataset.train.counts(len(dataset.classes))
     if not is_imbalanced(counts):
         return {}
     return {
-        "imbalance": comparison.imbalance,
+        "imbalance": imbalance,
         "class_counts": counts.tolist(),
         "groups": {name: part.tolist() for name, part in groups(counts).items()},
     }

@@ -1,29 +1,38 @@
-"""Trained models on corrupted copies of a test set, the same pixels for every arm."""
+"""Trained models on corrupted copies of a test set, the same pixels for every arm.
+
+Accuracy by corruption and severity, and the mean corruption error against a baseline:
+
+    CE_c = Σ_s E_{s,c} / Σ_s E^base_{s,c},    mCE = mean_c CE_c,    E = 1 − accuracy
+
+Source: Hendrycks & Dietterich 2019, section 4.3 (their baseline was AlexNet).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .._errors import RequestError
+from .._errors import RequestError, require
 from ..data import Dataset, Split
 from ..data.corruptions import KINDS, PAPER, corrupted, kind_named, table_for
 from ..data.shifted_sets import load_published, match_classes, published_place
-from . import corruption_errors, hits, mean_accuracy, mean_corruption_error
-from .corruption_example import Example
-from .saved import Saved
+from .checkpoints import SavedModel
+from .outputs import hits
 
 SEVERITIES = (1, 2, 3, 4, 5)
 MEMORY_BYTES = 1 << 30
 """Test sets up to this size are corrupted once for all arms; larger ones as they are read."""
 
-Copies = Callable[[str, int], Split]
+CorruptedCopies = Callable[[str, int], Split]
 """The test set under a kind and severity, in the models' labels."""
 
 
@@ -76,7 +85,7 @@ def copies(
     test: Split,
     names: Sequence[str],
     device: torch.device,
-) -> Copies:
+) -> CorruptedCopies:
     """``test`` (in the labels of the classes ``names``) corrupted here, or the published copies of
     ``dataset``'s test part with their labels brought to ``names``."""
     folder, frost = wanted.folder, wanted.frost_dir
@@ -96,9 +105,9 @@ def copies(
 
 def corrupted_accuracies(
     wanted: Corruptions,
-    made: Copies,
+    corrupted_copies: CorruptedCopies,
     test: Split,
-    models: Sequence[Saved],
+    models: Sequence[SavedModel],
     heads: Sequence[str],
     *,
     clean: Tensor,
@@ -115,10 +124,10 @@ def corrupted_accuracies(
     table: dict[str, dict[str, dict[int, float]]] = {
         head: {kind: {} for kind in wanted.kinds} for head in heads
     }
-    example = Example(test, clean)
+    example = CorruptionExample(test, clean)
     for kind in wanted.kinds:
         for severity in wanted.severities:
-            split = made(kind, severity)
+            split = corrupted_copies(kind, severity)
             rights: dict[str, list[Tensor]] = {head: [] for head in heads}
             for saved in models:
                 batches = saved.batches(split, device, batch_size)
@@ -164,3 +173,91 @@ def _kept(split: Split) -> Split:
     if int(np.prod(split.images.shape)) > MEMORY_BYTES:
         return split
     return Split(np.asarray(split.images[:]), split.labels)
+
+
+Table = Mapping[str, Mapping[int, float]]
+"""Accuracy by kind and severity."""
+
+
+def corruption_errors(accuracy: Table, baseline: Table) -> dict[str, float | None]:
+    """CE_c of every kind c; None where the baseline makes no mistake."""
+    found: dict[str, float | None] = {}
+    for kind, by_severity in accuracy.items():
+        own = sum(1 - value for value in by_severity.values())
+        base = sum(1 - value for value in baseline[kind].values())
+        found[kind] = own / base if base > 0 else None
+    return found
+
+
+def mean_corruption_error(errors: Mapping[str, float | None]) -> float | None:
+    """mCE over all kinds; None where one of them is undefined."""
+    known = [value for value in errors.values() if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(errors) else None
+
+
+def mean_accuracy(accuracy: Table) -> float:
+    """Over all kinds and severities, each counting the same."""
+    values = [value for by_severity in accuracy.values() for value in by_severity.values()]
+    return sum(values) / len(values)
+
+
+PNG_PIXELS = 96
+
+
+class CorruptionExample:
+    """Collects the corrupted copies of the first test image that every run recognises.
+
+    Copies of another order than the test set's (a published set that was packed anew) have their
+    first image instead, and no picture of how it was before.
+    """
+
+    def __init__(self, test: Split, clean: Tensor) -> None:
+        self._test = test
+        self._index = int(clean.int().argmax())  # 0 where none is recognised
+        self._pictures: list[dict[str, Any]] = []
+        self._same = True
+
+    def add(self, kind: str, severity: int, split: Split, right: Mapping[str, Tensor]) -> None:
+        """``right[head]`` (N,) is the share of the head's runs that recognise each image."""
+        same = np.array_equal(split.labels, self._test.labels)
+        self._same = self._same and same
+        index = self._index if same else 0
+        picture = {
+            "kind": kind,
+            "severity": severity,
+            "label": int(split.labels[index]),
+            "recognised": {head: float(found[index]) for head, found in right.items()},
+            "image": data_address(split.images[index]),
+        }
+        self._pictures.append(picture)
+
+    def described(self) -> dict[str, Any]:
+        """``index``, ``label`` and ``image`` of the uncorrupted picture, and the corrupted ones."""
+        before: dict[str, Any] = {"index": None, "label": None, "image": None}
+        if self._same:
+            before = {
+                "index": self._index,
+                "label": int(self._test.labels[self._index]),
+                "image": data_address(self._test.images[self._index]),
+            }
+        return before | {"pictures": self._pictures}
+
+
+def data_address(pixels: NDArray[np.uint8]) -> str:
+    """uint8 pixels (C, H, W) as a ``data:`` address, which needs no file beside the record.
+
+    PNG up to 96 pixels, JPEG of quality 90 above: noise at 224 pixels takes six times as much as
+    PNG.
+    """
+    pixels = np.asarray(pixels)
+    image = require("PIL.Image", extra="lab").fromarray(
+        pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    )
+    small = max(pixels.shape[1:]) <= PNG_PIXELS
+    buffer = io.BytesIO()
+    if small:
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        image.save(buffer, "JPEG", quality=90)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{'png' if small else 'jpeg'};base64,{text}"

@@ -20,7 +20,7 @@ from ..data import Dataset, load
 from ..heads import ClassificationHead, parse_head
 from ..heads.locate import locate
 from ..training import Classifier
-from .saved import Saved, Source, checked
+from .checkpoints import SavedModel, SavedModels, checked
 
 HEAD = "learned-dot"
 _INSIDE = ("state_dict", "model", "model_state_dict", "state_dict_ema")
@@ -28,7 +28,7 @@ _WRAPPERS = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ThirdPartyWeights:
     """What the weights file does not say.
 
     Args:
@@ -41,23 +41,29 @@ class Foreign:
     std: tuple[float, ...] | None = None
 
 
-def foreign_source(
-    path: Path, wanted: Foreign, data: str | None, data_dir: Path | None, image_size: int | None
-) -> Source:
+def open_third_party(
+    path: Path,
+    wanted: ThirdPartyWeights,
+    data: str | None,
+    data_dir: Path | None,
+    image_size: int | None,
+) -> SavedModels:
     """The weights of ``path``, for the classes of the data set ``data``.
 
     Raises:
-        RequestError: no file, no data set, or as ``open_foreign``.
+        RequestError: no file, no data set, or as ``load_third_party``.
     """
     if data is None:
         raise RequestError("--data is needed beside --architecture: weights do not name their data")
     if not path.is_file():
         raise RequestError(f"--architecture goes with a file of weights, got {path}, which is none")
     dataset = load(data, data_dir=data_dir, image_size=image_size)
-    return Source(path.parent, (checked(open_foreign(path, wanted, dataset, data)),))
+    return SavedModels(path.parent, (checked(load_third_party(path, wanted, dataset, data)),))
 
 
-def open_foreign(path: Path, wanted: Foreign, dataset: Dataset, data: str) -> Saved:
+def load_third_party(
+    path: Path, wanted: ThirdPartyWeights, dataset: Dataset, data: str
+) -> SavedModel:
     """That architecture for the classes of ``dataset``, with the weights of ``path``.
 
     Raises:
@@ -81,7 +87,7 @@ def open_foreign(path: Path, wanted: Foreign, dataset: Dataset, data: str) -> Sa
         "mean": list(mean),
         "std": list(std),
     }
-    return Saved(path.stem, model.eval(), facts)
+    return SavedModel(path.stem, model.eval(), facts)
 
 
 def _load(network: nn.Module, path: Path, architecture: str) -> None:

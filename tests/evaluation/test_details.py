@@ -16,7 +16,7 @@ from fixhead.evaluation import (
     hits,
     never_predicted,
 )
-from fixhead.evaluation.plain import plain
+from fixhead.evaluation.outputs import plain
 
 K, D, N = 5, 8, 203
 

@@ -7,7 +7,7 @@ from fixhead import ClassificationHead
 from fixhead.cli import run
 from fixhead.comparison import Comparison
 from fixhead.comparison.setting import prepare
-from fixhead.evaluation import CollapseWatch, describe_collapse, examine
+from fixhead.evaluation import CollapseMonitor, describe_collapse, examine
 from fixhead.training import Recipe, load_classifier
 
 HEADS = ("learned-dot", "simplex-dr")
@@ -38,7 +38,7 @@ def test_an_epochs_collapse_is_that_of_the_validation_images(compared, head):
 
 def test_vectors_in_the_plane_are_kept_for_their_paths():
     head = ClassificationHead(2, 3, vectors="simplex", scale=4.0)
-    watch = CollapseWatch(head, 3)
+    watch = CollapseMonitor(head, 3)
     watch.add(head.vectors[torch.arange(3)], torch.arange(3))
     found = watch.finish()
     assert torch.tensor(found["vectors"]).shape == (3, 2)
@@ -48,6 +48,6 @@ def test_vectors_in_the_plane_are_kept_for_their_paths():
 
 def test_vectors_of_more_dimensions_are_not_kept():
     head = ClassificationHead(8, 3, vectors="simplex", scale=4.0)
-    watch = CollapseWatch(head, 3)
+    watch = CollapseMonitor(head, 3)
     watch.add(torch.randn(9, 8, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 3)
     assert "vectors" not in watch.finish()

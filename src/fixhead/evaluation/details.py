@@ -1,13 +1,15 @@
 """Everything about a trained last layer on one set: two passes, keeping sums only.
 
 The first pass takes class means and scatter, cosines, confidences and confusions; the second holds
-every decision against the nearest of those means (neural collapse 4, exactly).
+every decision against the nearest of those means (neural collapse 4, exactly). What is computed
+from the sums is listed in ``fixhead.measures``; ``describe_…`` give it in the form of the records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,11 +17,14 @@ from torch import Tensor
 
 from .. import measures
 from ..geometry import calibration, compactness, nearest
-from ..geometry.accuracy import class_accuracies, class_counts_of, vanished_classes
+from ..geometry.accuracy import by_group, class_accuracies, class_counts_of, vanished_classes
+from ..geometry.certificate import certify
+from ..geometry.class_cosines import cosine_matrix
+from ..geometry.compactness import mean_cosines
+from ..geometry.correlation import correlate, group_correlation
 from ..geometry.statistics import ClassStatistics, update_
 from ..logits import unit
-from .evaluate import Batches, Evaluation, Model, Sums, undisturbed
-from .plain import plain
+from .outputs import COSINE_BINS, EpochBatches, Evaluation, ModelLike, RunningSums, eval_mode, plain
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,11 @@ class Detail:
 
 
 @torch.no_grad()
-def examine(model: Model, batches: Batches, *, classes: int) -> Detail:
+def examine(model: ModelLike, batches: EpochBatches, *, classes: int) -> Detail:
     """Run ``model`` in evaluation mode over ``batches`` twice; its mode is put back after."""
     directions = model.head.logit_kind != "dot"
-    with undisturbed(model):
-        first = _First(model, classes, directions)
+    with eval_mode(model):
+        first = _FirstPass(model, classes, directions)
         for images, labels in batches.epoch(0):
             first.add(model.head.project(model.features(images)), labels)
         agreements = torch.zeros(2, classes, dtype=torch.int64, device=first.right[0].device)
@@ -72,14 +77,14 @@ def examine(model: Model, batches: Batches, *, classes: int) -> Detail:
     return first.finish(agreements.cpu())
 
 
-class _First:
+class _FirstPass:
     """The running sums of the first pass."""
 
-    def __init__(self, model: Model, classes: int, directions: bool) -> None:
+    def __init__(self, model: ModelLike, classes: int, directions: bool) -> None:
         self.head, self.classes, self.directions = model.head, classes, directions
         vectors = model.head.vectors
         place = vectors.device
-        self.plain = Sums(classes, vectors)
+        self.plain = RunningSums(classes, vectors)
         self.statistics = ClassStatistics.empty(classes, vectors.shape[1], device=place)
         self.compact = compactness.empty_compactness(classes, device=place)
         self.confidences: Tensor | float = 0.0
@@ -152,3 +157,105 @@ def never_predicted(detail: Detail, names: Sequence[str]) -> list[str]:
     """The classes that have images and are predicted for none of the set."""
     gone = vanished_classes(class_counts_of(detail.evaluation.confusion))
     return [names[place] for place in gone.nonzero().flatten().tolist()]
+
+
+def class_measures(detail: Detail) -> dict[str, Tensor]:
+    """(K,) each; NaN where a class has no image, or the measure no value."""
+    return measures.computed(measures.per_class(), detail.inputs, "class")
+
+
+def describe_classes(detail: Detail) -> dict[str, Any]:
+    """``class_measures`` with the images of each class."""
+    images = detail.evaluation.confusion.sum(dim=1)
+    return {"images": images.tolist()} | {
+        name: plain(values) for name, values in class_measures(detail).items()
+    }
+
+
+def describe_groups(detail: Detail, groups: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """The same over groups of classes, by name: the mean over the classes that have a value.
+
+    ``spearman`` is the correlation of cosine and confusion inside the group. Classes in no group
+    count nowhere.
+    """
+    classes, names = detail.evaluation.classes, list(groups)
+    number = torch.full((classes,), len(names))
+    for place, name in enumerate(names):
+        number[list(groups[name])] = place
+    told: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for measure, values in class_measures(detail).items():
+        means = by_group(values.cpu(), number, len(names) + 1)
+        for place, name in enumerate(names):
+            told[name][measure] = plain(means[place])
+    cosines = cosine_matrix(detail.vectors.cpu().double())
+    for place, name in enumerate(names):
+        found = group_correlation(cosines, detail.evaluation.confusion, number == place)
+        told[name] |= {"classes": len(groups[name]), "spearman": asdict(found)}
+    return told
+
+
+MATRIX_LIMIT = 500
+"""Above so many classes a record leaves the K × K matrices out, and says so."""
+
+
+def describe_geometry(
+    evaluation: Evaluation, vectors: Tensor, *, construction: str, scale: float
+) -> dict[str, Any]:
+    """Certificate, class cosines, confusion, their correlation, compactness and separability.
+
+    Keys as in the field ``geometry`` of a run's record; unknown values are None.
+    """
+    vectors = vectors.detach().cpu().double()
+    small = evaluation.classes <= MATRIX_LIMIT
+    cosines = cosine_matrix(vectors) if small else None
+    return {
+        "certificate": certify(vectors, construction=construction).to_dict(),
+        "class_cosines": None if cosines is None else _rounded(cosines),
+        "confusion": evaluation.confusion.tolist() if small else None,
+        "left_out": None if small else f"matrices are kept up to {MATRIX_LIMIT} classes",
+        "spearman": None if cosines is None else asdict(correlate(cosines, evaluation.confusion)),
+        "own_cosine": _own_cosine(evaluation),
+        "other_cosine": _other_cosine(evaluation) if small else None,
+        "feature_norm": _feature_norm(evaluation),
+        "scale": scale,
+    }
+
+
+def _own_cosine(evaluation: Evaluation) -> dict[str, Any]:
+    right, total = evaluation.right, evaluation.images
+    return {
+        "edges": _edges(),
+        "counts": evaluation.cosine_counts.tolist(),
+        "mean": (evaluation.cosine_sum_right + evaluation.cosine_sum_wrong) / total,
+        "mean_correct": evaluation.cosine_sum_right / right if right else None,
+        "mean_wrong": evaluation.cosine_sum_wrong / (total - right) if right < total else None,
+    }
+
+
+def _other_cosine(evaluation: Evaluation) -> dict[str, Any] | None:
+    counts = evaluation.confusion.sum(dim=1)
+    seen = counts > 0
+    if int(seen.sum()) < 2:
+        return None
+    means = evaluation.feature_sums[seen] / counts[seen].unsqueeze(1)
+    cosines = mean_cosines(means)
+    histogram = torch.histc(cosines.float(), bins=COSINE_BINS, min=-1.0, max=1.0)
+    return {
+        "edges": _edges(),
+        "counts": histogram.long().tolist(),
+        "mean": float(cosines.mean()),
+    }
+
+
+def _feature_norm(evaluation: Evaluation) -> dict[str, float]:
+    mean = evaluation.norm_sum / evaluation.images
+    variance = evaluation.norm_square_sum / evaluation.images - mean**2
+    return {"mean": mean, "std": math.sqrt(max(variance, 0.0))}
+
+
+def _edges() -> list[float]:
+    return [round(-1 + 2 * step / COSINE_BINS, 4) for step in range(COSINE_BINS + 1)]
+
+
+def _rounded(matrix: Tensor) -> list[list[float]]:
+    return [[round(value, 4) for value in row] for row in matrix.tolist()]

@@ -11,19 +11,18 @@ from torch import Tensor
 from .. import measures
 from ..geometry.statistics import ClassStatistics, update_
 from ..logits import unit
-from .evaluate import Head
-from .plain import plain
-from .sectors import turn
+from .outputs import HeadLike, plain
+from .projections import sector_bounds
 
-MOST_CLASSES = 2_000
+MAX_CLASSES = 2_000
 """Above so many classes the pairs of class means would cost more than an epoch's end may."""
 
 
-MOST_POINTS = 400
+MAX_POINTS = 400
 """So many features of two dimensions are kept of an epoch."""
 
 
-class CollapseWatch:
+class CollapseMonitor:
     """NC1 to NC3 against the head's own vectors as they are now; and where D = 2 the pictures.
 
     ``of`` says whether of features or, for heads that see no length, of their directions. For
@@ -31,7 +30,7 @@ class CollapseWatch:
     after every epoch where the pass keeps its order.
     """
 
-    def __init__(self, head: Head, classes: int) -> None:
+    def __init__(self, head: HeadLike, classes: int) -> None:
         vectors = head.vectors
         self._head = head
         self._directions = head.logit_kind != "dot"
@@ -56,12 +55,14 @@ class CollapseWatch:
             found |= {name: plain(value) for name, value in values.items()}
         if self._plane is not None:
             found["vectors"] = plain(W.double().cpu())
-            found["sectors"] = turn(W, self._head.logit_kind, bias=self._head.bias is not None)
+            found["sectors"] = sector_bounds(
+                W, self._head.logit_kind, bias=self._head.bias is not None
+            )
             found |= sample(self._plane)
         return found
 
 
-def sample(parts: Sequence[tuple[Tensor, Tensor]], most: int = MOST_POINTS) -> dict[str, Any]:
+def sample(parts: Sequence[tuple[Tensor, Tensor]], most: int = MAX_POINTS) -> dict[str, Any]:
     """``points`` and ``labels`` of at most ``most`` images, evenly spaced over a pass in parts."""
     if not parts:
         return {}

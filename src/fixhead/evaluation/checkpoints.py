@@ -9,16 +9,15 @@ from typing import Any
 import torch
 
 from .._errors import RequestError
-from ..comparison.folder import read_config
 from ..data import DATASETS, Batches, Dataset, Split, load
 from ..data.shifted_sets import match_classes
-from ..runs.layout import RUN_FOLDERS, RUNS_FILE
-from ..runs.records import read
+from ..runs.layout import COMPARISON_SCHEMA, CONFIG_FILE, RUN_FOLDERS, RUNS_FILE
+from ..runs.records import read, read_json
 from ..training import Classifier, load_classifier
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedModel:
     """A model with what it says of itself (``model.json``)."""
 
     name: str
@@ -36,18 +35,18 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Source:
+class SavedModels:
     """The models of a path, and where ``evaluation.json`` belongs.
 
     ``config`` is the comparison's, where the path is a comparison's folder.
     """
 
     folder: Path
-    models: tuple[Saved, ...]
+    models: tuple[SavedModel, ...]
     config: dict[str, Any] | None = None
 
 
-def open_source(path: Path) -> Source:
+def open_models(path: Path) -> SavedModels:
     """A run's folder, one of its two model files, or a comparison's folder.
 
     Raises:
@@ -67,16 +66,17 @@ def open_source(path: Path) -> Source:
     if not (path / RUNS_FILE).exists():
         folder = path if path.is_dir() else path.parent
         model, facts = load_classifier(path)
-        return Source(folder, (checked(Saved(folder.resolve().name, model, facts)),))
-    config = read_config(path)["config"]
+        return SavedModels(folder, (checked(SavedModel(folder.resolve().name, model, facts)),))
+    missing = f"{path} is no comparison's folder: {CONFIG_FILE} is missing"
+    config = read_json(path / CONFIG_FILE, COMPARISON_SCHEMA, missing=missing)["config"]
     done = [row["run_id"] for row in read(path / RUNS_FILE) if row["status"] == "done"]
     if not done:
         raise RequestError(f"{path} has no finished run; start `fixhead compare` on it again")
-    models = [Saved(name, *load_classifier(path / RUN_FOLDERS / name)) for name in done]
-    return Source(path, tuple(map(checked, models)), config)
+    models = [SavedModel(name, *load_classifier(path / RUN_FOLDERS / name)) for name in done]
+    return SavedModels(path, tuple(map(checked, models)), config)
 
 
-def checked(saved: Saved) -> Saved:
+def checked(saved: SavedModel) -> SavedModel:
     """The same, once its mean and std are known to fit its channels."""
     for name in ("mean", "std"):
         if len(saved.facts.get(name) or ()) != saved.facts["channels"]:

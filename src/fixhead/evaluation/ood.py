@@ -19,14 +19,14 @@ from .._errors import RequestError
 from ..data import DATASETS, Batches, Split, load
 from ..geometry.detection import auroc, energy, fpr_at, largest_cosine
 from ..training import Classifier
-from .evaluate import undisturbed
-from .saved import Saved
+from .checkpoints import SavedModel
+from .outputs import eval_mode
 
 RECALL = 0.95
 
 
 @dataclass(frozen=True)
-class Outside:
+class OodSet:
     """Images of classes that the models do not know."""
 
     name: str
@@ -34,7 +34,7 @@ class Outside:
     split: Split
 
 
-def load_outside(name: str, facts: dict[str, Any], data_dir: Path | None) -> Outside:
+def load_ood(name: str, facts: dict[str, Any], data_dir: Path | None) -> OodSet:
     """The test part of a data set of other classes, in the size that the models take.
 
     Raises:
@@ -48,12 +48,12 @@ def load_outside(name: str, facts: dict[str, Any], data_dir: Path | None) -> Out
             f"--outside {name} needs images of {wanted[0]} channels and {wanted[1]} pixels, as the "
             f"model was trained on, got {shape[0]} and {shape[1]}"
         )
-    return Outside(name, found.title, found.test)
+    return OodSet(name, found.title, found.test)
 
 
-def describe_outside(
-    others: Sequence[Outside],
-    models: Sequence[Saved],
+def describe_ood(
+    others: Sequence[OodSet],
+    models: Sequence[SavedModel],
     test: Split,
     device: torch.device,
     batch_size: int,
@@ -81,7 +81,7 @@ def describe_outside(
 def scores(model: Classifier, batches: Batches) -> dict[str, Tensor]:
     """Both scores of every image, (N,) each; high for images of the classes that it knows."""
     cosines, energies = [], []
-    with undisturbed(model):
+    with eval_mode(model):
         for images, _ in batches.epoch(0):
             points = model.head.project(model.features(images))
             cosines.append(largest_cosine(points, model.head.vectors.detach()))

@@ -13,8 +13,8 @@ from .._errors import RequestError
 from ..data import Split
 from ..data.images import decode
 from ..training import resolve_device
-from . import probabilities
-from .saved import Saved, open_source
+from .checkpoints import SavedModel, open_models
+from .outputs import probabilities
 
 AT_A_TIME = 64
 
@@ -44,7 +44,7 @@ def predict(
     """
     if top < 1:
         raise RequestError(f"--top must be 1 or more, got {top}")
-    source = open_source(path)
+    source = open_models(path)
     if len(source.models) > 1:
         names = ", ".join(str(Path("runs") / saved.name) for saved in source.models[:3])
         raise RequestError(
@@ -58,7 +58,7 @@ def predict(
 
 
 def _predictions(
-    saved: Saved, images: Sequence[Path], top: int, device: torch.device
+    saved: SavedModel, images: Sequence[Path], top: int, device: torch.device
 ) -> Iterator[Prediction]:
     names, size = saved.facts["classes"], saved.facts["image_size"]
     model = saved.model.to(device)
