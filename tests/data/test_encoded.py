@@ -11,7 +11,7 @@ from making import encoded, noise, put_image
 
 from fixhead._errors import RequestError
 from fixhead.data import load
-from fixhead.data.encoded import Encoded, Streamed, decode_into, each
+from fixhead.data.encoded import Decoding, Encoded, Streamed, decode_into, each
 from fixhead.data.sources.request import memory_bytes
 
 
@@ -29,7 +29,10 @@ class Pictures:
     def __getitem__(self, index: int) -> Encoded:
         self.asked.append(index)
         self.threads.add(threading.get_ident())
-        return Encoded(f"picture {index}", encoded(noise(4, 4, 3, seed=index)))
+        return Encoded(self.name(index), encoded(noise(4, 4, 3, seed=index)))
+
+    def name(self, index: int) -> str:
+        return f"picture {index}"
 
 
 def test_work_on_threads_comes_back_in_order() -> None:
@@ -48,7 +51,7 @@ def test_the_first_failure_is_raised() -> None:
 
 def test_streams_read_only_what_is_asked_for() -> None:
     pictures = Pictures(100)
-    stream = Streamed(pictures, 3, 4)
+    stream = Streamed(pictures, Decoding(4, 3))
     images = stream[[5, 99, 5]]
     assert sorted(pictures.asked) == [5, 5, 99]
     np.testing.assert_array_equal(images[0], noise(4, 4, 3, seed=5).transpose(2, 0, 1))
@@ -58,7 +61,7 @@ def test_streams_read_only_what_is_asked_for() -> None:
 
 def test_an_image_of_another_size_is_named() -> None:
     with pytest.raises(RequestError, match="picture 0 needs 5x5 pixels, got 4x4"):
-        decode_into(np.empty((2, 3, 5, 5), dtype=np.uint8), Pictures(2), None)
+        decode_into(np.empty((2, 3, 5, 5), dtype=np.uint8), Pictures(2), Decoding(None, 3))
 
 
 def test_progress_is_said_for_each_part_up_to_its_end(tmp_path: Path) -> None:

@@ -154,7 +154,8 @@ def test_every_class_keeps_between_one_and_all_of_its_images(
 
 
 def test_a_file_gives_the_counts(tmp_path: Path) -> None:
-    (tmp_path / "counts.txt").write_text("3, 2\n1\n")
+    # With a byte-order mark and blank lines at its end, as Windows writes it.
+    (tmp_path / "counts.txt").write_bytes(b"\xef\xbb\xbf3, 2\r\n1\r\n\r\n")
     thinned = thin(dataset([5, 5, 5]), f"counts:{tmp_path / 'counts.txt'}")
     assert thinned.train.counts(3).tolist() == [3, 2, 1]
 

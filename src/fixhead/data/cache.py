@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ FORMAT = 1
 ABOUT = "about.json"
 PARTS = ("train", "test")
 
+Skipped = dict[str, dict[int, str]]
+"""By part: the images that were left out because they cannot be decoded, by number, and why."""
+
 
 @dataclass(frozen=True)
 class LoadedData:
@@ -44,6 +47,7 @@ class LoadedData:
     test: Split
     notes: tuple[str, ...]
     moments: tuple[tuple[float, ...], tuple[float, ...]]
+    skipped: Skipped = field(default_factory=dict)
 
 
 class CacheWriter:
@@ -61,8 +65,10 @@ class CacheWriter:
     def labels(self, part: str, labels: Labels) -> None:
         np.save(self.folder / f"{part}_labels.npy", np.asarray(labels, dtype=np.int64))
 
-    def describe(self, classes: Iterable[str], notes: Iterable[str] = ()) -> None:
-        self.about = {"classes": list(classes), "notes": list(notes)}
+    def describe(
+        self, classes: Iterable[str], notes: Iterable[str] = (), skipped: Skipped | None = None
+    ) -> None:
+        self.about = {"classes": list(classes), "notes": list(notes), "skipped": skipped or {}}
 
 
 def cache_folder(given: Path | None = None) -> Path:
@@ -80,7 +86,8 @@ def fingerprint(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         status = path.stat()
-        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path.resolve()))
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -125,7 +132,12 @@ def _open(place: Path) -> LoadedData | None:
             return None
         train, test = (_split(place, part) for part in PARTS)
         mean, std = (tuple(map(float, about[key])) for key in ("mean", "std"))
-        return LoadedData(tuple(about["classes"]), train, test, tuple(about["notes"]), (mean, std))
+        skipped = {
+            part: {int(index): reason for index, reason in found.items()}
+            for part, found in about.get("skipped", {}).items()
+        }
+        classes, notes = tuple(about["classes"]), tuple(about["notes"])
+        return LoadedData(classes, train, test, notes, (mean, std), skipped)
     except (OSError, ValueError, KeyError, TypeError, EOFError):  # RequestError is a ValueError
         return None
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._errors import RequestError
 from .._torchvision import import_torchvision
 from .cache import LoadedData
-from .dataset import Dataset
+from .dataset import Dataset, Split
 from .encoded import Progress
+from .reading import Reading
 from .sources.arrays import load_features
 from .sources.cifar import load_cifar10, load_cifar100
-from .sources.folder import load_folder
+from .sources.folder import holds_class_folders, load_folder
 from .sources.hub import PREFIX, is_saved, load_hub
+from .sources.labels import arrange_classes
 from .sources.photographs import load_cifar10_jpeg, load_cub, load_imagenet, load_tiny_imagenet
 from .sources.request import DataRequest
-from .sources.shards import load_shards
+from .sources.shards import find_shards, load_shards
 from .sources.small_sets import (
     load_digits,
     load_fashion,
@@ -100,7 +104,9 @@ def load(
     cache_dir: Path | None = None,
     image_size: int | None = None,
     stream: bool | None = None,
+    reading: Reading | None = None,
     progress: Progress | None = None,
+    before_decoding: Callable[[int], None] | None = None,
 ) -> Dataset:
     """The data set of that name, or what lies at that path, or ``hf:OWNER/NAME``.
 
@@ -110,8 +116,9 @@ def load(
 
     ``data_dir`` is where a named data set's files lie; ``image_size`` resizes images that are
     decoded from files; ``stream`` decodes them anew in every epoch instead of once into the cache
-    (None: only if they would not fit in memory); ``progress(done, all)`` is called while images
-    are decoded into the cache.
+    (None: only if they would not fit in memory); ``reading`` says which columns, parts and order
+    of classes are meant; ``progress(done, all)`` is called while images are decoded into the cache,
+    and ``before_decoding(classes)`` before that, to refuse what cannot work.
 
     Raises:
         RequestError: neither a known name nor a path; files missing or broken; bad values.
@@ -119,7 +126,16 @@ def load(
     if image_size is not None and image_size < 1:
         raise RequestError(f"--image-size needs a whole number from 1 up, got {image_size}")
     return open_request(
-        DataRequest(name_or_path, data_dir, cache_dir, image_size, stream, progress=progress)
+        DataRequest(
+            name_or_path,
+            data_dir,
+            cache_dir,
+            image_size,
+            stream,
+            reading=reading or Reading(),
+            progress=progress,
+            before_decoding=before_decoding or (lambda classes: None),
+        )
     )
 
 
@@ -130,12 +146,12 @@ def open_request(request: DataRequest) -> Dataset:
         return _open_named(DATASETS[name_or_path], request)
     if name_or_path.startswith(PREFIX):
         request = _safe(request, name_or_path)
-        return _dataset(request.name, load_hub(name_or_path, request), name_or_path)
+        return _dataset(request, load_hub(name_or_path, request), name_or_path)
     path = Path(name_or_path).expanduser()
     if path.exists():
         title = path.resolve().stem if path.is_file() else path.resolve().name
         request = _safe(request, title)
-        return _dataset(request.name, _open_path(path, request), title)
+        return _dataset(request, _open_path(path, request), title)
     raise RequestError(
         f"data needs one of {', '.join(DATASETS)}, a path to images or features, or "
         f"{PREFIX}OWNER/NAME, got {name_or_path!r}"
@@ -152,7 +168,7 @@ def _open_named(named: NamedSet, request: DataRequest) -> Dataset:
         request = replace(request, native=named.image_size)
     elif request.image_size is None:
         request = replace(request, image_size=named.image_size)
-    return _dataset(request.name, named.load(request), named.title)
+    return _dataset(request, named.load(request), named.title, named=True)
 
 
 def _open_path(path: Path, request: DataRequest) -> LoadedData:
@@ -165,9 +181,9 @@ def _open_path(path: Path, request: DataRequest) -> LoadedData:
         raise RequestError(f"data at a file needs .npz or .parquet, got {path}")
     if is_saved(path):
         return load_hub(str(path), request)
-    if find_parquet(path):
+    if find_parquet(path) and not holds_class_folders(path):
         return load_parquet(find_parquet(path), request)
-    if any(path.glob("*.tar")):
+    if find_shards(path) and not holds_class_folders(path):
         return load_shards(path, request)
     return load_folder(path, request)
 
@@ -177,16 +193,46 @@ def _safe(request: DataRequest, title: str) -> DataRequest:
     return replace(request, name=re.sub(r"[^\w.-]+", "_", title).strip("._") or "data")
 
 
-def _dataset(name: str, entry: LoadedData, title: str) -> Dataset:
-    return Dataset(
-        name,
+def _dataset(
+    request: DataRequest, loaded: LoadedData, title: str, *, named: bool = False
+) -> Dataset:
+    """The data set, its classes in the order and under the names that were asked for."""
+    given = request.reading.class_order or request.reading.class_map
+    data = Dataset(
+        request.name,
         title,
-        entry.classes,
-        entry.train,
-        entry.test,
-        entry.notes,
-        entry.moments,
+        loaded.classes,
+        loaded.train,
+        loaded.test,
+        (*loaded.notes, *_skipped(loaded)),
+        loaded.moments,
+        named=named,
+        sorted_classes=not (named or given) and list(loaded.classes) == sorted(loaded.classes),
+        skipped=loaded.skipped,
     )
+    if given:
+        classes, places, notes = arrange_classes(data.classes, request.reading)
+        train, test = (
+            replace(split, labels=places[split.labels]) for split in (data.train, data.test)
+        )
+        data = replace(data, classes=classes, train=train, test=test, notes=(*data.notes, *notes))
+    return replace(data, notes=(*data.notes, *_missing(data.classes, data.train, data.test)))
+
+
+def _missing(classes: tuple[str, ...], train: Split, test: Split) -> Iterator[str]:
+    """What to say of classes without images in one of the parts."""
+    for part, split in (("training", train), ("test", test)):
+        empty = [classes[label] for label in np.flatnonzero(split.counts(len(classes)) == 0)]
+        if empty:
+            yield (
+                f"the {part} part has no images of {len(empty)} of the {len(classes)} classes "
+                f"({', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''})"
+            )
+
+
+def _skipped(loaded: LoadedData) -> Iterator[str]:
+    for part, reasons in loaded.skipped.items():
+        yield f"left out {len(reasons)} images of the {part} part that cannot be decoded"
 
 
 FETCH: dict[str, Callable[[Any, str], object]] = {

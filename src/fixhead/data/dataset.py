@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -63,6 +63,8 @@ class PixelSubset:
 class Split:
     """Images (N, C, H, W) of uint8 (or features (N, d) of float32) and labels (N,) of int64.
 
+    ``groups`` (N,) number what must stay on one side of a cut (the frames of one video, say).
+
     Raises:
         RequestError: labels of more than one dimension (multi-label targets), or that are no
             integers, or of another length than the images; images of another shape or type.
@@ -70,10 +72,13 @@ class Split:
 
     images: Pixels
     labels: Labels
+    groups: Labels | None = None
 
     def __post_init__(self) -> None:
         _check_images(self.images)
         object.__setattr__(self, "labels", _checked_labels(self.labels, len(self.images)))
+        if self.groups is not None:
+            object.__setattr__(self, "groups", _checked_labels(self.groups, len(self.images)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,7 +104,8 @@ class Split:
             raise RequestError(
                 f"take() needs indices below {len(self)}, got {chosen.min()} to {chosen.max()}"
             )
-        return Split(PixelSubset(self.images, chosen), self.labels[chosen])
+        groups = None if self.groups is None else self.groups[chosen]
+        return Split(PixelSubset(self.images, chosen), self.labels[chosen], groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +115,9 @@ class Dataset:
     ``name`` is what a person types, ``title`` what tables say, ``notes`` what should be known
     about it (passed-over files, lossy copies, ...). ``moments`` are the mean and standard
     deviation per channel where they are already known; otherwise they are computed when needed.
+    ``named`` says that it came by its name, ``sorted_classes`` that nobody gave its classes an
+    order and they stand in that of their names. ``skipped`` holds the images that were left out
+    because they cannot be decoded, by part and number, and why.
 
     Raises:
         RequestError: no images, one class only, class names that repeat, labels out of range,
@@ -122,6 +131,9 @@ class Dataset:
     test: Split
     notes: tuple[str, ...] = ()
     moments: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    named: bool = False
+    sorted_classes: bool = False
+    skipped: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_classes(self.name, self.classes)

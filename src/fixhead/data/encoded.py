@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 
 from .._errors import RequestError
 from .dataset import Labels
-from .images import Header, decode, read_header
+from .images import Header, UnreadableError, decode, largest_level, read_header
 
 BLOCK = 64
 """Images per task of the decoding threads."""
+
+BITS_SAMPLE = 64
+"""So many images of each part, evenly spaced, show how many of 16 bits they use."""
 
 REPORT = 256
 """Progress is said after so many images."""
@@ -45,6 +48,8 @@ class Items(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Encoded: ...
+    def name(self, index: int, /) -> str:
+        """What the image is called, by which it may belong to a group."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,9 @@ class Files:
         path = self.paths[index]
         return Encoded(str(path), path)
 
+    def name(self, index: int) -> str:
+        return str(self.paths[index].absolute())
+
 
 @dataclass(frozen=True)
 class ItemSubset:
@@ -74,6 +82,9 @@ class ItemSubset:
     def __getitem__(self, index: int) -> Encoded:
         return self.items[int(self.indices[index])]
 
+    def name(self, index: int) -> str:
+        return self.items.name(int(self.indices[index]))
+
 
 @dataclass(frozen=True)
 class EncodedPart:
@@ -86,12 +97,37 @@ class EncodedPart:
         return EncodedPart(ItemSubset(self.items, indices), self.labels[indices])
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How images become arrays: their size (None: their own), channels, the bits that the 16-bit
+    ones use, and how many pixels a picture may have (None: PIL's limit)."""
+
+    image_size: int | None
+    channels: int
+    bits: int = 16
+    max_pixels: int | None = None
+
+    def __call__(self, item: Encoded) -> NDArray[np.uint8]:
+        return decode(
+            item.content,
+            item.name,
+            channels=self.channels,
+            image_size=self.image_size,
+            bits=self.bits,
+            max_pixels=self.max_pixels,
+        )
+
+
 class Streamed:
     """Pixels that are decoded whenever they are asked for; nothing is kept."""
 
-    def __init__(self, items: Items, channels: int, image_size: int) -> None:
+    def __init__(self, items: Items, decoding: Decoding) -> None:
+        size = decoding.image_size
+        if size is None:
+            raise RequestError("streaming images needs --image-size, got none")
         self.items = items
-        self.shape: tuple[int, ...] = (len(items), channels, image_size, image_size)
+        self.decoding = decoding
+        self.shape: tuple[int, ...] = (len(items), decoding.channels, size, size)
         self.dtype: np.dtype[Any] = np.dtype(np.uint8)
 
     def __len__(self) -> int:
@@ -101,11 +137,17 @@ class Streamed:
         wanted = np.arange(len(self))[index]
         chosen = ItemSubset(self.items, np.atleast_1d(wanted))
         images = np.empty((len(chosen), *self.shape[1:]), dtype=np.uint8)
-        decode_into(images, chosen, self.shape[-1])
+        decode_into(images, chosen, self.decoding)
         return images if np.ndim(wanted) else images[0]
 
 
-def common_header(parts: Sequence[Items], image_size: int | None, channels: int | None) -> Header:
+def common_header(
+    parts: Sequence[Items],
+    image_size: int | None,
+    channels: int | None,
+    *,
+    max_pixels: int | None = None,
+) -> Header:
     """The one size of all images (or ``image_size``), and 3 channels if any has colour.
 
     Raises:
@@ -113,12 +155,12 @@ def common_header(parts: Sequence[Items], image_size: int | None, channels: int 
     """
     if image_size is not None and channels is not None:
         return Header(image_size, image_size, channels)
-    first = read_header(parts[0][0].content, parts[0][0].name)
+    first = read_header(parts[0][0].content, parts[0][0].name, max_pixels=max_pixels)
     most = first.channels
 
     def look(items: Items, index: int) -> int:
         item = items[index]
-        header = read_header(item.content, item.name)
+        header = read_header(item.content, item.name, max_pixels=max_pixels)
         if image_size is None and header.size != first.size:
             raise RequestError(
                 f"images need one size, got {first.width}x{first.height} ({parts[0][0].name}) and "
@@ -137,18 +179,35 @@ def common_header(parts: Sequence[Items], image_size: int | None, channels: int 
     return Header(side, side, most if channels is None else channels)
 
 
+def used_bits(parts: Sequence[Items], *, max_pixels: int | None = None) -> int | None:
+    """How many bits the 16-bit images of a set use (8 to 16), judged by ``BITS_SAMPLE`` of them.
+
+    None where there are none. Cameras and scanners put 10, 12 or 14 bits into 16, from below: the
+    upper 8 of such a file would be nearly black.
+    """
+    highest: list[int] = []
+    for items in filter(len, parts):
+        for index in np.unique(np.linspace(0, len(items) - 1, BITS_SAMPLE).astype(int)).tolist():
+            item = items[index]
+            if read_header(item.content, item.name, max_pixels=max_pixels).bits == 16:
+                highest.append(largest_level(item.content, item.name, max_pixels=max_pixels))
+            elif not highest:
+                break  # the first of a part is like the others
+    return min(max(max(highest).bit_length(), 8), 16) if highest else None
+
+
 def decode_into(
     images: NDArray[np.uint8],
     items: Items,
-    image_size: int | None,
+    decoding: Decoding,
     progress: Progress | None = None,
 ) -> None:
     """Decode ``items`` into ``images`` (N, C, H, W); a wrong size is refused by name."""
-    channels, shape = images.shape[1], images.shape[1:]
+    shape = images.shape[1:]
 
     def put(index: int) -> None:
         item = items[index]
-        image = decode(item.content, item.name, channels=channels, image_size=image_size)
+        image = decoding(item)
         if image.shape != shape:
             raise RequestError(
                 f"image {item.name} needs {shape[2]}x{shape[1]} pixels, got "
@@ -159,6 +218,21 @@ def decode_into(
     for done, _ in enumerate(each(len(items), put), start=1):
         if progress is not None and (done % REPORT == 0 or done == len(items)):
             progress(done, len(items))
+
+
+def find_unreadable(items: Items, max_pixels: int | None = None) -> dict[int, str]:
+    """Every image that cannot be decoded, by its number, and why: all of them are tried."""
+
+    def attempt(index: int) -> str | None:
+        item = items[index]
+        try:
+            decode(item.content, item.name, channels=3, image_size=1, max_pixels=max_pixels)
+        except UnreadableError as error:
+            return str(error)
+        return None
+
+    reasons = enumerate(each(len(items), attempt))
+    return {index: reason for index, reason in reasons if reason is not None}
 
 
 def each(number: int, work: Callable[[int], T]) -> Iterator[T]:

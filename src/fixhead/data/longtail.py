@@ -190,7 +190,7 @@ _RULES: dict[str, Callable[[Labels, float], Labels]] = {
 def _from_file(path: Path, sizes: Labels) -> Labels:
     """One whole number per class: lines (or words) in a text file, in the classes' order."""
     try:
-        words = path.read_text(encoding="utf-8").replace(",", " ").split()
+        words = path.read_text(encoding="utf-8-sig").replace(",", " ").split()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"imbalance counts:{path} cannot be read ({error})") from error
     if not all(re.fullmatch(r"\d+", word) for word in words) or len(words) != len(sizes):

@@ -21,9 +21,9 @@ from .._errors import RequestError
 from .catalogue import DATASETS, load
 from .corruptions.tables import kind_named
 from .dataset import Dataset, Labels, Split
-from .encoded import Streamed
+from .encoded import Decoding, Streamed
 from .sources.arrays import read_npy, same_number
-from .sources.folder import passed_over, scan, trees
+from .sources.folder import passed_over, scan, tree_to_test
 from .sources.request import DataRequest
 
 MEMORY_BYTES = 1 << 30
@@ -126,11 +126,10 @@ def _matched(
 
 
 def _from_folder(path: Path, like: Dataset) -> ShiftedSet:
-    train, test = trees(path)
-    tree = train if test is None else test
+    tree = tree_to_test(path)
     places = match_classes(tree.classes, like.classes, f"--also {path}")
     items = tree.part.items
-    pixels: Any = Streamed(items, like.channels, like.image_size)
+    pixels: Any = Streamed(items, Decoding(like.image_size, like.channels))
     if int(np.prod(pixels.shape)) <= MEMORY_BYTES:
         pixels = pixels[:]
     notes = (passed_over(tree.passed_over),) if tree.passed_over else ()
@@ -208,7 +207,7 @@ def _from_arrays(folder: Path, file: str, severity: int, like: Dataset) -> Split
 def _from_tree(folder: Path, like: Dataset) -> Split:
     tree = scan(folder)
     places = match_classes(tree.classes, like.classes, str(folder))
-    images = Streamed(tree.part.items, like.channels, like.image_size)
+    images = Streamed(tree.part.items, Decoding(like.image_size, like.channels))
     return _checked(Split(images, places[tree.labels]), folder, like)
 
 

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .._errors import RequestError
 from .._seeds import stream
 from .dataset import Labels
 
 
-def validation_split(labels: Labels, *, fraction: float = 0.1, seed: int) -> tuple[Labels, Labels]:
+def validation_split(
+    labels: Labels, *, fraction: float = 0.1, seed: int, groups: Labels | None = None
+) -> tuple[Labels, Labels]:
     """Cut ``round(fraction · n_c)`` images of every class c off for validation.
 
     At least one of every class that has two, and never the last one: a class of one image stays in
-    training. Returns ``(train_indices, validation_indices)``, each ascending, disjoint, together
-    everything. Drawn from the stream "split" of ``seed``.
+    training. With ``groups`` (N,), whole groups are cut off, as near to those numbers as they
+    allow; a class that lies in one group stays in training. Returns ``(train_indices,
+    validation_indices)``, each ascending, disjoint, together everything. Drawn from the stream
+    "split" of ``seed``.
 
     Raises:
         RequestError: a fraction outside 0..1, or so few images that nothing would be left over.
     """
-    return _stratified(labels, fraction, stream(seed, "split"))
+    return _stratified(labels, fraction, stream(seed, "split"), groups)
 
 
-def holdout_split(labels: Labels, *, fraction: float = 0.2) -> tuple[Labels, Labels]:
+def holdout_split(
+    labels: Labels, *, fraction: float = 0.2, groups: Labels | None = None
+) -> tuple[Labels, Labels]:
     """The test part of a data set that comes without one: always of seed 0, never the run's seed.
 
     Returns ``(train_indices, test_indices)``, stratified as in ``validation_split``.
     """
-    return _stratified(labels, fraction, stream(0, "split", "test"))
+    return _stratified(labels, fraction, stream(0, "split", "test"), groups)
 
 
 def _stratified(
-    labels: Labels, fraction: float, generator: torch.Generator
+    labels: Labels, fraction: float, generator: torch.Generator, groups: Labels | None
 ) -> tuple[Labels, Labels]:
     if not 0 < fraction < 1:
         raise RequestError(f"fraction needs a number between 0 and 1, got {fraction}")
@@ -46,8 +53,37 @@ def _stratified(
             f"a stratified split needs a class of at least two images, got {len(labels)} images of "
             f"{int((counts > 0).sum())} classes"
         )
-    chosen = _rank_in_class(labels, counts, generator) < wanted[labels]
+    if groups is None:
+        chosen = _rank_in_class(labels, counts, generator) < wanted[labels]
+    else:
+        chosen = _whole_groups(labels, groups, wanted, generator)
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _whole_groups(
+    labels: Labels, groups: Labels, wanted: Labels, generator: torch.Generator
+) -> NDArray[np.bool_]:
+    """Which images are cut off: group by group in a random order, those that bring the classes
+    nearer to ``wanted`` (K,) and leave an image of every class behind."""
+    _, groups = np.unique(groups, return_inverse=True)
+    number = int(groups.max()) + 1
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(groups, minlength=number))[:-1])
+    counts = np.bincount(labels, minlength=len(wanted))
+    cut, chosen = np.zeros_like(wanted), np.zeros(len(labels), dtype=bool)
+    for group in torch.randperm(number, generator=generator).tolist():
+        held, sizes = np.unique(labels[members[group]], return_counts=True)
+        after, goal = cut[held] + sizes, wanted[held]
+        nearer = np.abs(after - goal).sum() < np.abs(cut[held] - goal).sum()
+        if nearer and (after < counts[held]).all():
+            cut[held] = after
+            chosen[members[group]] = True
+    if not chosen.any():
+        raise RequestError(
+            f"--keep-together leaves {number} groups of which none can be cut off for validation "
+            "or testing: every class needs at least two groups, a small one among them"
+        )
+    return chosen
 
 
 def _rank_in_class(labels: Labels, counts: Labels, generator: torch.Generator) -> Labels:

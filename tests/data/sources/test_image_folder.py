@@ -213,12 +213,22 @@ def test_one_class_only_is_refused(tmp_path: Path, cache: Path) -> None:
         load(str(tmp_path / "one"), cache_dir=cache)
 
 
-def test_classes_that_differ_between_the_parts_are_refused(root: Path, cache: Path) -> None:
+def test_a_class_that_training_lacks_is_refused(root: Path, cache: Path) -> None:
+    halves(root)
+    put(root / "test" / "fish" / "0.png")
+    with pytest.raises(RequestError, match=r"test needs the class folders of .*, got fish"):
+        load(str(root), cache_dir=cache)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_class_that_the_test_part_lacks_is_said(root: Path, cache: Path, empty: bool) -> None:
     halves(root)
     put(root / "train" / "bird" / "0.png")
-    put(root / "test" / "fish" / "0.png")
-    with pytest.raises(RequestError, match=r"bird only in .*train and fish only in .*test"):
-        load(str(root), cache_dir=cache)
+    if empty:
+        (root / "test" / "bird").mkdir()
+    data = load(str(root), cache_dir=cache)
+    assert "bird" in data.classes
+    assert any("test part has no images of 1 of" in n and "bird" in n for n in data.notes)
 
 
 def test_a_cut_off_image_is_refused_by_name_and_leaves_no_cache(root: Path, cache: Path) -> None:

@@ -74,7 +74,7 @@ def test_classes_have_the_names_in_classes_txt(root: Path) -> None:
     (root / "classes.txt").write_text("cat\ndog\neel\n")
     assert load(str(root), image_size=8).classes == ("cat", "dog", "eel")
     (root / "classes.txt").write_text("cat\ndog\n")
-    with pytest.raises(RequestError, match="labels from 0 to 1"):
+    with pytest.raises(RequestError, match="one of the 2 classes that the data names"):
         load(str(root), image_size=8)
 
 
@@ -98,9 +98,18 @@ def test_shards_need_an_image_size(root: Path) -> None:
     ("members", "message"),
     [
         ({"1.png": encoded(noise(8, 8))}, r"needs a label /1\.cls"),
-        ({"1.png": encoded(noise(8, 8)), "1.cls": b"cat"}, "needs a whole number"),
-        ({"1.png": encoded(noise(8, 8)), "1.cls": b"1.5"}, "needs a whole number, got 1.5"),
-        ({"1.png": encoded(noise(8, 8)), "1.cls": b"true"}, "needs a whole number, got True"),
+        (
+            {"1.png": encoded(noise(8, 8)), "1.cls": b"cat"},
+            "all words or all .* 'cat'",
+        ),
+        (
+            {"1.png": encoded(noise(8, 8)), "1.cls": b"1.5"},
+            "all words or all .* '1.5'",
+        ),
+        (
+            {"1.png": encoded(noise(8, 8)), "1.json": b'{"cls": true}'},
+            "a word, got True",
+        ),
         ({"1.png": encoded(noise(8, 8)), "1.cls": b"9" * 15}, "labels need to be below"),
         ({"1.png": encoded(noise(8, 8)), "1.cls": b"9" * 30}, "needs a label of a class"),
         ({"1.png": encoded(noise(8, 8)), "1.json": b"[" * 100_000}, "needs a whole number"),

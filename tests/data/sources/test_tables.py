@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -159,14 +160,43 @@ def test_a_class_of_the_schema_without_images_is_kept_and_counted_as_none(tmp_pa
     assert data.train.counts(3).tolist() == [1, 0, 1]
 
 
-@pytest.mark.parametrize("label", [True, 1.0, "eel"])
-def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, label: object) -> None:
-    names = None if isinstance(label, str) else ["cat", "dog"]
-    put(tmp_path / "train-0.parquet", cells(images(2)), [label, label], names=names)
-    if isinstance(label, str):  # words are class names; one class is too few
-        message = "at least two classes"
-    else:
-        message = rf"label {label} in row 0 .* needs to be one of the 2 classes"
+def test_one_word_for_all_labels_is_too_few_classes(tmp_path: Path) -> None:
+    put(tmp_path / "train-0.parquet", cells(images(2)), ["eel", "eel"], names=None)
+    with pytest.raises(RequestError, match="at least two classes"):
+        load(str(tmp_path))
+
+
+DAYS = [datetime.date(2020, 1, 31), datetime.date(2020, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "classes"),
+    [
+        ([True, False], ["cat", "dog"], ("cat", "dog")),
+        ([1.0, 0.0], ["cat", "dog"], ("cat", "dog")),
+        ([True, False], None, ("False", "True")),
+        ([1.0, 0.0], None, ("0", "1")),
+        ([b"dog", b"cat"], None, ("cat", "dog")),
+        (DAYS[::-1], None, ("2020-01-31", "2020-02-01")),
+    ],
+)
+def test_labels_of_other_types_name_classes_too(
+    tmp_path: Path, labels: list[object], names: list[str] | None, classes: tuple[str, ...]
+) -> None:
+    put(tmp_path / "train-0.parquet", cells(images(10)), labels * 5, names=names)
+    data = load(str(tmp_path))
+    assert data.classes == classes
+    assert data.train.labels.tolist() == [1, 0] * 4
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [(0.5, "label 0.5 in row 0 .* is a float, which names no class"), (None, "is missing")],
+)
+def test_labels_that_name_no_class_are_refused_by_type(
+    tmp_path: Path, label: object, message: str
+) -> None:
+    put(tmp_path / "train-0.parquet", cells(images(2)), [label, 1.0], names=None)
     with pytest.raises(RequestError, match=message):
         load(str(tmp_path))
 
@@ -209,7 +239,7 @@ def test_a_table_without_images_or_training_part_is_refused(tmp_path: Path) -> N
     with pytest.raises(RequestError, match="needs a column of images"):
         load(str(tmp_path / "train.parquet"))
     put(tmp_path / "t" / "test-0.parquet", cells(images(2)), [0, 1])
-    with pytest.raises(RequestError, match="needs a file for training"):
+    with pytest.raises(RequestError, match="needs a part for training, got only test"):
         load(str(tmp_path / "t"))
 
 

@@ -8,6 +8,7 @@ fifth of which become the test part), and optionally ``classes (K,)``, the names
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from ..._errors import RequestError
 from ..cache import CacheWriter, LoadedData, cached
 from ..dataset import Labels, Split, moments
+from ..reading import Reading
 from ..splits import holdout_split
-from .reading import numbered
+from .labels import choose_parts, labelled_test, number_labels
 from .request import NO_TEST, DataRequest
 
 
@@ -76,6 +78,7 @@ def read_npy(path: Path, *, mapped: bool = False) -> NDArray[Any]:
 
 
 FEATURE_ARRAYS = ("train_features", "train_labels", "test_features", "test_labels")
+FEATURES = "features"
 
 
 def load_features(path: Path, request: DataRequest) -> LoadedData:
@@ -83,23 +86,41 @@ def load_features(path: Path, request: DataRequest) -> LoadedData:
 
     Raises:
         RequestError: no or a broken npz file, missing arrays, features that are no numbers (N, d)
-            or not finite, labels that are not one whole number per row.
+            or not finite, labels that are not one class per row.
     """
     request.used.append(path)
-    arrays = _read_npz(path)
+    arrays, where = _read_npz(path), str(path)
+    prefixes = [name.removesuffix("_labels") for name in arrays if name.endswith("_labels")]
+    prefixes = [prefix for prefix in prefixes if f"{prefix}_{FEATURES}" in arrays]
+    chosen = choose_parts(prefixes, request.reading, where)
+    test: str | None = None
     notes: tuple[str, ...] = ()
-    if all(name in arrays for name in FEATURE_ARRAYS):
-        train, test = (_feature_split(arrays, f"{part}_", path) for part in ("train", "test"))
-    elif "features" in arrays and "labels" in arrays:
-        whole = _feature_split(arrays, "", path)
-        train, test = (whole.take(part) for part in holdout_split(whole.labels))
-        notes = (NO_TEST,)
+    if chosen.train is not None:
+        train = f"{chosen.train}_"
+        test, _, notes = labelled_test(
+            chosen, lambda part: arrays[f"{part}_labels"].tolist(), request.reading, where
+        )
+    elif FEATURES in arrays and "labels" in arrays:
+        train = ""
     else:
         raise RequestError(
             f"{path} needs the arrays features and labels, or {', '.join(FEATURE_ARRAYS)}, got "
             f"{', '.join(arrays) or 'none'}"
         )
-    return LoadedData(_class_names(arrays, train, test), train, test, notes, moments(train.images))
+    rows = {"train": _feature_rows(arrays, train, path)}
+    if test is not None:
+        rows["test"] = _feature_rows(arrays, f"{test}_", path)
+    names = tuple(map(str, arrays["classes"].reshape(-1))) if "classes" in arrays else None
+    labelled = number_labels(
+        {part: labels.tolist() for part, (_, labels) in rows.items()}, names, where
+    )
+    splits = {part: Split(rows[part][0], labels) for part, labels in labelled.labels.items()}
+    whole = replace(splits["train"], groups=_groups(arrays, train, request.reading, path))
+    notes = (*notes, *labelled.notes)
+    if "test" in splits:
+        return LoadedData(labelled.classes, whole, splits["test"], notes, moments(whole.images))
+    kept, held = (whole.take(part) for part in holdout_split(whole.labels, groups=whole.groups))
+    return LoadedData(labelled.classes, kept, held, (*notes, NO_TEST), moments(kept.images))
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -112,18 +133,33 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def _feature_split(arrays: dict[str, NDArray[Any]], prefix: str, path: Path) -> Split:
+def _feature_rows(
+    arrays: dict[str, NDArray[Any]], prefix: str, path: Path
+) -> tuple[NDArray[np.float32], NDArray[Any]]:
     features, labels = arrays[f"{prefix}features"], arrays[f"{prefix}labels"]
     if features.ndim != 2 or features.dtype.kind not in "fiu" or features.shape[1] == 0:
         raise RequestError(
             f"{path} needs {prefix}features as numbers (N, d), got {features.dtype} of shape "
             f"{features.shape}"
         )
-    return Split(features.astype(np.float32), labels)
+    rows = features.astype(np.float32)
+    if labels.ndim != 1 or len(labels) != len(rows):
+        Split(rows, labels)  # says what is wrong
+    return rows, labels
 
 
-def _class_names(arrays: dict[str, NDArray[Any]], train: Split, test: Split) -> tuple[str, ...]:
-    if "classes" in arrays:
-        return tuple(map(str, arrays["classes"].reshape(-1)))
-    highest = max((int(split.labels.max()) for split in (train, test) if len(split)), default=-1)
-    return numbered(highest)
+def _groups(
+    arrays: dict[str, NDArray[Any]], prefix: str, reading: Reading, path: Path
+) -> Labels | None:
+    """Rows have no names: ``--keep-together NAME`` is the array that groups them."""
+    name = reading.keep_together
+    if name is None:
+        return None
+    found = next((arrays[one] for one in (f"{prefix}{name}", name) if one in arrays), None)
+    if found is None:
+        raise RequestError(
+            f"--keep-together needs the name of an array in {path} with a group for every row, got "
+            f"{name!r}; it holds {', '.join(arrays)}"
+        )
+    numbered: Labels = np.unique(found, return_inverse=True)[1].astype(np.int64)
+    return numbered

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..._errors import RequestError
 from ..cache import LoadedData
 from .arrays import Arrays, open_arrays
-from .reading import as_text, find_members, member_files, read_members
+from .files import as_text, find_members, member_files, read_members
 from .request import DataRequest
 
 

@@ -6,6 +6,7 @@ A name is fetched over the network (or taken from that package's own cache); a f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import numpy as np
 from ..._errors import RequestError, require
 from ..cache import LoadedData
 from ..encoded import Encoded, EncodedPart
+from ..reading import Reading
+from .labels import choose_parts, labelled_test, no_training_part, number_labels, part_of
 from .request import DataRequest
-from .tables import IMAGE_NAMES, LABEL_NAMES, TEST_NAMES
+from .tables import IMAGE_NAMES, LABEL_NAMES
 
 PREFIX = "hf:"
 
@@ -36,6 +39,9 @@ class HubImages:
         content = cell.get("bytes")
         return Encoded(name, content if content is not None else Path(cell["path"]))
 
+    def name(self, index: int) -> str:
+        return self[index].name
+
 
 def is_saved(folder: Path) -> bool:
     """Whether ``folder`` was written by ``save_to_disk``."""
@@ -48,16 +54,40 @@ def load_hub(name: str, request: DataRequest) -> LoadedData:
     Raises:
         RequestError: it cannot be had, or has no column of images or of single labels.
     """
-    parts = _parts(_loaded(name, request))
-    image, label = _columns(parts["train"])
-    names = tuple(parts["train"].features[label].names)
+    loaded = _loaded(name, request)
+    splits = loaded if isinstance(loaded, dict) else {"train": loaded}
+    chosen = choose_parts(list(splits), request.reading, name)
+    train = chosen.train or next((one for one in splits if part_of(one) is None), None)
+    if train is None:
+        raise no_training_part(name, list(splits))
+    image, label = _columns(splits[train], request.reading)
+
+    def labels_of(split: str) -> list[Any]:
+        labels: list[Any] = np.asarray(splits[split].with_format("numpy")[label][:]).tolist()
+        return labels
+
+    test, test_labels, notes = labelled_test(chosen, labels_of, request.reading, name)
+    values: dict[str, Sequence[Any]] = {"train": labels_of(train)}
+    used = {"train": train}
+    if test is not None:
+        values["test"], used["test"] = test_labels, test
+    names = getattr(splits[train].features[label], "names", None)
+    labelled = number_labels(values, None if names is None else tuple(names), name)
     encoded = require("datasets", extra="hf").Image(decode=False)
-    made = {}
-    for part, rows in parts.items():
-        labels = np.asarray(rows.with_format("numpy")[label][:], dtype=np.int64)
-        made[part] = EncodedPart(HubImages(rows.cast_column(image, encoded), image), labels)
-    key = "/".join(str(getattr(rows, "_fingerprint", "")) for rows in parts.values())
-    return request.open(key, names, made["train"], made.get("test"))
+    made = {
+        part: EncodedPart(
+            HubImages(splits[split].cast_column(image, encoded), image), labelled.labels[part]
+        )
+        for part, split in used.items()
+    }
+    key = "/".join(str(getattr(splits[split], "_fingerprint", "")) for split in used.values())
+    return request.open(
+        key,
+        labelled.classes,
+        made["train"],
+        made.get("test"),
+        notes=(*notes, *labelled.notes),
+    )
 
 
 def _loaded(name: str, request: DataRequest) -> Any:
@@ -74,30 +104,25 @@ def _loaded(name: str, request: DataRequest) -> Any:
         ) from error
 
 
-def _parts(loaded: Any) -> dict[str, Any]:
-    if not isinstance(loaded, dict):
-        return {"train": loaded}
-    parts = {
-        "train": loaded[next((name for name in loaded if name == "train"), next(iter(loaded)))]
-    }
-    test = next((name for name in TEST_NAMES if name in loaded), None)
-    return parts if test is None else parts | {"test": loaded[test]}
-
-
-def _columns(rows: Any) -> tuple[str, str]:
+def _columns(rows: Any, reading: Reading) -> tuple[str, str]:
     kinds = {name: type(feature).__name__ for name, feature in rows.features.items()}
+    asked = (("--image-column", reading.image_column), ("--label-column", reading.label_column))
+    for option, column in asked:
+        if column is not None and column not in kinds:
+            raise RequestError(f"{option} {column} is none of the columns {', '.join(kinds)}")
     images = [name for name, kind in kinds.items() if kind == "Image"]
     labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    labels = labels or [name for name in LABEL_NAMES if kinds.get(name) == "Value"]
+    images = [reading.image_column] if reading.image_column else images
+    labels = [reading.label_column] if reading.label_column else labels
     if not images or not labels:
         raise RequestError(
             "a Hugging Face data set needs a column of images and one of class labels, got "
             f"{', '.join(f'{name} ({kind})' for name, kind in kinds.items())}; multi-label targets "
-            "are not supported"
+            "are not supported; name the columns with --image-column and --label-column"
         )
-    prefer = (IMAGE_NAMES, LABEL_NAMES)
-    chosen = (
+    image, label = (
         next((name for name in usual if name in found), found[0])
-        for usual, found in zip(prefer, (images, labels), strict=True)
+        for usual, found in ((IMAGE_NAMES, images), (LABEL_NAMES, labels))
     )
-    image, label = chosen
     return image, label

@@ -17,8 +17,8 @@ from ..._errors import RequestError
 from ..cache import LoadedData
 from ..dataset import Labels
 from ..encoded import EncodedPart, Files
+from .files import read_lines
 from .folder import load_folder
-from .reading import read_lines
 from .request import DataRequest
 from .tables import find_parquet, load_parquet
 

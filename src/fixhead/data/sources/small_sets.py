@@ -26,7 +26,7 @@ from ..cache import LoadedData
 from ..dataset import Split, moments
 from ..splits import holdout_split
 from .arrays import Arrays, open_arrays
-from .reading import as_text, find_members, member_files, read_members
+from .files import as_text, find_members, member_files, read_members
 from .request import NO_TEST, DataRequest
 
 

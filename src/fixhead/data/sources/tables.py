@@ -1,13 +1,12 @@
 """Parquet in the layout of Hugging Face: ``image: {bytes, path}`` and an integer ``label``.
 
-Class names come from the schema's metadata, or from a column of names. Files are told apart by how
-their names begin: ``train-00000-of-00003.parquet``, ``test-…`` or ``validation-…``.
+Class names come from the schema's metadata, or are the labels themselves. Files are told apart by
+their names: ``train-00000-of-00003.parquet``, ``test-…`` or ``validation-…``.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -20,12 +19,12 @@ import numpy as np
 
 from ..._errors import RequestError, require
 from ..cache import LoadedData
-from ..dataset import Labels
 from ..encoded import Encoded, EncodedPart
-from .reading import numbered
+from ..reading import Reading
+from .files import is_left_over
+from .labels import labelled_test, number_labels, parts_of_files
 from .request import DataRequest
 
-TEST_NAMES = ("test", "validation", "valid", "val", "dev")
 IMAGE_NAMES = ("image", "img", "picture")
 LABEL_NAMES = ("label", "labels", "fine_label", "target", "class")
 MANY_ROWS, ROW_BYTES = 1 << 20, 8
@@ -77,6 +76,9 @@ class TableImages:
             raise RequestError(f"image {name} needs its bytes inside the table, and has none")
         return Encoded(name, content)
 
+    def name(self, index: int) -> str:
+        return self[index].name
+
     def _rows(self, group: int) -> Any:
         with self._lock:
             if group not in self._open:
@@ -102,47 +104,39 @@ def load_parquet(
         RequestError: broken files, no column of images or labels, labels that are lists
             (multi-label), missing or out of range, classes that differ between the files.
     """
-    by_part = _by_part(files)
-    columns = _columns(by_part["train"][0])
-    names = columns.names
-    values = {part: _label_values(part_files, columns) for part, part_files in by_part.items()}
-    if names is None:
-        names = _names_of(values)
-    parts = {
-        part: EncodedPart(
-            TableImages(by_part[part], columns.image), _labels(values[part], names, part)
-        )
-        for part in by_part
+    where = str(files[0] if len(files) == 1 else files[0].parent)
+    parts, chosen, notes_on_files = parts_of_files(files, request.reading, where)
+    assert chosen.train is not None
+    columns = _columns(parts[chosen.train][0], request.reading)
+    test, test_values, notes_on_parts = labelled_test(
+        chosen, lambda part: _label_values(parts[part], columns), request.reading, where
+    )
+    values: dict[str, Sequence[Any]] = {"train": _label_values(parts[chosen.train], columns)}
+    used = {"train": parts[chosen.train]}
+    if test is not None:
+        values["test"], used["test"] = test_values, parts[test]
+    labelled = number_labels(values, columns.names, where)
+    encoded = {
+        part: EncodedPart(TableImages(used[part], columns.image), labelled.labels[part])
+        for part in used
     }
     return request.open(
-        request.fingerprint(files),
-        names,
-        parts["train"],
-        parts.get("test"),
-        notes=notes,
+        request.fingerprint([file for part in used.values() for file in part]),
+        labelled.classes,
+        encoded["train"],
+        encoded.get("test"),
+        notes=(*notes, *notes_on_files, *notes_on_parts, *labelled.notes),
         channels=channels,
     )
 
 
 def find_parquet(folder: Path) -> list[Path]:
     """The parquet files in a folder or in its ``data``, in order."""
-    return sorted(folder.glob("*.parquet")) or sorted((folder / "data").glob("*.parquet"))
-
-
-def _by_part(files: Sequence[Path]) -> dict[str, list[Path]]:
-    parts: dict[str, list[Path]] = {"train": []}
-    for file in sorted(files):
-        word = re.split(r"[-_.]", file.name, maxsplit=1)[0].lower()
-        parts.setdefault("test" if word in TEST_NAMES else "train", []).append(file)
-    tests = {re.split(r"[-_.]", file.name, maxsplit=1)[0] for file in parts.get("test", [])}
-    if len(tests) > 1:  # both a test and a validation part: the test part is the test part
-        parts["test"] = [file for file in parts["test"] if file.name.startswith("test")]
-    if not parts["train"]:
-        raise RequestError(
-            f"parquet data needs a file for training (train-….parquet), got "
-            f"{', '.join(file.name for file in files)}"
-        )
-    return parts
+    for place in (folder, folder / "data"):
+        files = sorted(f for f in place.glob("*.parquet") if not is_left_over(f.name))
+        if files:
+            return files
+    return []
 
 
 def _parquet(file: Path) -> Any:
@@ -169,16 +163,26 @@ def _reading(file: Path) -> Iterator[None]:
         raise RequestError(f"{file} is not a whole parquet file ({error})") from error
 
 
-def _columns(file: Path) -> Columns:
+def _columns(file: Path, reading: Reading) -> Columns:
     schema = _parquet(file).schema_arrow
     features = _features(schema)
-    image = _chosen(schema, features, "Image", IMAGE_NAMES, "images", file)
-    label = _chosen(schema, features, "ClassLabel", LABEL_NAMES, "labels", file)
+    image = _asked_column(schema, reading.image_column, "--image-column", file) or _chosen(
+        schema, features, "Image", IMAGE_NAMES, "images", file
+    )
+    label = _asked_column(schema, reading.label_column, "--label-column", file) or _chosen(
+        schema, features, "ClassLabel", LABEL_NAMES, "labels", file
+    )
     names = features.get(label, {}).get("names")
     if isinstance(names, dict):  # an older spelling: {"0": "cat", "1": "dog"}
         with _reading(file):
             names = [names[key] for key in sorted(names, key=int)]
     return Columns(image, label, None if names is None else tuple(map(str, names)))
+
+
+def _asked_column(schema: Any, name: str | None, option: str, file: Path) -> str | None:
+    if name is None or name in schema.names:
+        return name
+    raise RequestError(f"{option} {name} is not in {file}, which has {', '.join(schema.names)}")
 
 
 def _features(schema: Any) -> dict[str, Any]:
@@ -204,7 +208,7 @@ def _chosen(
     if not found:
         raise RequestError(
             f"{file} needs a column of {what} (named {', '.join(usual)}), got "
-            f"{', '.join(schema.names)}"
+            f"{', '.join(schema.names)}; name it with --{what[:-1]}-column"
         )
     return next((name for name in usual if name in found), found[0])
 
@@ -217,33 +221,12 @@ def _label_values(files: Sequence[Path], columns: Columns) -> list[Any]:
         if columns.label not in parquet.schema_arrow.names:
             raise RequestError(f"{file} needs the column {columns.label!r}, and lacks it")
         kind = parquet.schema_arrow.field(columns.label).type
-        if arrow.is_list(kind) or arrow.is_large_list(kind):
+        if arrow.is_nested(kind):
+            what = "lists" if "list" in str(kind) else f"values of type {kind}"
             raise RequestError(
-                f"{file} has lists in its column {columns.label!r}: multi-label targets are not "
-                "supported; keep one class per image"
+                f"{file} has {what} in its column {columns.label!r}: multi-label targets are not "
+                "supported; keep one class per image, or name another column with --label-column"
             )
         with _reading(file):
             values += parquet.read(columns=[columns.label]).column(0).to_pylist()
     return values
-
-
-def _names_of(values: dict[str, list[Any]]) -> tuple[str, ...]:
-    """Names for labels without metadata: the words themselves, sorted, or 0..K − 1."""
-    found = {value for part in values.values() for value in part}
-    if all(isinstance(value, str) for value in found):
-        return tuple(sorted(found))
-    numbers = [value for value in found if type(value) is int]
-    return numbered(max(numbers, default=-1))
-
-
-def _labels(values: list[Any], names: tuple[str, ...], part: str) -> Labels:
-    if values and isinstance(values[0], str):
-        index = {name: number for number, name in enumerate(names)}
-        values = [index.get(value, value) for value in values]
-    for row, value in enumerate(values):
-        if type(value) is not int or not 0 <= value < len(names):
-            raise RequestError(
-                f"label {value!r} in row {row} of the {part} part needs to be one of the "
-                f"{len(names)} classes (0 to {len(names) - 1})"
-            )
-    return np.asarray(values, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Lines of text files, and named members of a folder or of a gzipped tar archive.
+"""File names, lines of text files, and named members of a folder or of a gzipped tar archive.
 
 Nothing is unpacked to disk. A member is asked for by its exact name and read into memory, so no
 name inside an archive (``../``, absolute, a link) can lead anywhere.
@@ -6,6 +6,7 @@ name inside an archive (``../``, absolute, a link) can lead anywhere.
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -14,26 +15,27 @@ from pathlib import Path
 from ..._errors import RequestError
 from .request import DataRequest
 
-MOST_NUMBERED = 1 << 24
-"""More classes than this by their numbers alone are a broken label: their names would not fit."""
+LEFT_OVER = frozenset(
+    {"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "lost+found"}
+)
 
 
-def numbered(highest: int) -> tuple[str, ...]:
-    """The names ``"0"`` … ``"highest"`` of classes that have no other.
+def is_left_over(name: str) -> bool:
+    """Whether systems leave files and folders of this name behind, and nobody means them."""
+    return name.startswith(".") or name in LEFT_OVER
 
-    Raises:
-        RequestError: a label so large that it can be none.
-    """
-    if highest >= MOST_NUMBERED:
-        raise RequestError(
-            f"labels need to be below {MOST_NUMBERED} where the data names no classes, got "
-            f"{highest}"
-        )
-    return tuple(map(str, range(highest + 1)))
+
+def readable(name: str) -> str:
+    """A file's name as text; one that is no UTF-8 is read as Windows' western code page."""
+    raw = os.fsencode(name)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file.
+    """The lines of a UTF-8 text file, without a byte-order mark and blank lines at its end.
 
     Raises:
         RequestError: it is missing, cannot be read, or is no UTF-8 text.
@@ -41,9 +43,10 @@ def read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise RequestError(f"{path.parent} needs the file {path.name}, and it is missing")
     try:
-        return as_text(path.read_bytes(), str(path)).splitlines()
+        lines = as_text(path.read_bytes(), str(path)).rstrip().splitlines()
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror})") from error
+    return [line.rstrip() for line in lines]
 
 
 def as_text(content: bytes, name: str) -> str:
@@ -53,7 +56,7 @@ def as_text(content: bytes, name: str) -> str:
         RequestError: it is something else.
     """
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{name} needs to be UTF-8 text ({error})") from error
 
