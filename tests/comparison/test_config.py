@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
-
-from fixhead.comparison import Comparison
 from fixhead.comparison.folder import claim, read_config
+
+from fixhead import RequestError
+from fixhead.comparison import Comparison
+from fixhead.comparison.run import folder_facts
+from fixhead.runs.records import dumps
 from fixhead.training import Recipe
 from fixhead.training.recipe import help_of
 
@@ -80,3 +83,41 @@ def test_every_field_has_help_and_the_defaults_are_read_without_torch():
         "assert not {'torch', 'numpy', 'lightning_fabric'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ONE = Comparison(heads=("simplex",), seeds=1)
+
+
+def test_what_the_folder_keeps_gives_the_comparison_again():
+    facts = folder_facts(ONE)
+    assert Comparison.from_dict(json.loads(dumps(facts))["config"]) == ONE
+    assert facts["digest"] == ONE.digest
+
+
+def test_the_digest_tells_every_option_apart():
+    changes = [
+        {"seeds": 4}, {"features": 8}, {"tune": (0.1, 0.2)}, {"augmentation": "none"},
+        {"recipe": replace(ONE.recipe, epochs=7)},
+    ]  # fmt: skip
+    digests = {ONE.digest, *(replace(ONE, **change).digest for change in changes)}
+    assert len(digests) == 1 + len(changes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": 0}, "seeds"),
+        ({"heads": ()}, "at least one"),
+        ({"heads": ("simplex", "simplex")}, "twice"),
+        ({"heads": ("unheard-of",)}, "unheard-of"),
+        ({"tune": (0.1, -1.0)}, "above 0"),
+    ],
+)
+def test_an_impossible_comparison_is_refused(arguments, message):
+    with pytest.raises(RequestError, match=message):
+        Comparison(**arguments)
+
+
+def test_an_unknown_option_in_a_configuration_is_refused():
+    with pytest.raises(RequestError, match="speed"):
+        Comparison.from_dict({"speed": 3})

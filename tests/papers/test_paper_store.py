@@ -10,7 +10,7 @@ from fixhead.papers import PaperRequest, RunOptions, find
 from fixhead.papers.delacalle2019 import FULL, SMALL
 from fixhead.papers.item import ComputedCell, TrainingCell
 from fixhead.papers.run import perform
-from fixhead.papers.store import Store
+from fixhead.papers.store import PaperStore
 from fixhead.runs.records import read
 
 ONE = PaperRequest("small", seeds=1, epochs=1)
@@ -22,7 +22,7 @@ def counted(load, seed, start):
 
 def test_a_computed_cell_is_recorded_with_its_arguments_and_done_once(tmp_path):
     cell = ComputedCell(counted, (("start", 5),), seed=2)
-    store = Store(tmp_path)
+    store = PaperStore(tmp_path)
     store.run_missing([cell])
     store.run_missing([cell])
     rows = read(tmp_path / "runs.jsonl")
@@ -41,7 +41,7 @@ def test_a_second_item_and_a_second_start_repeat_no_run(tiny, tmp_path):
 
 def test_a_cut_off_line_is_repaired_and_its_run_repeated(tmp_path):
     cells = [ComputedCell(counted, (("start", 1),), seed=seed) for seed in range(3)]
-    store = Store(tmp_path)
+    store = PaperStore(tmp_path)
     store.run_missing(cells)
     path = tmp_path / "runs.jsonl"
     path.write_bytes(path.read_bytes()[:-9])
@@ -52,7 +52,7 @@ def test_a_cut_off_line_is_repaired_and_its_run_repeated(tmp_path):
 
 def test_a_measure_asked_for_later_needs_no_new_run(tiny, tmp_path):
     cell = TrainingCell(SMALL.of(FULL, epochs=1), "guided", 0)
-    store = Store(tmp_path, tiny, "cpu")
+    store = PaperStore(tmp_path, tiny, "cpu")
     store.run_missing([cell])
     more = TrainingCell(cell.recipe, "guided", 0, ("embedding",))
     assert more.name == cell.name

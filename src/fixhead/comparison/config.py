@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import RequestError
+from ..runs.layout import RUNS_FILE, TUNING_FILE
 from ..runs.records import dumps
 from ..training.recipe import Recipe, as_first_recorded, option, refuse_other_values
 
@@ -183,6 +184,11 @@ class RunPlan:
             safe = f"{safe[:60]}-{hashlib.sha256(self.head.encode()).hexdigest()[:6]}"
         return f"{safe}-seed{self.seed}"
 
+    @property
+    def file(self) -> str:
+        """Where its record goes."""
+        return RUNS_FILE
+
 
 @dataclass(frozen=True)
 class TuningPlan(RunPlan):
@@ -191,6 +197,10 @@ class TuningPlan(RunPlan):
     @property
     def run_id(self) -> str:
         return f"{super().run_id}-lr{self.recipe.lr:g}"
+
+    @property
+    def file(self) -> str:
+        return TUNING_FILE
 
 
 def plan_runs(comparison: Comparison, rates: dict[str, float] | None = None) -> list[RunPlan]:

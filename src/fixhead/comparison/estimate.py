@@ -11,9 +11,10 @@ import torch
 
 from ..runs.layout import RUNS_FILE
 from ..runs.records import read
+from ..runs.store import RunStore
 from ..training import labelled
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
-from .folder import refuse_foreign
+from .run import folder_facts
 from .setting import Setting, prepare
 
 WARM_STEPS, TIMED_STEPS = 2, 6
@@ -26,7 +27,7 @@ def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
 
     Writes nothing. Raises the same RequestErrors as the comparison itself.
     """
-    refuse_foreign(directory, comparison)
+    RunStore(directory).refuse_foreign(folder_facts(comparison))
     setting = prepare(comparison)
     done = {row["run_id"] for row in read(directory / RUNS_FILE)}
     seconds = {head: _run_seconds(setting, head) for head in comparison.heads}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,53 @@ from ..backbones import Backbone
 from ..evaluation.details import accuracies, describe_geometry
 from ..evaluation.examples import save_examples
 from ..evaluation.monitor import MAX_CLASSES, CollapseMonitor
-from ..evaluation.outputs import Evaluation, evaluate_model
+from ..evaluation.outputs import evaluate_model
 from ..evaluation.projections import describe_areas
 from ..evaluation.shot_groups import describe_tail, group_accuracies
 from ..heads import HeadSpec, parse_head
 from ..runs import machine
 from ..runs.layout import CONFIG_FILE, RUN_FOLDERS, RUN_SCHEMA
-from ..runs.records import Record, write_json
+from ..runs.records import (
+    FiguresOnTest,
+    Record,
+    TrainingFigures,
+    failed_run,
+    finished_run,
+    write_json,
+)
+from ..runs.store import Tell
 from ..training import Classifier, Progress, TrainingResult, save_model, train
-from .config import RunPlan, TuningPlan
-from .setting import Parts, Setting
+from .config import Comparison, RunPlan, TuningPlan
+from .progress import RunProgress
+from .setting import Parts, Setting, open_setting
 
 EXAMPLES = "examples.webp"
+
+
+@dataclass(frozen=True)
+class ComparisonRunner:
+    """Does one plan of a comparison. Its data are read once; another process reads its own."""
+
+    comparison: Comparison
+    directory: Path
+    checkpoint_every_s: float
+
+    @cached_property
+    def setting(self) -> Setting:
+        return open_setting(self.comparison)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "setting"}
+
+    def __call__(self, plan: RunPlan, tell: Tell) -> None:
+        record = run(
+            self.setting,
+            plan,
+            self.directory,
+            RunProgress(tell),
+            checkpoint_every_s=self.checkpoint_every_s,
+        )
+        tell("record", plan.file, record)
 
 
 def run(
@@ -48,13 +85,16 @@ def run(
     write_json(run_dir / CONFIG_FILE, identity)
     machine.reset_peak_memory(setting.device)
     try:
-        outcome = _train_and_test(setting, plan, run_dir, progress, checkpoint_every_s)
+        figures = _train_and_test(setting, plan, run_dir, progress, checkpoint_every_s)
     except (RequestError, OSError):
         raise
     except Exception:
-        return identity | {"status": "failed", "error": traceback.format_exc()} | _no_figures()
+        return failed_run(identity, traceback.format_exc())
     peak = machine.peak_memory_bytes(setting.device)
-    return identity | {"status": "done", "error": None} | outcome | {"peak_memory_bytes": peak}
+    return finished_run(identity, *figures, peak_memory=peak)
+
+
+Figures = TrainingFigures | FiguresOnTest | Record
 
 
 def _train_and_test(
@@ -63,7 +103,7 @@ def _train_and_test(
     run_dir: Path,
     progress: Progress,
     checkpoint_every_s: float,
-) -> dict[str, Any]:
+) -> list[Figures]:
     parts = setting.parts(plan.seed, plan.recipe.batch_size)
     model = setting.model(plan)
     sizes = _sizes(model, plan.recipe.optimizer)
@@ -82,47 +122,54 @@ def _train_and_test(
         checkpoint_every_s=checkpoint_every_s,
         keep_checkpoint=True,  # until the row is on disk: a kill in between costs no training
     )
-    facts = sizes | _training_facts(result)
+    figures = _training_figures(sizes, result)
     if not isinstance(plan, TuningPlan):
-        facts |= _test(setting, plan, model, result, parts, run_dir)
-    return facts
+        figures += evaluate_on_test(setting, model, result, parts, run_dir)
+        save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
+    return figures
 
 
-def _test(
-    setting: Setting,
-    plan: RunPlan,
-    model: Classifier,
-    result: TrainingResult,
-    parts: Parts,
-    run_dir: Path,
-) -> dict[str, Any]:
+def evaluate_on_test(
+    setting: Setting, model: Classifier, result: TrainingResult, parts: Parts, run_dir: Path
+) -> list[Figures]:
+    """The test set, touched once: with the last epoch's weights, and with the chosen epoch's.
+
+    Leaves the chosen epoch's weights in ``model``; ``run_dir`` gets pictures of confusions.
+    """
     classes = len(setting.dataset.classes)
     model.load_state_dict(result.last_state)
     last = best = evaluate_model(model, parts.test, classes=classes)
     if result.best_epoch < len(result.history):
         model.load_state_dict(result.best_state)
         best = evaluate_model(model, parts.test, classes=classes)
-    tail = describe_tail(setting.comparison.imbalance, setting.dataset)
-    facts = _figures(best) | {"last_epoch_accuracy": last.right / last.images}
-    if tail:
-        facts["group_accuracy"] = group_accuracies(best.confusion, tail["groups"])
-    facts["geometry"] = describe_geometry(
+    geometry = describe_geometry(
         best,
         model.head.vectors,
         construction=model.head.construction,
         scale=1.0 if model.head.scale is None else float(model.head.scale.detach()),
     )
     if model.head.width == 2:
-        facts["geometry"]["areas"] = describe_areas(
+        geometry["areas"] = describe_areas(
             model.head.vectors,
             model.head.logit_kind,
             bias=model.head.bias is not None,
             names=setting.dataset.classes,
         )
-    sheet = f"{RUN_FOLDERS}/{plan.run_id}/{EXAMPLES}"
-    facts["examples"] = save_examples(run_dir.parent.parent, sheet, parts.test.split, best)
-    save_model(run_dir, model, _description(setting, plan, model), overwrite=True)
-    return facts
+    found = accuracies(best)
+    figures = FiguresOnTest(
+        test_accuracy=found["accuracy"],
+        test_loss=found["loss"],
+        balanced_accuracy=found["balanced_accuracy"],
+        macro_f1=found["macro_f1"],
+        per_class_accuracy=found["per_class_accuracy"],
+        last_epoch_accuracy=last.right / last.images,
+        geometry=geometry,
+    )
+    tail = describe_tail(setting.comparison.imbalance, setting.dataset)
+    groups = {"group_accuracy": group_accuracies(best.confusion, tail["groups"])} if tail else {}
+    sheet = f"{RUN_FOLDERS}/{run_dir.name}/{EXAMPLES}"
+    examples = save_examples(run_dir.parent.parent, sheet, parts.test.split, best)
+    return [figures, groups, {"examples": examples}]
 
 
 def _identity(setting: Setting, plan: RunPlan, started: str) -> dict[str, Any]:
@@ -179,36 +226,18 @@ def _description(setting: Setting, plan: RunPlan, model: Classifier) -> dict[str
     }
 
 
-def _training_facts(result: TrainingResult) -> dict[str, Any]:
+def _training_figures(sizes: dict[str, int], result: TrainingResult) -> list[Figures]:
     best = result.history[result.best_epoch - 1]
-    balanced = {name: best[name] for name in ("val_balanced_accuracy",) if name in best}
-    return balanced | {
-        "epochs": len(result.history),
-        "best_epoch": result.best_epoch,
-        "val_accuracy": best["val_accuracy"],
-        "train_seconds": result.seconds,
-        "images_per_second": result.images_per_second,
-    }
-
-
-def _figures(test: Evaluation) -> dict[str, Any]:
-    found = accuracies(test)
-    return {
-        "test_accuracy": found["accuracy"],
-        "test_loss": found["loss"],
-        "balanced_accuracy": found["balanced_accuracy"],
-        "macro_f1": found["macro_f1"],
-        "per_class_accuracy": found["per_class_accuracy"],
-    }
-
-
-def _no_figures() -> dict[str, None]:
-    names = (
-        "epochs best_epoch val_accuracy train_seconds images_per_second test_accuracy test_loss "
-        "balanced_accuracy macro_f1 per_class_accuracy last_epoch_accuracy geometry "
-        "trainable_parameters head_parameters head_bytes peak_memory_bytes"
+    figures = TrainingFigures(
+        **sizes,
+        epochs=len(result.history),
+        best_epoch=result.best_epoch,
+        val_accuracy=best["val_accuracy"],
+        train_seconds=result.seconds,
+        images_per_second=result.images_per_second,
     )
-    return dict.fromkeys(names.split())
+    balanced = {name: best[name] for name in ("val_balanced_accuracy",) if name in best}
+    return [figures, balanced]
 
 
 _STATES = {"sgd": 1, "adam": 2, "adamw": 2}

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._version import __version__
 from ..report import write_page
-from ..runs import records
-from ..runs.layout import RESULTS_FILE, RUN_FOLDERS, RUNS_FILE, TUNING_FILE
+from ..runs.layout import COMPARISON_SCHEMA, RESULTS_FILE
 from ..runs.records import Record, write_json
-from ..training import remove_checkpoint
+from ..runs.store import RunStore
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
-from .execute import run
-from .folder import claim, refuse_foreign
+from .execute import ComparisonRunner
 from .progress import ComparisonProgress
 from .results import summarise
-from .setting import Setting, prepare
+from .setting import check_heads
 
 
 def compare(
@@ -36,67 +34,68 @@ def compare(
     Raises:
         RequestError: something cannot be met as asked, or the folder is not this comparison's.
     """
-    refuse_foreign(directory, comparison)
-    setting = prepare(comparison)
+    store, facts = RunStore(directory), folder_facts(comparison)
+    store.refuse_foreign(facts)
+    runner = ComparisonRunner(comparison, directory, checkpoint_every_s)
+    check_heads(runner.setting)  # what cannot be met is refused before the folder is made
     progress = progress or ComparisonProgress()
-    with claim(directory, comparison):
-        work = _Work(setting, directory, progress, checkpoint_every_s)
-        rates = _tune(work)
-        rows = work.run_missing(plan_runs(comparison, rates), RUNS_FILE)
+    with store.claim(facts):
+        rates = _tuned_rates(runner, store, progress)
+        rows = _run_missing(plan_runs(comparison, rates), runner, store, progress)
         results = summarise(comparison, rows)
         write_json(directory / RESULTS_FILE, results)
         write_page(directory)
     return results
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Where runs are done, and how often an unfinished one is saved."""
-
-    setting: Setting
-    directory: Path
-    progress: ComparisonProgress
-    checkpoint_every_s: float
-
-    def run_missing(self, plans: Sequence[RunPlan], file: str) -> list[Record]:
-        """The records of all plans, in the order of the plans."""
-        path, progress = self.directory / file, self.progress
-        if records.repair(path):
-            progress.say(f"The last line of {file} was cut off by a stop; that run is repeated.")
-        rows = {row["run_id"]: row for row in records.read(path)}
-        missing = [plan for plan in plans if plan.run_id not in rows]
-        progress.begin(len(plans), len(plans) - len(missing))
-        for plan in missing:
-            row = run(
-                self.setting,
-                plan,
-                self.directory,
-                progress.of_run(plan.run_id),
-                checkpoint_every_s=self.checkpoint_every_s,
-            )
-            records.append(path, row)
-            rows[plan.run_id] = row
-            progress.finished(row)
-        for plan in plans:  # also those that a kill left behind after their row was written
-            remove_checkpoint(self.directory / RUN_FOLDERS / plan.run_id)
-        return [rows[plan.run_id] for plan in plans]
+def folder_facts(comparison: Comparison) -> Record:
+    """What config.json says of a comparison's folder."""
+    return {
+        "schema": COMPARISON_SCHEMA,
+        "fixhead": __version__,
+        "config": comparison.to_dict(),
+        "digest": comparison.digest,
+    }
 
 
-def _tune(work: _Work) -> dict[str, float]:
+def _run_missing(
+    plans: Sequence[RunPlan],
+    runner: ComparisonRunner,
+    store: RunStore,
+    progress: ComparisonProgress,
+) -> list[Record]:
+    """The records of all plans, in the order of the plans."""
+    for file in store.repair(*{plan.file for plan in plans}):
+        progress.say(f"The last line of {file} was cut off by a stop; that run is repeated.")
+    store.run_missing(
+        plans,
+        runner,
+        is_done=lambda plan: plan.run_id in store.by_run(plan.file),
+        finish=lambda plan: None,
+        listener=progress,
+    )
+    for plan in plans:  # also those that a kill left behind after their row was written
+        store.discard_checkpoint(plan.run_id)
+    return [store.by_run(plan.file)[plan.run_id] for plan in plans]
+
+
+def _tuned_rates(
+    runner: ComparisonRunner, store: RunStore, progress: ComparisonProgress
+) -> dict[str, float]:
     """The learning rate with the best validation score for each head; the smaller one in a tie.
 
     Empty without --tune. Every head gets the same grid; no tuning run sees the test set.
     """
-    comparison = work.setting.comparison
+    comparison = runner.comparison
     plans = plan_tuning(comparison)
     if not plans:
         return {}
-    rows = work.run_missing(plans, TUNING_FILE)
+    rows = _run_missing(plans, runner, store, progress)
     best: dict[str, float] = {}
     for head in comparison.heads:
-        own = [row for row in rows if row["head"] == head and row["status"] == "done"]
-        if own:
-            chosen = max(own, key=lambda row: (_score(row), -row["config"]["lr"]))
+        done = [row for row in rows if row["head"] == head and row["status"] == "done"]
+        if done:
+            chosen = max(done, key=lambda row: (_score(row), -row["config"]["lr"]))
             best[head] = chosen["config"]["lr"]
     return best
 

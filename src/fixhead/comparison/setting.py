@@ -131,13 +131,23 @@ def prepare(comparison: Comparison) -> Setting:
     Raises:
         RequestError: the data, the backbone or a head cannot be had as asked.
     """
-    dataset = load_data(comparison)
-    setting = Setting(comparison, dataset, resolve_device(comparison.device))
+    setting = open_setting(comparison)
+    check_heads(setting)
+    return setting
+
+
+def open_setting(comparison: Comparison) -> Setting:
+    """The comparison with its data loaded."""
+    return Setting(comparison, load_data(comparison), resolve_device(comparison.device))
+
+
+def check_heads(setting: Setting) -> None:
+    """Refuse a head that cannot be built here, or cannot take what the augmentation mixes."""
+    comparison = setting.comparison
     chain = augmentation(setting.augmentation_name)
     for head in comparison.heads:
         model = setting.model(RunPlan(head, 0, comparison.recipe))
         check_mixing(None if chain is None else chain.mixing, model.head)
-    return setting
 
 
 def load_data(comparison: Comparison) -> Dataset:

@@ -11,8 +11,9 @@ import torch
 from .._errors import RequestError
 from ..data import DATASETS, Batches, Dataset, Split, load
 from ..data.shifted_sets import match_classes
-from ..runs.layout import COMPARISON_SCHEMA, CONFIG_FILE, RUN_FOLDERS, RUNS_FILE
-from ..runs.records import read, read_json
+from ..runs.layout import RUN_FOLDERS, RUNS_FILE
+from ..runs.records import read
+from ..runs.store import read_config
 from ..training import Classifier, load_classifier
 
 
@@ -67,8 +68,7 @@ def open_models(path: Path) -> SavedModels:
         folder = path if path.is_dir() else path.parent
         model, facts = load_classifier(path)
         return SavedModels(folder, (checked(SavedModel(folder.resolve().name, model, facts)),))
-    missing = f"{path} is no comparison's folder: {CONFIG_FILE} is missing"
-    config = read_json(path / CONFIG_FILE, COMPARISON_SCHEMA, missing=missing)["config"]
+    config = read_config(path)["config"]
     done = [row["run_id"] for row in read(path / RUNS_FILE) if row["status"] == "done"]
     if not done:
         raise RequestError(f"{path} has no finished run; start `fixhead compare` on it again")

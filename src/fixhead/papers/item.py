@@ -55,6 +55,9 @@ class PaperCell(Protocol):
     def name(self) -> str: ...
 
     @property
+    def run_id(self) -> str: ...
+
+    @property
     def seed(self) -> int: ...
 
     @property
@@ -85,6 +88,10 @@ class TrainingCell:
         plan = RunPlan(self.head, self.seed, config.recipe)
         return f"{_safe(config.data)}-{_safe(config.backbone)}-{plan.run_id}-{digest}"
 
+    @property
+    def run_id(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class ComputedCell:
@@ -103,6 +110,10 @@ class ComputedCell:
     @property
     def measures(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def run_id(self) -> str:
+        return self.name
 
     @property
     def function(self) -> str:

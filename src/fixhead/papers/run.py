@@ -19,7 +19,7 @@ from . import outcome
 from .item import Content, Item
 from .recipe import PaperRequest
 from .registry import build, find
-from .store import Store, share_of
+from .store import PaperStore, share_of
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def perform(
     return results
 
 
-def _store(item: Item, request: PaperRequest, folder: Path, options: RunOptions) -> Store:
+def _store(item: Item, request: PaperRequest, folder: Path, options: RunOptions) -> PaperStore:
     name = f"{item.paper}-{request.scale}"
-    return Store(folder / name, options.data_dir, options.device, options.keep_models)
+    return PaperStore(folder / name, options.data_dir, options.device, options.keep_models)
 
 
 @contextmanager
@@ -101,7 +101,9 @@ def _help(paper: str, name: str, request: PaperRequest, folder: Path, options: R
     _store(item, request, folder, options).run_missing(cells)
 
 
-def summarise(item: Item, request: PaperRequest, content: Content, store: Store) -> dict[str, Any]:
+def summarise(
+    item: Item, request: PaperRequest, content: Content, store: PaperStore
+) -> dict[str, Any]:
     """results.json, from the records alone."""
     found = store.records(content.cells)
     missing = [cell.name for cell in content.cells if cell.name not in found]

@@ -1,8 +1,7 @@
 """The runs of a paper: each cell done once, whoever needs it, by as many processes as there are.
 
 ``runs.jsonl`` has a record per cell, ``measures.jsonl`` what was measured of trained models,
-``runs/CELL/`` a run's history and its model. A cell in hand is locked, so that several processes
-may work on one store; a stop loses at most the epoch in hand.
+``runs/CELL/`` a run's history and its model; ``fixhead.runs.store`` says how they are kept.
 """
 
 from __future__ import annotations
@@ -12,28 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from .._errors import RequestError
-from ..comparison import Comparison
-from ..comparison.config import RunPlan
+from ..comparison.config import Comparison, RunPlan
 from ..comparison.execute import run
-from ..comparison.progress import ComparisonProgress
+from ..comparison.progress import ComparisonProgress, RunProgress
 from ..comparison.setting import Setting, load_data
 from ..data import Dataset
-from ..runs import machine, records
-from ..runs.layout import (
-    COMPUTED_SCHEMA,
-    HISTORY_FILE,
-    MEASURES_FILE,
-    MODEL_FILE,
-    RUN_FOLDERS,
-    RUNS_FILE,
-)
+from ..runs import machine
+from ..runs.layout import COMPUTED_SCHEMA, MEASURES_FILE, MODEL_FILE, RUNS_FILE
 from ..runs.records import Record
-from ..training import Classifier, load_classifier, remove_checkpoint, resolve_device
+from ..runs.store import RunStore, Tell
+from ..training import load_classifier, resolve_device
 from .item import ComputedCell, PaperCell, TrainingCell
 from .measures import MEASURES
 
@@ -52,7 +44,7 @@ class CellPlan(RunPlan):
 
 
 @dataclass
-class Store:
+class PaperStore:
     """The runs in ``folder``. ``keep_models=False`` removes a model once it is measured."""
 
     folder: Path
@@ -60,7 +52,9 @@ class Store:
     device: str = "auto"
     keep_models: bool = True
     progress: ComparisonProgress = field(default_factory=ComparisonProgress)
-    _data: dict[tuple[object, ...], Dataset] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._runs = RunStore(self.folder)
 
     def run_missing(self, cells: Sequence[PaperCell]) -> None:
         """Do what is missing of ``cells``; what another process has in hand is waited for.
@@ -68,105 +62,98 @@ class Store:
         Raises:
             RequestError: data, backbone or head of a cell cannot be had as asked.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._repair()
-        known = self.records(cells)
-        open_ = [cell for cell in cells if not _is_done(cell, known)]
-        self.progress.begin(len(cells), len(cells) - len(open_))
-        while open_:
-            left = [cell for cell in open_ if not self._try(cell)]
-            if len(left) == len(open_):
-                time.sleep(1.0)  # all that is left is in other hands
-            open_ = left
+        for file in self._runs.repair(RUNS_FILE, MEASURES_FILE):
+            self.progress.say(f"The last line of {file} was cut off by a stop.")
+        self._runs.run_missing(
+            cells,
+            CellRunner(self.folder, self.data_dir, self.device),
+            is_done=self._is_done,
+            finish=self._finish,
+            listener=self.progress,
+        )
 
     def records(self, cells: Sequence[PaperCell]) -> dict[str, Record]:
         """The records of the cells that are done, by name, with history and measures."""
-        found = {row["cell"]: row for row in records.read(self.folder / RUNS_FILE)}
-        measured: dict[str, Record] = {}
-        for row in records.read(self.folder / MEASURES_FILE):
-            measured.setdefault(row["cell"], {})[row["measure"]] = row["found"]
+        done, measured = self._runs.by_run(), _measured(self._runs)
         return {
-            cell.name: found[cell.name]
-            | {"measures": measured.get(cell.name, {}), "history": self._history(cell.name)}
+            cell.name: done[cell.name]
+            | {"measures": measured.get(cell.name, {}), "history": self._runs.history(cell.name)}
             for cell in cells
-            if cell.name in found
+            if cell.name in done
         }
+
+    def _is_done(self, cell: PaperCell) -> bool:
+        record = self._runs.by_run().get(cell.name)
+        if record is None or record["status"] != "done":
+            return record is not None
+        return all(name in _measured(self._runs).get(cell.name, {}) for name in cell.measures)
+
+    def _finish(self, cell: PaperCell) -> None:
+        self._runs.discard_checkpoint(cell.name)
+        if not self.keep_models:
+            for path in self._runs.run_folder(cell.name).glob("model.*"):
+                path.unlink()
+
+
+@dataclass
+class CellRunner:
+    """Does one cell: trains and measures, or computes. Its data are read once."""
+
+    folder: Path
+    data_dir: Path | None
+    device: str
+    _datasets: dict[tuple[object, ...], Dataset] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_datasets": {}}  # another process reads the data itself
+
+    def __call__(self, cell: PaperCell, tell: Tell) -> None:
+        if isinstance(cell, ComputedCell):
+            tell("record", RUNS_FILE, self._compute(cell))
+            return
+        assert isinstance(cell, TrainingCell)
+        setting, store = self.setting(cell.comparison), RunStore(self.folder)
+        record = store.by_run().get(cell.name)
+        has_model = (store.run_folder(cell.name) / MODEL_FILE).exists()
+        if record is None or (record["status"] == "done" and not has_model):
+            again = record is not None
+            record = self._train(cell, setting, tell)
+            if not again:  # where only its model had gone, the record stays the first one
+                tell("record", RUNS_FILE, record)
+        if record["status"] == "done":
+            self._measure(cell, setting, store, tell)
 
     def setting(self, comparison: Comparison) -> Setting:
         """A comparison with its data loaded; the data are read once for all cells that share it."""
         folder = None if self.data_dir is None else str(self.data_dir)
         chosen = replace(comparison, data_dir=folder, device=self.device)
         key = (chosen.data, chosen.image_size, chosen.imbalance, chosen.train_images)
-        if key not in self._data:
-            self._data[key] = load_data(chosen)
-        return Setting(chosen, self._data[key], resolve_device(self.device))
+        if key not in self._datasets:
+            self._datasets[key] = load_data(chosen)
+        return Setting(chosen, self._datasets[key], resolve_device(self.device))
 
-    def _repair(self) -> None:
-        with FileLock(self.folder / ".lock"):
-            for name in (RUNS_FILE, MEASURES_FILE):
-                if records.repair(self.folder / name):
-                    self.progress.say(f"The last line of {name} was cut off by a stop.")
-
-    def _try(self, cell: PaperCell) -> bool:
-        """Do a cell; False where another process has it in hand."""
-        folder = self.folder / RUN_FOLDERS / cell.name
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(folder / ".lock", timeout=0):
-                if not _is_done(cell, self.records([cell])):
-                    self._do(cell, folder)
-        except Timeout:
-            return False
-        return True
-
-    def _do(self, cell: PaperCell, folder: Path) -> None:
-        if isinstance(cell, ComputedCell):
-            self._append(RUNS_FILE, self._computed(cell))
-            return
-        assert isinstance(cell, TrainingCell)
-        setting = self.setting(cell.comparison)
-        done = self.records([cell]).get(cell.name)
-        if done is None or (done["status"] == "done" and not _has_model(folder)):
-            done = self._train(cell, setting, again=done is not None)
-        if done["status"] == "done":
-            self._measure(cell, setting, folder)
-
-    def _train(self, cell: TrainingCell, setting: Setting, *, again: bool) -> Record:
-        """The run's record; where only its model had gone, the record stays the first one."""
-        comparison = setting.comparison
-        plan = CellPlan(cell.head, cell.seed, comparison.recipe, cell.name)
-        row = run(
-            setting,
-            plan,
-            self.folder,
-            self.progress.of_run(cell.name),
-            checkpoint_every_s=CHECKPOINT_EVERY_S,
+    def _train(self, cell: TrainingCell, setting: Setting, tell: Tell) -> Record:
+        plan = CellPlan(cell.head, cell.seed, setting.comparison.recipe, cell.name)
+        record = run(
+            setting, plan, self.folder, RunProgress(tell), checkpoint_every_s=CHECKPOINT_EVERY_S
         )
-        row |= {"cell": cell.name}
-        if not again:
-            self._append(RUNS_FILE, row)
-        remove_checkpoint(self.folder / RUN_FOLDERS / cell.name)
-        self.progress.finished(row)
-        return row
+        return record | {"cell": cell.name}
 
-    def _measure(self, cell: TrainingCell, setting: Setting, folder: Path) -> None:
-        known = self.records([cell])[cell.name]["measures"]
+    def _measure(self, cell: TrainingCell, setting: Setting, store: RunStore, tell: Tell) -> None:
+        known = _measured(store).get(cell.name, {})
         missing = [name for name in cell.measures if name not in known]
-        if missing:
-            model: Classifier = load_classifier(folder)[0].to(setting.device)
-            for name in missing:
-                found = MEASURES[name](model, setting, cell.seed)
-                row = {"cell": cell.name, "measure": name, "found": found}
-                self._append(MEASURES_FILE, row | {"commit": machine.commit()})
-        if not self.keep_models:
-            for path in folder.glob("model.*"):
-                path.unlink()
+        if not missing:
+            return
+        model = load_classifier(store.run_folder(cell.name))[0].to(setting.device)
+        for name in missing:
+            found = MEASURES[name](model, setting, cell.seed)
+            record = {"cell": cell.name, "measure": name, "found": found}
+            tell("record", MEASURES_FILE, record | {"commit": machine.commit()})
 
-    def _computed(self, cell: ComputedCell) -> Record:
+    def _compute(self, cell: ComputedCell) -> Record:
         started = machine.now()
         start = time.perf_counter()
         found = cell.compute(self.setting, cell.seed, **dict(cell.arguments))
-        self.progress.say(f"{cell.name}: computed")
         return {
             "schema": COMPUTED_SCHEMA,
             "cell": cell.name,
@@ -180,23 +167,13 @@ class Store:
             "seconds": time.perf_counter() - start,
         } | machine.origin(torch.device("cpu"), started)
 
-    def _append(self, file: str, row: Record) -> None:
-        with FileLock(self.folder / ".lock"):
-            records.append(self.folder / file, row)
 
-    def _history(self, name: str) -> list[Record]:
-        return records.read(self.folder / RUN_FOLDERS / name / HISTORY_FILE)
-
-
-def _is_done(cell: PaperCell, known: Mapping[str, Record]) -> bool:
-    found = known.get(cell.name)
-    return found is not None and (
-        found["status"] != "done" or all(one in found["measures"] for one in cell.measures)
-    )
-
-
-def _has_model(folder: Path) -> bool:
-    return (folder / MODEL_FILE).exists()
+def _measured(store: RunStore) -> Mapping[str, Record]:
+    """What was measured of every cell's model, by the measure's name."""
+    found: dict[str, Record] = {}
+    for row in store.records(MEASURES_FILE):
+        found.setdefault(row["cell"], {})[row["measure"]] = row["found"]
+    return found
 
 
 def share_of(cells: Sequence[PaperCell], text: str | None) -> list[PaperCell]:

@@ -1,10 +1,11 @@
-"""Records on disk: appended whole or not at all, and still readable after a kill or a full disk."""
+"""Records: what a run's holds; and files of them, whole after a kill or a full disk."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +14,51 @@ from .._files import replace_text
 
 Record = dict[str, Any]
 """One JSON object: a finished run, an epoch, a measure."""
+
+
+@dataclass(frozen=True)
+class TrainingFigures:
+    """What every finished run's record holds of its training."""
+
+    trainable_parameters: int
+    head_parameters: int
+    head_bytes: int
+    epochs: int
+    best_epoch: int
+    val_accuracy: float | None
+    train_seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class FiguresOnTest:
+    """What it holds of the test set besides, unless the run only chose a learning rate."""
+
+    test_accuracy: float
+    test_loss: float
+    balanced_accuracy: float
+    macro_f1: float
+    per_class_accuracy: list[float | None]
+    last_epoch_accuracy: float
+    geometry: Record
+
+
+def finished_run(
+    identity: Record, *figures: TrainingFigures | FiguresOnTest | Record, peak_memory: int | None
+) -> Record:
+    """The record of a run that came to its end; ``identity`` says which run it was, and where."""
+    facts = [one if isinstance(one, dict) else vars(one) for one in figures]
+    record = identity | {"status": "done", "error": None}
+    for one in facts:
+        record |= one
+    return record | {"peak_memory_bytes": peak_memory}
+
+
+def failed_run(identity: Record, error: str) -> Record:
+    """The record of a run that broke: every figure of a finished one is there, and is None."""
+    names = [one.name for kind in (TrainingFigures, FiguresOnTest) for one in fields(kind)]
+    blank = dict.fromkeys([*names, "peak_memory_bytes"])
+    return identity | {"status": "failed", "error": error} | blank
 
 
 def dumps(value: object, *, indent: int | None = None) -> str:
@@ -51,7 +97,36 @@ def read(path: Path) -> list[Record]:
     Raises:
         RequestError: a line before the last is no JSON object; the line is named.
     """
-    return [record for record, _ in _whole_lines(path)]
+    return read_from(path)[0]
+
+
+def read_from(path: Path, start: int = 0, known: int = 0) -> tuple[list[Record], int]:
+    """The whole records after the first ``known``, which end at byte ``start``; and their end.
+
+    Raises:
+        RequestError: a line before the last is no JSON object; the line is named.
+    """
+    if not path.exists():
+        return [], start
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = file.readlines()
+    rows: list[Record] = []
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break  # cut off by a kill, even where what is left happens to be JSON
+        try:
+            record = _loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise RequestError(
+                f"{path} must hold one JSON object per line, got something else in line "
+                f"{known + len(rows) + 1}; move the file away, or mend that line"
+            )
+        rows.append(record)
+        start += len(line)
+    return rows, start
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
@@ -63,7 +138,7 @@ def repair(path: Path) -> bool:
     """Cut off a last line that a kill left unfinished; say whether there was one."""
     if not path.exists():
         return False
-    end = max((stop for _, stop in _whole_lines(path)), default=0)
+    _, end = read_from(path)
     if end == path.stat().st_size:
         return False
     os.truncate(path, end)
@@ -93,29 +168,6 @@ def read_json(path: Path, schema: str, *, missing: str) -> Record:
 def write_json(path: Path, record: Mapping[str, Any], *, indent: int = 2) -> None:
     """Put one record in place of the file's, whole or not at all."""
     replace_text(path, dumps(record, indent=indent) + "\n")
-
-
-def _whole_lines(path: Path) -> list[tuple[Record, int]]:
-    """(record, offset of its end) for every line that a newline ends."""
-    if not path.exists():
-        return []
-    lines: list[tuple[Record, int]] = []
-    end = 0
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if not line.endswith(b"\n"):
-            break  # cut off by a kill, even where what is left happens to be JSON
-        end += len(line)
-        try:
-            record = _loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise RequestError(
-                f"{path} must hold one JSON object per line, got something else in line "
-                f"{number}; move the file away, or mend that line"
-            )
-        lines.append((record, end))
-    return lines
 
 
 def _loads(text: bytes) -> Any:

@@ -1,0 +1,274 @@
+"""A folder of runs: each is done once, whoever asks, by as many processes as work on the folder.
+
+Planning, doing a run and recording it are three things. A plan is known by its ``run_id``;
+``perform(plan, tell)`` does one, here or in a process of its own, and writes into that run's folder
+only; what it tells, its records first of all, is written by the process that asked. A run in hand
+is locked, and a lock ends with the process that holds it, however that process ends.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from filelock import FileLock, Timeout
+
+from .._errors import RequestError
+from . import records
+from .layout import (
+    CHECKPOINT_FOLDER,
+    COMPARISON_SCHEMA,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    RUN_FOLDERS,
+    RUNS_FILE,
+)
+from .records import Record
+
+LOCK_FILE = ".lock"
+LOOK_AGAIN_S = 1.0
+"""Seconds between two looks at runs that other processes have in hand."""
+
+
+class Plan(Protocol):
+    """A run to be done."""
+
+    @property
+    def run_id(self) -> str: ...
+
+
+P = TypeVar("P", bound=Plan)
+Tell = Callable[..., None]
+"""``tell("record", file, record)``: to be written; ``tell(kind, *facts)``: to be shown."""
+Perform = Callable[[P, Tell], None]
+
+
+class Listener(Protocol):
+    """Who is told how the runs go."""
+
+    def begin(self, total: int, done: int) -> None:
+        """So many runs are planned, and so many of them are done already."""
+
+    def hear(self, run_id: str, kind: str, *facts: Any) -> None:
+        """What a run tells of itself beside its records."""
+
+    def recorded(self, record: Record) -> None:
+        """A record is on disk."""
+
+    def say(self, line: str) -> None:
+        """A sentence for people."""
+
+
+class RunStore:
+    """The records and the run folders in ``folder``; nothing is made before it is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder / LOCK_FILE)
+        self._known: dict[str, _KnownRecords] = {}
+
+    def records(self, file: str = RUNS_FILE) -> list[Record]:
+        """All whole records of a file so far; only what was appended since is read."""
+        known = self._known.setdefault(file, _KnownRecords(self.folder / file))
+        return known.refresh()
+
+    def by_run(self, file: str = RUNS_FILE) -> dict[str, Record]:
+        """The last record of every run, by its run_id."""
+        return {record["run_id"]: record for record in self.records(file)}
+
+    def history(self, run_id: str) -> list[Record]:
+        """The epochs of a run."""
+        return records.read(self.run_folder(run_id) / HISTORY_FILE)
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where a run keeps its history, its model and, while it lasts, its checkpoint."""
+        return self.folder / RUN_FOLDERS / run_id
+
+    def add(self, record: Mapping[str, Any], file: str = RUNS_FILE) -> None:
+        """Append a record; one process at a time does so."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            records.append(self.folder / file, record)
+
+    def repair(self, *files: str) -> list[str]:
+        """Cut off lines that a kill left unfinished; the files that had one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            return [file for file in files if records.repair(self.folder / file)]
+
+    def discard_checkpoint(self, run_id: str) -> None:
+        """Take away what an unfinished run would carry on from."""
+        shutil.rmtree(self.run_folder(run_id) / CHECKPOINT_FOLDER, ignore_errors=True)
+
+    def run_missing(
+        self,
+        plans: Sequence[P],
+        perform: Perform[P],
+        *,
+        is_done: Callable[[P], bool],
+        finish: Callable[[P], None],
+        listener: Listener,
+    ) -> None:
+        """Do the plans that are not done; what another process has in hand is waited for.
+
+        Args:
+            is_done: whether a plan's records are there; asked again once the run is locked.
+            finish: called when a plan's records are written, still under its lock.
+        """
+        open_plans = [plan for plan in plans if not is_done(plan)]
+        listener.begin(len(plans), len(plans) - len(open_plans))
+        work = _Work(self, open_plans, is_done, finish, listener)
+        while work.waiting:
+            while (plan := work.take()) is not None:
+                try:
+                    perform(plan, work.tell_of(plan))
+                    work.finish(plan)
+                finally:
+                    work.release(plan)
+            if work.waiting:
+                time.sleep(LOOK_AGAIN_S)  # all that is left is in other hands
+
+    def lock_run(self, run_id: str) -> FileLock | None:
+        """The lock of a run, held; None where another process has the run in hand."""
+        folder = self.run_folder(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK_FILE, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        return lock
+
+    @contextmanager
+    def claim(self, facts: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the whole folder for the comparison that config.json's ``facts`` describe.
+
+        Raises:
+            RequestError: the folder holds another comparison or someone else's files, or another
+                process is at work in it.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RequestError(f"--out must be a folder, got the file {self.folder}")
+        self.refuse_foreign(facts)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RequestError(
+                f"another fixhead is at work in {self.folder}; wait for it, or name another folder"
+            ) from None
+        try:
+            self.refuse_foreign(facts)  # again, now that only this process can write
+            if not (self.folder / CONFIG_FILE).exists():
+                records.write_json(self.folder / CONFIG_FILE, facts)
+            yield
+        finally:
+            self._lock.release()
+
+    def refuse_foreign(self, facts: Mapping[str, Any]) -> None:
+        """Refuse a folder that is not empty and not that of the comparison with these facts."""
+        if not self.folder.exists():
+            return
+        if not (self.folder / CONFIG_FILE).exists():
+            # A kill before config.json was whole leaves only our lock and a draft.
+            others = sorted(
+                entry.name for entry in self.folder.iterdir() if not entry.name.startswith(".")
+            )
+            if others:
+                raise RequestError(
+                    f"--out needs a new or empty folder, or one of fixhead's own, got {self.folder}"
+                    f" with other files in it ({others[0]}, …); name another folder"
+                )
+            return
+        theirs = read_config(self.folder)
+        if theirs["digest"] != facts["digest"]:
+            raise RequestError(
+                f"--out needs the folder of this very comparison, got {self.folder} made with "
+                f"{_first_difference(theirs['config'], facts['config'])}; name another folder, "
+                "or repeat the options it was made with"
+            )
+
+
+def read_config(folder: Path) -> Record:
+    """The config.json of a comparison's folder.
+
+    Raises:
+        RequestError: the file is missing or is not fixhead's.
+    """
+    missing = f"{folder} is no comparison's folder: {CONFIG_FILE} is missing"
+    return records.read_json(folder / CONFIG_FILE, COMPARISON_SCHEMA, missing=missing)
+
+
+@dataclass
+class _KnownRecords:
+    """A file that grows: its records so far, and where the next one will begin."""
+
+    path: Path
+    rows: list[Record] = field(default_factory=list)
+    end: int = 0
+
+    def refresh(self) -> list[Record]:
+        if self.path.exists() and self.path.stat().st_size < self.end:
+            self.rows, self.end = [], 0  # it was replaced
+        new, self.end = records.read_from(self.path, self.end, len(self.rows))
+        self.rows += new
+        return list(self.rows)
+
+
+@dataclass
+class _Work(Generic[P]):
+    """The plans of one call that wait, and the locks of those in hand."""
+
+    store: RunStore
+    waiting: list[P]
+    is_done: Callable[[P], bool]
+    on_finish: Callable[[P], None]
+    listener: Listener
+    locks: dict[str, FileLock] = field(default_factory=dict)
+
+    def take(self) -> P | None:
+        """The first plan that no process has in hand and none has done meanwhile, locked."""
+        for plan in list(self.waiting):
+            lock = self.store.lock_run(plan.run_id)
+            if lock is None:
+                continue
+            self.waiting.remove(plan)
+            if not self.is_done(plan):
+                self.locks[plan.run_id] = lock
+                return plan
+            lock.release()
+        return None
+
+    def tell_of(self, plan: P) -> Tell:
+        def tell(kind: str, *facts: Any) -> None:
+            if kind == "record":
+                file, record = facts
+                self.store.add(record, file)
+                self.listener.recorded(record)
+            else:
+                self.listener.hear(plan.run_id, kind, *facts)
+
+        return tell
+
+    def finish(self, plan: P) -> None:
+        self.on_finish(plan)
+
+    def release(self, plan: P) -> None:
+        self.locks.pop(plan.run_id).release()
+
+
+def _first_difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> str:
+    for name in ours:
+        then, now = theirs.get(name), ours[name]
+        if isinstance(then, dict) and isinstance(now, dict):
+            inner = _first_difference(then, now, f"{prefix}{name}.")
+            if inner:
+                return inner
+        elif then != now:
+            return f"{prefix}{name} = {then!r} where this one has {now!r}"
+    return "" if prefix else "another data folder"
