@@ -6,12 +6,12 @@ import sys
 from dataclasses import fields, replace
 
 import pytest
-from fixhead.comparison.folder import claim, read_config
 
 from fixhead import RequestError
 from fixhead.comparison import Comparison
 from fixhead.comparison.run import folder_facts
 from fixhead.runs.records import dumps
+from fixhead.runs.store import RunStore, read_config
 from fixhead.training import Recipe
 from fixhead.training.recipe import help_of
 
@@ -62,7 +62,7 @@ def test_an_earlier_folder_is_carried_on_by_the_same_request(tmp_path, without):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(facts | {"digest": OLD_DIGEST}))
     before = path.read_bytes()
-    with claim(tmp_path, REQUEST):
+    with RunStore(tmp_path).claim(folder_facts(REQUEST)):
         assert Comparison.from_dict(read_config(tmp_path)["config"]) == REQUEST
     assert path.read_bytes() == before
 
