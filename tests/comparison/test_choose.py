@@ -10,7 +10,7 @@ import torch
 from fixhead import RequestError
 from fixhead.backbones import build, xavier_
 from fixhead.comparison import Comparison, compare
-from fixhead.comparison.setting import prepare
+from fixhead.comparison.context import prepare
 from fixhead.data import load, share
 from fixhead.runs.records import read
 from fixhead.training import Recipe

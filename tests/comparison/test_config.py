@@ -9,7 +9,7 @@ import pytest
 
 from fixhead import RequestError
 from fixhead.comparison import Comparison
-from fixhead.comparison.run import folder_facts
+from fixhead.comparison.job import folder_facts
 from fixhead.runs.records import dumps
 from fixhead.runs.store import RunStore, read_config
 from fixhead.training import Recipe

@@ -6,7 +6,7 @@ import pytest
 from fixhead import RequestError
 from fixhead.cli import run
 from fixhead.comparison import Comparison
-from fixhead.comparison.setting import prepare
+from fixhead.comparison.context import prepare
 from fixhead.data import groups, load, thin
 from fixhead.runs.records import read
 
@@ -62,9 +62,9 @@ def test_equal_classes_have_no_groups_anywhere(tmp_path):
 
 
 def test_heads_that_follow_the_counts_see_the_tail():
-    setting = prepare(Comparison(heads=("guided",), seeds=1, imbalance="exp:0.1", device="cpu"))
-    kept = setting.parts(0, 32).train.split.counts(10)
-    assert setting.training_counts(0).tolist() == kept.tolist()
+    context = prepare(Comparison(heads=("guided",), seeds=1, imbalance="exp:0.1", device="cpu"))
+    kept = context.parts(0, 32).train.split.counts(10)
+    assert context.training_counts(0).tolist() == kept.tolist()
     assert kept[0] > 5 * kept[9]
 
 

@@ -6,7 +6,7 @@ import torch
 from fixhead import ClassificationHead
 from fixhead.cli import run
 from fixhead.comparison import Comparison
-from fixhead.comparison.setting import prepare
+from fixhead.comparison.context import prepare
 from fixhead.evaluation import CollapseMonitor, describe_collapse, examine
 from fixhead.training import Recipe, load_classifier
 
@@ -27,8 +27,8 @@ def test_an_epochs_collapse_is_that_of_the_validation_images(compared, head):
     folder = compared / "runs" / f"{head}-seed0"
     told = json.loads((folder / "history.jsonl").read_text())["collapse"]
     model, _ = load_classifier(folder)
-    setting = prepare(Comparison(heads=HEADS, seeds=1, recipe=Recipe(epochs=1), device="cpu"))
-    detail = examine(model, setting.parts(0, 64).validation, classes=10)
+    context = prepare(Comparison(heads=HEADS, seeds=1, recipe=Recipe(epochs=1), device="cpu"))
+    detail = examine(model, context.parts(0, 64).validation, classes=10)
     expected = describe_collapse(detail)
     assert told.keys() - {"of"} <= expected.keys()
     for name in told.keys() - {"of"}:

@@ -43,9 +43,9 @@ def compare(
     Started again with the same --out, it carries on where it was stopped.
     """
     comparison = comparison_of(chosen)
-    from ..comparison.estimate import describe_plan
-    from ..comparison.run import compare as run_comparison
-    from ..comparison.show import show_outcome, show_plan
+    from ..comparison.job import compare as run_comparison
+    from ..comparison.job import describe_plan
+    from ..comparison.terminal import show_outcome, show_plan
     from ..runs.records import dumps
 
     use_threads(threads, comparison.backbone)

@@ -44,8 +44,8 @@ def train(
     it.
     """
     comparison = comparison_of({**chosen, "heads": [head], "seeds": 1, "first_seed": seed})
-    from ..comparison.run import compare
-    from ..comparison.show import show_run
+    from ..comparison.job import compare
+    from ..comparison.terminal import show_run
     from ..runs.layout import RUN_FOLDERS, RUNS_FILE
     from ..runs.records import dumps, read
 

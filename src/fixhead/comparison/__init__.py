@@ -11,11 +11,10 @@ from .._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .config import Comparison
-    from .estimate import describe_plan
-    from .run import compare
+    from .job import compare, describe_plan
 
 __all__ = ["Comparison", "compare", "describe_plan"]
 
 __getattr__ = lazy_names(
-    __name__, {"Comparison": "config", "compare": "run", "describe_plan": "estimate"}
+    __name__, {"Comparison": "config", "compare": "job", "describe_plan": "job"}
 )

@@ -1,105 +1,264 @@
-"""The main job: every arm and seed once, then statistics and a page, resumable at any moment."""
+"""One run: build, train, choose the epoch on validation, touch the test set once, write a row."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .._version import __version__
-from ..report import write_page
-from ..runs.layout import COMPARISON_SCHEMA, RESULTS_FILE
-from ..runs.records import Record, write_json
-from ..runs.store import RunStore
-from .config import Comparison, RunPlan, plan_runs, plan_tuning
-from .execute import ComparisonRunner
-from .progress import ComparisonProgress
-from .results import summarise
-from .setting import check_heads
+from torch import Tensor, nn
+
+from .._errors import RequestError
+from ..backbones import Backbone
+from ..evaluation.details import accuracies, describe_geometry
+from ..evaluation.examples import save_examples
+from ..evaluation.monitor import MAX_CLASSES, CollapseMonitor
+from ..evaluation.outputs import evaluate_model
+from ..evaluation.projections import describe_areas
+from ..evaluation.shot_groups import describe_tail, group_accuracies
+from ..heads import HeadSpec, parse_head
+from ..runs import machine
+from ..runs.layout import CONFIG_FILE, RUN_FOLDERS, RUN_SCHEMA
+from ..runs.records import (
+    FiguresOnTest,
+    Record,
+    TrainingFigures,
+    failed_run,
+    finished_run,
+    write_json,
+)
+from ..runs.store import Tell
+from ..training import Classifier, Progress, TrainingResult, save_model, train
+from .config import Comparison, RunPlan, TuningPlan
+from .context import Context, Parts, open_context
+from .terminal import RunProgress
+
+EXAMPLES = "examples.webp"
 
 
-def compare(
-    comparison: Comparison,
+@dataclass(frozen=True)
+class ComparisonRunner:
+    """Does one plan of a comparison. Its data are read once; another process reads its own."""
+
+    comparison: Comparison
+    directory: Path
+    checkpoint_every_s: float
+
+    @cached_property
+    def context(self) -> Context:
+        return open_context(self.comparison)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "context"}
+
+    def __call__(self, plan: RunPlan, tell: Tell) -> None:
+        record = run(
+            self.context,
+            plan,
+            self.directory,
+            RunProgress(tell),
+            checkpoint_every_s=self.checkpoint_every_s,
+        )
+        tell("record", plan.file, record)
+
+
+def run(
+    context: Context,
+    plan: RunPlan,
     directory: Path,
+    progress: Progress,
     *,
-    progress: ComparisonProgress | None = None,
     checkpoint_every_s: float = 5.0,
-) -> dict[str, Any]:
-    """Run what is missing in ``directory``, and give the content of its results.json.
+) -> Record:
+    """The record of one finished run; a run that breaks gives a record with its error.
 
-    Writes runs.jsonl (a row per finished run), results.json, report.html and runs/RUN_ID/. Started
-    again after a stop, it repeats no finished run and carries an unfinished one on from its last
-    checkpoint; the results are those of an undisturbed comparison.
-
-    Raises:
-        RequestError: something cannot be met as asked, or the folder is not this comparison's.
+    What concerns the whole comparison is raised: a full disk, a stop by the keyboard, a request
+    that cannot be met.
     """
-    store, facts = RunStore(directory), folder_facts(comparison)
-    store.refuse_foreign(facts)
-    runner = ComparisonRunner(comparison, directory, checkpoint_every_s)
-    check_heads(runner.setting)  # what cannot be met is refused before the folder is made
-    progress = progress or ComparisonProgress()
-    with store.claim(facts):
-        rates = _tuned_rates(runner, store, progress)
-        rows = _run_missing(plan_runs(comparison, rates), runner, store, progress)
-        results = summarise(comparison, rows)
-        write_json(directory / RESULTS_FILE, results)
-        write_page(directory)
-    return results
+    started = machine.now()
+    run_dir = directory / RUN_FOLDERS / plan.run_id
+    run_dir.mkdir(parents=True, exist_ok=True)
+    identity = _identity(context, plan, started)
+    write_json(run_dir / CONFIG_FILE, identity)
+    machine.reset_peak_memory(context.device)
+    try:
+        figures = _train_and_test(context, plan, run_dir, progress, checkpoint_every_s)
+    except (RequestError, OSError):
+        raise
+    except Exception:
+        return failed_run(identity, traceback.format_exc())
+    peak = machine.peak_memory_bytes(context.device)
+    return finished_run(identity, *figures, peak_memory=peak)
 
 
-def folder_facts(comparison: Comparison) -> Record:
-    """What config.json says of a comparison's folder."""
-    return {
-        "schema": COMPARISON_SCHEMA,
-        "fixhead": __version__,
-        "config": comparison.to_dict(),
-        "digest": comparison.digest,
+Figures = TrainingFigures | FiguresOnTest | Record
+
+
+def _train_and_test(
+    context: Context,
+    plan: RunPlan,
+    run_dir: Path,
+    progress: Progress,
+    checkpoint_every_s: float,
+) -> list[Figures]:
+    parts = context.parts(plan.seed, plan.recipe.batch_size)
+    model = context.model(plan)
+    sizes = _sizes(model, plan.recipe.optimizer)
+    classes = len(context.dataset.classes)
+    result = train(
+        model,
+        parts.train,
+        parts.validation,
+        plan.recipe,
+        seed=plan.seed,
+        run_dir=run_dir,
+        device=context.device,
+        progress=progress,
+        choose_on=context.choose_on,
+        watch=(lambda: CollapseMonitor(model.head, classes)) if classes <= MAX_CLASSES else None,
+        checkpoint_every_s=checkpoint_every_s,
+        keep_checkpoint=True,  # until the row is on disk: a kill in between costs no training
+    )
+    figures = _training_figures(sizes, result)
+    if not isinstance(plan, TuningPlan):
+        figures += evaluate_on_test(context, model, result, parts, run_dir)
+        save_model(run_dir, model, _description(context, plan, model), overwrite=True)
+    return figures
+
+
+def evaluate_on_test(
+    context: Context, model: Classifier, result: TrainingResult, parts: Parts, run_dir: Path
+) -> list[Figures]:
+    """The test set, touched once: with the last epoch's weights, and with the chosen epoch's.
+
+    Leaves the chosen epoch's weights in ``model``; ``run_dir`` gets pictures of confusions.
+    """
+    classes = len(context.dataset.classes)
+    model.load_state_dict(result.last_state)
+    last = best = evaluate_model(model, parts.test, classes=classes)
+    if result.best_epoch < len(result.history):
+        model.load_state_dict(result.best_state)
+        best = evaluate_model(model, parts.test, classes=classes)
+    geometry = describe_geometry(
+        best,
+        model.head.vectors,
+        construction=model.head.construction,
+        scale=1.0 if model.head.scale is None else float(model.head.scale.detach()),
+    )
+    if model.head.width == 2:
+        geometry["areas"] = describe_areas(
+            model.head.vectors,
+            model.head.logit_kind,
+            bias=model.head.bias is not None,
+            names=context.dataset.classes,
+        )
+    found = accuracies(best)
+    figures = FiguresOnTest(
+        test_accuracy=found["accuracy"],
+        test_loss=found["loss"],
+        balanced_accuracy=found["balanced_accuracy"],
+        macro_f1=found["macro_f1"],
+        per_class_accuracy=found["per_class_accuracy"],
+        last_epoch_accuracy=last.right / last.images,
+        geometry=geometry,
+    )
+    tail = describe_tail(context.comparison.imbalance, context.dataset)
+    groups = {"group_accuracy": group_accuracies(best.confusion, tail["groups"])} if tail else {}
+    sheet = f"{RUN_FOLDERS}/{run_dir.name}/{EXAMPLES}"
+    examples = save_examples(run_dir.parent.parent, sheet, parts.test.split, best)
+    return [figures, groups, {"examples": examples}]
+
+
+def _identity(context: Context, plan: RunPlan, started: str) -> dict[str, Any]:
+    backbone = context.backbone(plan.seed)
+    comparison, spec = context.comparison, parse_head(plan.head)
+    return (
+        {
+            "schema": RUN_SCHEMA,
+            "run_id": plan.run_id,
+            "data": comparison.data,
+            "classes": list(context.dataset.classes),
+            "backbone": comparison.backbone,
+            "features": backbone.features,
+            "nonnegative_features": backbone.nonnegative,
+            "neck": _neck(backbone, spec),
+            "loss": spec.loss,
+            "optimizer": plan.recipe.optimizer,
+            "head": plan.head,
+            "head_sentence": str(spec),
+            "seed": plan.seed,
+            "config": plan.recipe.to_dict()
+            | {"augmentation": context.augmentation_name, "choose_on": context.choose_on}
+            | {"choose": comparison.choose, "initial": comparison.initial}
+            | {"train_images": len(context.dataset.train)},
+        }
+        | machine.origin(context.device, started)
+        | describe_tail(comparison.imbalance, context.dataset)
+    )
+
+
+def _neck(backbone: Backbone, spec: HeadSpec) -> str:
+    """The neck of all arms, then the arm's own."""
+    necks = [name for name in (backbone.neck, spec.neck) if name != "none"]
+    return " + ".join(necks) or "none"
+
+
+def _description(context: Context, plan: RunPlan, model: Classifier) -> dict[str, Any]:
+    """All that ``training.load_classifier`` needs to build the model again, and to feed it."""
+    dataset, comparison = context.dataset, context.comparison
+    return describe_tail(comparison.imbalance, dataset) | {
+        "data": comparison.data,
+        "seed": plan.seed,
+        "training_counts": context.training_counts(plan.seed).tolist(),
+        "backbone": comparison.backbone,
+        "channels": dataset.channels,
+        "image_size": dataset.image_size,
+        "features": comparison.features,
+        "neck": comparison.neck,
+        "head": plan.head,
+        "classes": list(dataset.classes),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "feature_size": model.head.features,
     }
 
 
-def _run_missing(
-    plans: Sequence[RunPlan],
-    runner: ComparisonRunner,
-    store: RunStore,
-    progress: ComparisonProgress,
-) -> list[Record]:
-    """The records of all plans, in the order of the plans."""
-    for file in store.repair(*{plan.file for plan in plans}):
-        progress.say(f"The last line of {file} was cut off by a stop; that run is repeated.")
-    store.run_missing(
-        plans,
-        runner,
-        is_done=lambda plan: plan.run_id in store.by_run(plan.file),
-        finish=lambda plan: None,
-        listener=progress,
+def _training_figures(sizes: dict[str, int], result: TrainingResult) -> list[Figures]:
+    best = result.history[result.best_epoch - 1]
+    figures = TrainingFigures(
+        **sizes,
+        epochs=len(result.history),
+        best_epoch=result.best_epoch,
+        val_accuracy=best["val_accuracy"],
+        train_seconds=result.seconds,
+        images_per_second=result.images_per_second,
     )
-    for plan in plans:  # also those that a kill left behind after their row was written
-        store.discard_checkpoint(plan.run_id)
-    return [store.by_run(plan.file)[plan.run_id] for plan in plans]
+    balanced = {name: best[name] for name in ("val_balanced_accuracy",) if name in best}
+    return [figures, balanced]
 
 
-def _tuned_rates(
-    runner: ComparisonRunner, store: RunStore, progress: ComparisonProgress
-) -> dict[str, float]:
-    """The learning rate with the best validation score for each head; the smaller one in a tie.
+_STATES = {"sgd": 1, "adam": 2, "adamw": 2}
+"""Tensors that each optimiser keeps beside a trained one: momentum; two moments."""
 
-    Empty without --tune. Every head gets the same grid; no tuning run sees the test set.
+
+def _sizes(model: nn.Module, optimizer: str) -> dict[str, int]:
+    """Numbers that are trained, and the bytes the head holds while training.
+
+    head_bytes = what is stored, plus a gradient and the optimiser's state for what is trained.
     """
-    comparison = runner.comparison
-    plans = plan_tuning(comparison)
-    if not plans:
-        return {}
-    rows = _run_missing(plans, runner, store, progress)
-    best: dict[str, float] = {}
-    for head in comparison.heads:
-        done = [row for row in rows if row["head"] == head and row["status"] == "done"]
-        if done:
-            chosen = max(done, key=lambda row: (_score(row), -row["config"]["lr"]))
-            best[head] = chosen["config"]["lr"]
-    return best
+    head = model.head
+    assert isinstance(head, nn.Module)
+    trained = [value for value in head.parameters() if value.requires_grad]
+    stored = [*head.parameters(), *head.buffers()]
+    return {
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "head_parameters": sum(value.numel() for value in trained),
+        "head_bytes": _bytes(stored) + (1 + _STATES[optimizer]) * _bytes(trained),
+    }
 
 
-def _score(row: Record) -> float:
-    """What chose the epoch: balanced accuracy where the classes are unequal."""
-    return float(row[f"val_{row['config']['choose_on']}"])
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -19,7 +19,7 @@ from .item import (
     ComputedCell,
     Content,
     Item,
-    LoadSetting,
+    LoadContext,
     PaperFigure,
     Printed,
     Read,
@@ -118,7 +118,7 @@ def turned_deg(row: Record) -> float:
     return float(cosines.arccos().mean()) * 180 / math.pi
 
 
-def class_counts(load: LoadSetting, seed: int) -> Record:
+def class_counts(load: LoadContext, seed: int) -> Record:
     """Training and test images per class, before and after thinning."""
     thinned = load(FULL.comparison("guided", 0)).dataset
     whole = load(FULL.changed(imbalance=None).comparison("guided", 0)).dataset

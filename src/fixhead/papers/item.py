@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from ..comparison.config import Comparison, RunPlan
-from ..comparison.setting import Setting
+from ..comparison.context import Context
 from ..runs.records import Record, dumps
 from .recipe import PaperRecipe, PaperRequest, ScaleName
 
@@ -44,7 +44,7 @@ def recalled(value: float, note: str = "") -> Printed:
 
 # --- runs -----------------------------------------------------------------------------------------
 
-LoadSetting = Callable[[Comparison], Setting]
+LoadContext = Callable[[Comparison], Context]
 Compute = Callable[..., Record]
 
 

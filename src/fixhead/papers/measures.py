@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..comparison.setting import Setting
+from ..comparison.context import Context
 from ..data import Split
 from ..data.corruptions import PAPER, corrupted, table_for
 from ..data.shifted_sets import load_shifted_set
@@ -20,34 +20,34 @@ from ..geometry.planes import principal_plane
 from ..runs.records import Record
 from ..training import Classifier
 
-Measure = Callable[[Classifier, Setting, int], Record]
-"""A trained model, its setting and its seed → plain JSON."""
+Measure = Callable[[Classifier, Context, int], Record]
+"""A trained model, its context and its seed → plain JSON."""
 
 POINTS_PER_CLASS = 30
 CORRUPTED_IMAGES = 2_000
 BATCH = 500
 
 
-def compactness(model: Classifier, setting: Setting, seed: int) -> Record:
+def compactness(model: Classifier, context: Context, seed: int) -> Record:
     """Cosines to the own and to the predicted vector, norms, separability; and neural collapse."""
-    batches = _test(setting, setting.dataset.test, seed)
-    detail = examine(model, batches, classes=len(setting.dataset.classes))
+    batches = _test(context, context.dataset.test, seed)
+    detail = examine(model, batches, classes=len(context.dataset.classes))
     return describe_compactness(detail) | {"collapse": describe_collapse(detail)}
 
 
-def training_collapse(model: Classifier, setting: Setting, seed: int) -> Record:
+def training_collapse(model: Classifier, context: Context, seed: int) -> Record:
     """Neural collapse 1 to 4 of the training images, without augmentation."""
-    batches = _test(setting, setting.dataset.train, seed)
-    return describe_collapse(examine(model, batches, classes=len(setting.dataset.classes)))
+    batches = _test(context, context.dataset.train, seed)
+    return describe_collapse(examine(model, batches, classes=len(context.dataset.classes)))
 
 
-def embedding(model: Classifier, setting: Setting, seed: int) -> Record:
+def embedding(model: Classifier, context: Context, seed: int) -> Record:
     """The first test images of each class as points of a plane (n, 2): their own where d = 2,
     else the principal plane of these features; with the class vectors there."""
-    labels = setting.dataset.test.labels
+    labels = context.dataset.test.labels
     chosen = [np.flatnonzero(labels == c)[:POINTS_PER_CLASS] for c in np.unique(labels)]
-    split = setting.dataset.test.take(np.concatenate(chosen))
-    points = _features(model, _test(setting, split, seed)).double()
+    split = context.dataset.test.take(np.concatenate(chosen))
+    points = _features(model, _test(context, split, seed)).double()
     vectors = model.head.vectors.detach().cpu().double()
     kept = 1.0
     if points.shape[1] > 2:
@@ -61,24 +61,24 @@ def embedding(model: Classifier, setting: Setting, seed: int) -> Record:
     }
 
 
-def corruptions(model: Classifier, setting: Setting, seed: int) -> Record:
+def corruptions(model: Classifier, context: Context, seed: int) -> Record:
     """Accuracy on the first test images under the paper's three corruptions, by severity 1 to 5."""
-    test = setting.dataset.test.take(range(min(CORRUPTED_IMAGES, len(setting.dataset.test))))
+    test = context.dataset.test.take(range(min(CORRUPTED_IMAGES, len(context.dataset.test))))
     found: dict[str, list[float]] = {}
     for kind in PAPER:
         found[kind] = [
-            _accuracy(model, setting, _corrupted(test, kind, severity), seed)
+            _accuracy(model, context, _corrupted(test, kind, severity), seed)
             for severity in range(1, 6)
         ]
-    return {"images": len(test), "table": table_for(setting.dataset.image_size), "accuracy": found}
+    return {"images": len(test), "table": table_for(context.dataset.image_size), "accuracy": found}
 
 
-def cifar10_1(model: Classifier, setting: Setting, seed: int) -> Record:
+def cifar10_1(model: Classifier, context: Context, seed: int) -> Record:
     """Accuracy on CIFAR-10.1 (v6), a new test set for CIFAR-10 (Recht et al. 2018)."""
-    given = setting.comparison.data_dir
+    given = context.comparison.data_dir
     folder = None if given is None else Path(given)
-    extra = load_shifted_set("cifar10.1-v6", setting.dataset, data_dir=folder)
-    rate = _accuracy(model, setting, extra.split, seed)
+    extra = load_shifted_set("cifar10.1-v6", context.dataset, data_dir=folder)
+    rate = _accuracy(model, context, extra.split, seed)
     return {"images": len(extra.split), "title": extra.title, "accuracy": rate}
 
 
@@ -96,12 +96,12 @@ def _corrupted(test: Split, kind: str, severity: int) -> Split:
     return Split(np.asarray(made.images), made.labels)
 
 
-def _accuracy(model: Classifier, setting: Setting, split: Split, seed: int) -> float:
-    return float(hits(model, _test(setting, split, seed)).double().mean())
+def _accuracy(model: Classifier, context: Context, split: Split, seed: int) -> float:
+    return float(hits(model, _test(context, split, seed)).double().mean())
 
 
-def _test(setting: Setting, split: Split, seed: int) -> Any:
-    return setting.batches(split, seed, BATCH, shuffle=False)
+def _test(context: Context, split: Split, seed: int) -> Any:
+    return context.batches(split, seed, BATCH, shuffle=False)
 
 
 @torch.no_grad()

@@ -17,9 +17,9 @@ import torch
 
 from .._errors import RequestError
 from ..comparison.config import Comparison, RunPlan
-from ..comparison.execute import run
-from ..comparison.progress import ComparisonProgress, RunProgress
-from ..comparison.setting import Setting, load_data
+from ..comparison.context import Context, load_data
+from ..comparison.run import run
+from ..comparison.terminal import ComparisonProgress, RunProgress
 from ..data import Dataset
 from ..runs import machine
 from ..runs.layout import COMPUTED_SCHEMA, MEASURES_FILE, MODEL_FILE, RUNS_FILE
@@ -112,48 +112,48 @@ class CellRunner:
             tell("record", RUNS_FILE, self._compute(cell))
             return
         assert isinstance(cell, TrainingCell)
-        setting, store = self.setting(cell.comparison), RunStore(self.folder)
+        context, store = self.context(cell.comparison), RunStore(self.folder)
         record = store.by_run().get(cell.name)
         has_model = (store.run_folder(cell.name) / MODEL_FILE).exists()
         if record is None or (record["status"] == "done" and not has_model):
             again = record is not None
-            record = self._train(cell, setting, tell)
+            record = self._train(cell, context, tell)
             if not again:  # where only its model had gone, the record stays the first one
                 tell("record", RUNS_FILE, record)
         if record["status"] == "done":
-            self._measure(cell, setting, store, tell)
+            self._measure(cell, context, store, tell)
 
-    def setting(self, comparison: Comparison) -> Setting:
+    def context(self, comparison: Comparison) -> Context:
         """A comparison with its data loaded; the data are read once for all cells that share it."""
         folder = None if self.data_dir is None else str(self.data_dir)
         chosen = replace(comparison, data_dir=folder, device=self.device)
         key = (chosen.data, chosen.image_size, chosen.imbalance, chosen.train_images)
         if key not in self._datasets:
             self._datasets[key] = load_data(chosen)
-        return Setting(chosen, self._datasets[key], resolve_device(self.device))
+        return Context(chosen, self._datasets[key], resolve_device(self.device))
 
-    def _train(self, cell: TrainingCell, setting: Setting, tell: Tell) -> Record:
-        plan = CellPlan(cell.head, cell.seed, setting.comparison.recipe, cell.name)
+    def _train(self, cell: TrainingCell, context: Context, tell: Tell) -> Record:
+        plan = CellPlan(cell.head, cell.seed, context.comparison.recipe, cell.name)
         record = run(
-            setting, plan, self.folder, RunProgress(tell), checkpoint_every_s=CHECKPOINT_EVERY_S
+            context, plan, self.folder, RunProgress(tell), checkpoint_every_s=CHECKPOINT_EVERY_S
         )
         return record | {"cell": cell.name}
 
-    def _measure(self, cell: TrainingCell, setting: Setting, store: RunStore, tell: Tell) -> None:
+    def _measure(self, cell: TrainingCell, context: Context, store: RunStore, tell: Tell) -> None:
         known = _measured(store).get(cell.name, {})
         missing = [name for name in cell.measures if name not in known]
         if not missing:
             return
-        model = load_classifier(store.run_folder(cell.name))[0].to(setting.device)
+        model = load_classifier(store.run_folder(cell.name))[0].to(context.device)
         for name in missing:
-            found = MEASURES[name](model, setting, cell.seed)
+            found = MEASURES[name](model, context, cell.seed)
             record = {"cell": cell.name, "measure": name, "found": found}
             tell("record", MEASURES_FILE, record | {"commit": machine.commit()})
 
     def _compute(self, cell: ComputedCell) -> Record:
         started = machine.now()
         start = time.perf_counter()
-        found = cell.compute(self.setting, cell.seed, **dict(cell.arguments))
+        found = cell.compute(self.context, cell.seed, **dict(cell.arguments))
         return {
             "schema": COMPUTED_SCHEMA,
             "cell": cell.name,

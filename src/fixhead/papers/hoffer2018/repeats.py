@@ -23,7 +23,7 @@ from ..item import (
     ComputedCell,
     Content,
     Item,
-    LoadSetting,
+    LoadContext,
     Option,
     TableEntry,
     computed,
@@ -49,7 +49,7 @@ ARMS = {
 CLASSES, FEATURES = 200, 64
 
 
-def facts(load: LoadSetting, seed: int, *, classes: int, features: int) -> Record:
+def facts(load: LoadContext, seed: int, *, classes: int, features: int) -> Record:
     """Distinct rows of the released matrix, and the best accuracy that they leave room for.
 
     Classes that share a row are told apart by the bias alone, and a bias is the same for every
@@ -88,7 +88,7 @@ def synthetic_classes(draws: torch.Generator, classes: int) -> SyntheticData:
     return SyntheticData(points(), points(), labels)
 
 
-def synthetic(load: LoadSetting, seed: int, *, head: str, epochs: int) -> Record:
+def synthetic(load: LoadContext, seed: int, *, head: str, epochs: int) -> Record:
     """Accuracy of ``head`` on synthetic classes: K = 200 behind d = 64 features."""
     data = synthetic_classes(stream(seed, "made"), CLASSES)
     with forked(seed, "backbone"):

@@ -16,7 +16,7 @@ from ..item import (
     ComputedCell,
     Content,
     Item,
-    LoadSetting,
+    LoadContext,
     Printed,
     Read,
     TableEntry,
@@ -134,7 +134,7 @@ STATE = {"SGD with momentum": 1, "Adam": 2}
 """Numbers that the optimiser keeps for each weight."""
 
 
-def count(load: LoadSetting, seed: int, *, backbone: str, classes: int) -> Record:
+def count(load: LoadContext, seed: int, *, backbone: str, classes: int) -> Record:
     """Parameters of the whole network with a learned classifier, and of that classifier.
 
     Counted on torch's meta device: nothing is allocated, no weight is drawn or loaded.

@@ -24,7 +24,7 @@ from ..item import (
     Claim,
     Content,
     Item,
-    LoadSetting,
+    LoadContext,
     PaperFigure,
     Read,
     TableEntry,
@@ -46,7 +46,7 @@ NEAR = 0.2
 MOST = 400
 
 
-def straightness(load: LoadSetting, seed: int, *, classes: int, scale: float) -> Record:
+def straightness(load: LoadContext, seed: int, *, classes: int, scale: float) -> Record:
     """Unit features on a sphere, drawn at random, walk down each loss in steps of equal length.
 
     accuracy: the cosine between −∂ℓ/∂h in the sphere's tangent plane and the shortest way to w_y,

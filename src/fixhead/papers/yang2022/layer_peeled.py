@@ -25,7 +25,7 @@ from ..item import (
     Claim,
     Content,
     Item,
-    LoadSetting,
+    LoadContext,
     Printed,
     TableEntry,
     computed,
@@ -43,7 +43,7 @@ RECORDED_AS = "fixhead.papers.yang2022.peeled.peeled"
 HEADS = ("learned rows, cross-entropy", "frozen ETF, cross-entropy", "frozen ETF, dot regression")
 
 
-def peeled(load: LoadSetting, seed: int, *, head: str, ratio: int, steps: int = STEPS) -> Record:
+def peeled(load: LoadContext, seed: int, *, head: str, ratio: int, steps: int = STEPS) -> Record:
     """Projected gradient descent; the first half of the classes has ``ratio`` times the images.
 
     cosine: of features to their own row, mean and smallest; gap: loss less its minimum (frozen

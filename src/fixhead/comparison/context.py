@@ -37,7 +37,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Context:
     """A comparison with its data loaded."""
 
     comparison: Comparison
@@ -125,28 +125,28 @@ class Setting:
         )
 
 
-def prepare(comparison: Comparison) -> Setting:
+def prepare(comparison: Comparison) -> Context:
     """Load the data and try every head, so that what cannot be met is refused at once.
 
     Raises:
         RequestError: the data, the backbone or a head cannot be had as asked.
     """
-    setting = open_setting(comparison)
-    check_heads(setting)
-    return setting
+    context = open_context(comparison)
+    check_heads(context)
+    return context
 
 
-def open_setting(comparison: Comparison) -> Setting:
+def open_context(comparison: Comparison) -> Context:
     """The comparison with its data loaded."""
-    return Setting(comparison, load_data(comparison), resolve_device(comparison.device))
+    return Context(comparison, load_data(comparison), resolve_device(comparison.device))
 
 
-def check_heads(setting: Setting) -> None:
+def check_heads(context: Context) -> None:
     """Refuse a head that cannot be built here, or cannot take what the augmentation mixes."""
-    comparison = setting.comparison
-    chain = augmentation(setting.augmentation_name)
+    comparison = context.comparison
+    chain = augmentation(context.augmentation_name)
     for head in comparison.heads:
-        model = setting.model(RunPlan(head, 0, comparison.recipe))
+        model = context.model(RunPlan(head, 0, comparison.recipe))
         check_mixing(None if chain is None else chain.mixing, model.head)
 
 

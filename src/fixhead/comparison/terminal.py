@@ -1,0 +1,164 @@
+"""What a person sees of a comparison: the plan, the runs in hand, the outcome.
+
+Plans and outcomes go to standard output; progress goes to standard error, as bars on a terminal and
+as plain lines elsewhere.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from ..runs.layout import COMPUTED_SCHEMA, REPORT_PAGE, RUN_SCHEMA
+from ..runs.records import Record
+from ..runs.store import Tell
+from ..training.history import Row
+from ..training.progress import Progress, progress_for
+
+REPORT_EVERY_S = 0.25
+"""Seconds between two reports of a run: telling makes it wait for its device."""
+
+
+class ComparisonProgress:
+    """Which run of how many, and a bar or lines for the run in hand."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._total = self._done = 0
+        self._runs: dict[str, Progress] = {}
+
+    def begin(self, total: int, done: int) -> None:
+        self._total, self._done = total, done
+        if done == total:
+            self.say(f"All {total} runs are done already.")
+        elif done:
+            self.say(f"{done} of {total} runs are done already; carrying on.")
+
+    def hear(self, run_id: str, kind: str, *facts: Any) -> None:
+        """Show what a run tells of its epochs and steps, as ``RunProgress`` passes it on."""
+        if kind == "begin":
+            title = f"[{self._done + 1}/{self._total}] {run_id}"
+            self._runs[run_id] = progress_for(title, self._stream)
+        shown = self._runs[run_id]
+        if kind != "report" or shown.due():
+            getattr(shown, kind)(*facts)
+        if kind == "end":
+            del self._runs[run_id]
+
+    def recorded(self, record: Record) -> None:
+        schema = record.get("schema")
+        if schema == RUN_SCHEMA:
+            self._done += 1
+            self.say(f"[{self._done}/{self._total}] {record['run_id']}{_outcome(record)}")
+        elif schema == COMPUTED_SCHEMA:
+            self._done += 1
+            self.say(f"{record['run_id']}: computed")
+
+    def say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class RunProgress:
+    """The progress of one run, told to whoever asked for the run, perhaps another process."""
+
+    def __init__(self, tell: Tell, every_s: float = REPORT_EVERY_S) -> None:
+        self._tell, self._every_s = tell, every_s
+        self._last = 0.0
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        self._tell("begin", epochs, steps, done)
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= self._every_s
+
+    def report(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
+        self._tell("report", epoch, step, loss, images_per_second)
+        self._last = time.monotonic()
+
+    def epoch(self, row: Row) -> None:
+        self._tell("epoch", row)
+
+    def end(self) -> None:
+        self._tell("end")
+
+
+def _outcome(record: Record) -> str:
+    if record["status"] == "failed":
+        return f" failed: {record['error'].strip().splitlines()[-1]}"
+    rates = (("validation", record["val_accuracy"]), ("test", record.get("test_accuracy")))
+    figures = ", ".join(f"{name} {100 * rate:.2f} %" for name, rate in rates if rate is not None)
+    return f": {figures} in {record['train_seconds']:.1f} s"
+
+
+def show_plan(plan: dict[str, Any]) -> None:
+    """What would run, and about how long."""
+    console = Console()
+    console.print(
+        f"{plan['data']}: {plan['training_images']:,} training and {plan['test_images']:,} test "
+        f"images in {plan['classes']} classes; {plan['backbone']} with {plan['features']} "
+        f"features; {plan['epochs']} epochs on {plan['device']}"
+    )
+    table = Table("run", "about")
+    for run in plan["runs"]:
+        table.add_row(run["run_id"], duration(run["seconds"]))
+    console.print(table)
+    console.print(
+        f"{len(plan['runs'])} runs to do, {plan['done']} done already; about "
+        f"{duration(plan['seconds'])} in all, on this machine as busy as it is now"
+    )
+
+
+def show_outcome(results: dict[str, Any], directory: Path) -> None:
+    """The table of arms, and where the page lies."""
+    console = Console()
+    metric = results["metric"]
+    groups = list(results.get("groups", {}))
+    title = f"{metric.replace('_', ' ')} (mean ± std)"
+    table = Table("head", "runs", title, *groups, "last epoch")
+    for arm in results["arms"]:
+        shown = [arm[metric], *(arm["group_accuracy"][name] for name in groups)]
+        shown.append(arm["last_epoch_accuracy"])
+        table.add_row(arm["head"], str(arm["n"]), *map(_percent, shown))
+    console.print(table)
+    for note in results["notes"]:
+        console.print(f"· {note}", highlight=False)
+    console.print(f"The page: {directory / REPORT_PAGE}", highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """``4 s``, ``2 min 5 s``, ``3 h 20 min``."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _percent(spread: dict[str, Any]) -> str:
+    if spread["mean"] is None:
+        return "–"
+    mean = f"{100 * spread['mean']:.2f} %"
+    return mean if spread["std"] is None else f"{mean} ± {100 * spread['std']:.2f}"
+
+
+def show_run(row: dict[str, Any], folder: Path) -> None:
+    """One run in a line, and where its model lies."""
+    console = Console(highlight=False)
+    if row["status"] != "done":
+        console.print(row["error"], soft_wrap=True)
+        return
+    test, held = row["test_accuracy"], row["val_accuracy"]
+    console.print(
+        f"{row['head']} on {row['data']}, {row['backbone']}, seed {row['seed']}: test accuracy "
+        f"{100 * test:.2f} % (epoch {row['best_epoch']} of {row['epochs']}, chosen on validation, "
+        f"{100 * held:.2f} %) in {duration(row['train_seconds'])}",
+        soft_wrap=True,
+    )
+    console.print(f"The model: {folder}", soft_wrap=True)
