@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -103,6 +103,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ema|raw",
+            help="Take the averaged or the raw weights of a file that has both (default: ema).",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Evaluate this many images at a time.")] = 256,
     device: Device = "auto",
     out: Annotated[
@@ -142,11 +150,16 @@ def evaluate(
         chosen = Corruptions(kinds, steps, frost, corruptions_dir)
     third_party = None
     if architecture is not None:
+        if weights not in (None, "ema", "raw"):
+            raise RequestError(f"--weights must be ema or raw, got {weights!r}")
         third_party = ThirdPartyWeights(
-            architecture, _numbers("--mean", mean), _numbers("--std", std)
+            architecture,
+            _numbers("--mean", mean),
+            _numbers("--std", std),
+            cast("Literal['ema', 'raw'] | None", weights),
         )
-    elif mean is not None or std is not None or image_size is not None:
-        raise RequestError("--mean, --std and --image-size go with --architecture only")
+    elif any(given is not None for given in (mean, std, image_size, weights)):
+        raise RequestError("--mean, --std, --image-size and --weights go with --architecture only")
     request = EvaluationRequest(
         model,
         data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,8 @@ def predict(
         ),
     ],
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Name the image files.")
+        list[Path],
+        typer.Argument(metavar="IMAGES...", help="Name image files, or folders with images."),
     ],
     top: Annotated[int, typer.Option(help="Show this many classes.")] = 3,
     device: Device = "auto",
@@ -34,8 +36,15 @@ def predict(
 
     found = predictions(model, images, top=top, device=device)
     if as_json:
-        print(json.dumps([one.to_dict() for one in found], indent=2, ensure_ascii=False))
-        return
-    for one in found:
-        said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in one.classes)
-        print(f"{one.image}: {said}")
+        rows = [one.to_dict() for one in found.predictions]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        for one in found.predictions:
+            said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in one.classes)
+            print(f"{one.image}: {said}")
+    if found.unreadable:
+        pictures = len(found.predictions) + len(found.unreadable)
+        print(f"{len(found.unreadable)} of {pictures} pictures were passed over:", file=sys.stderr)
+        for line in found.unreadable:
+            print(f"  {line}", file=sys.stderr)
+        raise typer.Exit(1)

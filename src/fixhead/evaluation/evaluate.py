@@ -100,9 +100,13 @@ def evaluate_saved(
         models = open_third_party(
             request.path, request.third_party, request.data, request.data_dir, request.image_size
         )
+    chosen = [saved.facts["weights"] for saved in models.models if saved.facts.get("weights")]
+    notes = [f"evaluated are {words}" for words in chosen]
+    for note in notes:
+        say(f"{request.path}: {note}; --weights ema or raw says which")
     job = _prepare(request, models, say)
     target.parent.mkdir(parents=True, exist_ok=True)
-    record = job.record(target.parent)
+    record = job.record(target.parent, notes)
     write_json(target, record)
     write_evaluation_page(target.parent)
     return record
@@ -179,7 +183,7 @@ class _EvaluationJob:
     device: torch.device
     say: Callable[[str], None]
 
-    def record(self, folder: Path) -> dict[str, Any]:
+    def record(self, folder: Path, notes: Sequence[str] = ()) -> dict[str, Any]:
         """What ``evaluation.json`` holds; pictures that belong to it go into ``folder``."""
         described, right = [], {}
         for saved in self.models:
@@ -204,7 +208,7 @@ class _EvaluationJob:
             "fixhead": __version__,
             "data": self.request.data or self.models[0].facts.get("data"),
             "title": self.dataset.title,
-            "notes": list(self.dataset.notes),
+            "notes": [*self.dataset.notes, *notes],
             "part": "test",
             "classes": list(self.classes),
             "models": described,

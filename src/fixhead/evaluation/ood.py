@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .._errors import RequestError
 from ..data import DATASETS, Batches, Split, load
+from ..data.encoded import Files, Streamed
+from ..data.sources.folder import find_images
 from ..geometry.detection import auroc, energy, fpr_at, largest_cosine
 from ..training import Classifier
 from .checkpoints import SavedModel
@@ -35,20 +38,27 @@ class OodSet:
 
 
 def load_ood(name: str, facts: dict[str, Any], data_dir: Path | None) -> OodSet:
-    """The test part of a data set of other classes, in the size that the models take.
+    """Images of other classes, in the size that the models take.
+
+    All images of a folder, whatever folders they lie in; the test part of any other data set.
 
     Raises:
         RequestError: no such data, or images of another shape.
     """
+    files, _ = find_images(Path(name)) if Path(name).is_dir() else ((), ())
+    if name not in DATASETS and files:
+        pixels = Streamed(Files(files), facts["channels"], facts["image_size"])
+        nobody = np.zeros(len(files), dtype=np.int64)
+        return OodSet(name, Path(name).resolve().name, Split(pixels, nobody))
     resizable = name not in DATASETS or DATASETS[name].resizable
-    found = load(name, data_dir=data_dir, image_size=facts["image_size"] if resizable else None)
-    shape, wanted = (found.channels, found.image_size), (facts["channels"], facts["image_size"])
+    data = load(name, data_dir=data_dir, image_size=facts["image_size"] if resizable else None)
+    shape, wanted = (data.channels, data.image_size), (facts["channels"], facts["image_size"])
     if shape != wanted:
         raise RequestError(
             f"--outside {name} needs images of {wanted[0]} channels and {wanted[1]} pixels, as the "
             f"model was trained on, got {shape[0]} and {shape[1]}"
         )
-    return OodSet(name, found.title, found.test)
+    return OodSet(name, data.title, data.test)
 
 
 def describe_ood(

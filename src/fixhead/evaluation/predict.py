@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .._errors import RequestError
 from ..data import Split
 from ..data.images import decode
+from ..data.sources.folder import find_images
 from ..training import resolve_device
 from .checkpoints import SavedModel, open_models
 from .outputs import probabilities
@@ -32,49 +36,85 @@ class Prediction:
         return {"image": self.image, "class": best, "probability": probability, "top": top}
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What a model sees in pictures, in their order, and a sentence on each that it cannot read."""
+
+    predictions: tuple[Prediction, ...]
+    unreadable: tuple[str, ...]
+
+
 def predict(
     path: Path, images: Sequence[Path], *, top: int = 3, device: str = "auto"
-) -> list[Prediction]:
-    """What the model of a run's folder sees in pictures, in their order.
+) -> Predictions:
+    """What the model of a run's folder sees in pictures, and in all pictures of folders.
 
-    Pictures are brought to the model's channels and size as in a folder of training images.
+    Pictures are brought to the model's channels and size as in a folder of training images. One
+    that cannot be read is passed over and reported.
 
     Raises:
-        RequestError: no model or several, a picture that cannot be read, ``top`` below 1.
+        RequestError: no model or several, nothing there, no picture that can be read, ``top``
+            below 1.
     """
     if top < 1:
         raise RequestError(f"--top must be 1 or more, got {top}")
-    source = open_models(path)
-    if len(source.models) > 1:
-        names = ", ".join(str(Path("runs") / saved.name) for saved in source.models[:3])
+    models = open_models(path).models
+    if len(models) > 1:
+        names = ", ".join(str(Path("runs") / saved.name) for saved in models[:3])
         raise RequestError(
-            f"{path} holds {len(source.models)} models; name the folder of one run: {names}, …"
+            f"{path} holds {len(models)} models; name the folder of one run: {names}, …"
         )
-    missing = [str(image) for image in images if not image.is_file()]
-    if missing:
-        raise RequestError(f"predict needs image files, got {missing[0]}, which is none")
-    place = resolve_device(device)
-    return list(_predictions(source.models[0], images, top, place))
+    files = [file for image in images for file in _files(image)]
+    unreadable: list[str] = []
+    found = tuple(_predictions(models[0], files, top, resolve_device(device), unreadable))
+    if not found:
+        more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        raise RequestError(f"{unreadable[0]}{more}")
+    return Predictions(found, tuple(unreadable))
+
+
+def _files(image: Path) -> tuple[Path, ...]:
+    """The picture, or all pictures below a folder."""
+    if image.is_file():
+        return (image,)
+    if not image.is_dir():
+        raise RequestError(f"predict needs image files, got {image}, which is none")
+    files, _ = find_images(image)
+    if not files:
+        raise RequestError(f"predict needs image files, got the folder {image}, which has none")
+    return files
 
 
 def _predictions(
-    saved: SavedModel, images: Sequence[Path], top: int, device: torch.device
+    saved: SavedModel,
+    files: Sequence[Path],
+    top: int,
+    device: torch.device,
+    unreadable: list[str],
 ) -> Iterator[Prediction]:
-    names, size = saved.facts["classes"], saved.facts["image_size"]
+    names = saved.facts["classes"]
     model = saved.model.to(device)
-    for start in range(0, len(images), AT_A_TIME):
-        part = images[start : start + AT_A_TIME]
-        pixels = np.stack(
-            [
-                decode(one, str(one), channels=saved.facts["channels"], image_size=size)
-                for one in part
-            ]
-        )
-        unknown = Split(pixels, np.zeros(len(part), dtype=np.int64))
-        found = probabilities(model, saved.batches(unknown, device, AT_A_TIME))
-        best = found.topk(min(top, len(names)), dim=1)
-        for image, values, places in zip(
-            part, best.values.tolist(), best.indices.tolist(), strict=True
-        ):
-            classes = zip((names[place] for place in places), values, strict=True)
-            yield Prediction(str(image), tuple(classes))
+    readable = _readable(files, saved.facts, unreadable)
+    while part := list(islice(readable, AT_A_TIME)):
+        unlabelled = Split(np.stack([pixels for _, pixels in part]), np.zeros(len(part), np.int64))
+        rows = probabilities(model, saved.batches(unlabelled, device, AT_A_TIME))
+        best = rows.topk(min(top, len(names)), dim=1)
+        columns = zip(part, best.values.tolist(), best.indices.tolist(), strict=True)
+        for (file, _), values, labels in columns:
+            classes = zip((names[label] for label in labels), values, strict=True)
+            yield Prediction(str(file), tuple(classes))
+
+
+def _readable(
+    files: Sequence[Path], facts: dict[str, Any], unreadable: list[str]
+) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """Each picture with its pixels (C, H, W); what cannot be read is added to ``unreadable``."""
+    for file in files:
+        try:
+            pixels = decode(
+                file, str(file), channels=facts["channels"], image_size=facts["image_size"]
+            )
+        except RequestError as error:
+            unreadable.append(str(error))
+        else:
+            yield file, pixels

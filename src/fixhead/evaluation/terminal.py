@@ -24,6 +24,8 @@ def show_evaluation(found: Record) -> None:
         console.print(_corruptions(found["corruptions"]))
     for extra in found["also"]:
         console.print(_also(extra))
+    for other in found["outside"]:
+        console.print(_outside(other))
 
 
 def _rows(models: list[Record]) -> list[tuple[str, list[str]]]:
@@ -74,6 +76,19 @@ def _also(extra: Record) -> Table:
         drop = {name: f"{100 * value:+.2f}" for name, value in arm["drop"].items()}
         interval = f"{drop['value']} ({drop['low']} to {drop['high']})"
         table.add_row(arm["head"], _shown(arm["accuracy"], True), interval)
+    return table
+
+
+def _outside(other: Record) -> Table:
+    table = Table(
+        "model", "score", "AUROC", "accepted at 95 % recall",
+        title=f"{other['title']}: {other['images']:,} images of other classes",
+    )  # fmt: skip
+    for model in other["models"]:
+        for score, words in (("largest_cosine", "largest cosine"), ("energy", "energy")):
+            values = model[score]
+            accepted = _shown(values["fpr_at_95"], True)
+            table.add_row(model["name"], words, _shown(values["auroc"]), accepted)
     return table
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from .._errors import RequestError
 from ..backbones.external import build_full, probed
@@ -21,10 +20,9 @@ from ..heads import ClassificationHead, parse_head
 from ..heads.locate import locate
 from ..training import Classifier
 from .checkpoints import SavedModel, SavedModels, checked
+from .weights import Weights, WeightsChoice, read_weights
 
 HEAD = "learned-dot"
-_INSIDE = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-_WRAPPERS = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,13 @@ class ThirdPartyWeights:
     Args:
         architecture: ``timm:NAME``, a bare timm name, or ``torchvision:NAME``.
         mean, std: per channel, of images in [0, 1], as in its training; by default the data set's.
+        choice: averaged (EMA) or raw weights, where the file has both.
     """
 
     architecture: str
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    choice: WeightsChoice | None = None
 
 
 def open_third_party(
@@ -74,7 +74,8 @@ def load_third_party(
     mean = dataset.mean if wanted.mean is None else wanted.mean
     std = dataset.std if wanted.std is None else wanted.std
     network = build_full(wanted.architecture, channels, size, classes)
-    _load(network, path, wanted.architecture)
+    weights = read_weights(path, network.state_dict(), wanted.architecture, wanted.choice)
+    _fill(network, weights, path, wanted.architecture)
     model = _as_ours(network, wanted.architecture, channels, size, classes)
     facts: dict[str, Any] = {
         "head": HEAD,
@@ -86,47 +87,19 @@ def load_third_party(
         "image_size": size,
         "mean": list(mean),
         "std": list(std),
+        "weights": weights.described(),
     }
     return SavedModel(path.stem, model.eval(), facts)
 
 
-def _load(network: nn.Module, path: Path, architecture: str) -> None:
-    state = _read(path)
+def _fill(network: nn.Module, weights: Weights, path: Path, architecture: str) -> None:
     try:
-        missing, unexpected = network.load_state_dict(state, strict=False)
+        network.load_state_dict(weights.tensors, strict=False)
     except RuntimeError as error:
         first = str(error).split("\n\t")[-1].strip()
         raise RequestError(
             f"{path} holds weights that do not fit {architecture} for these classes: {first}"
         ) from None
-    if missing or unexpected:
-        what = f"no {missing[0]}" if missing else f"{unexpected[0]}, which it lacks"
-        raise RequestError(
-            f"{path} holds weights of another network than {architecture}: there is {what}; "
-            "name its architecture"
-        )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise RequestError(
-            f"{path} was needed as a state dict (torch.save of tensors, or safetensors), got "
-            f"something else ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from None
-    for name in _INSIDE:
-        if isinstance(found, dict) and isinstance(found.get(name), dict):
-            found = found[name]
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise RequestError(f"{path} was needed as a state dict of tensors, got something else")
-    for wrapper in _WRAPPERS:
-        if found and all(name.startswith(wrapper) for name in found):
-            found = {name.removeprefix(wrapper): value for name, value in found.items()}
-    return dict(found)
 
 
 def _as_ours(

@@ -161,6 +161,17 @@ def scan(root: Path, *, like: tuple[str, ...] | None = None) -> Tree:
     )
 
 
+def find_images(root: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """All image files below ``root``, whatever folders they lie in, and what was passed over.
+
+    Raises:
+        RequestError: a folder that cannot be read, or a loop of links.
+    """
+    walk = _Walk()
+    _descend(root, walk, above=())
+    return tuple(walk.files), tuple(walk.passed_over)
+
+
 def passed_over(paths: Iterable[Path]) -> str:
     """The note on files that are no images."""
     names = [readable(path.name) for path in paths]
