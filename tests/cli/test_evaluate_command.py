@@ -281,8 +281,12 @@ def test_another_set_is_matched_by_class_names_and_the_drop_has_an_interval(
 def test_the_table_is_printed_for_people(capsys, tmp_path, comparison):
     run_dir = comparison / "runs" / "simplex-seed0"
     options = ["--corruptions", "jpeg", "--severities", "1", "--also", "digits"]
+    flat = write_pictures(tmp_path / "flat", ["1"]) / "1"
+    options += ["--outside", str(flat)]
     assert run(["evaluate", str(run_dir), *options, "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
+    assert "images of other classes" in said
+    assert "AUROC" in said
     assert all(words in said for words in ("balanced accuracy", "NC1", "severity 1", "drop"))
 
 

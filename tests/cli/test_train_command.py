@@ -107,6 +107,41 @@ def test_what_cannot_be_predicted_is_refused(capsys, tmp_path, trained, pictures
     assert "does not exist" in refused(capsys, "predict", tmp_path / "nowhere", path)
 
 
+def test_a_folder_is_walked_and_bad_files_are_reported_at_the_end(
+    capsys, tmp_path, trained, pictures
+):
+    folder = tmp_path / "to see"
+    (folder / "deep" / "er").mkdir(parents=True)
+    good = [folder / "a.png", folder / "deep" / "b.png", folder / "deep" / "er" / "c.png"]
+    for (path, _), place in zip(pictures, good, strict=False):
+        place.write_bytes(path.read_bytes())
+    (folder / "cut.png").write_bytes(good[0].read_bytes()[:40])
+    (folder / "deep" / "text.png").write_text("no picture")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "notes.txt").write_text("no picture either")
+    capsys.readouterr()
+    assert run(["predict", str(trained), str(folder), str(pictures[3][0]), "--json"]) == 1
+    said = capsys.readouterr()
+    found = [one["image"] for one in json.loads(said.out)]
+    assert sorted(found) == sorted(map(str, [*good, pictures[3][0]]))
+    assert found[-1] == str(pictures[3][0])
+    assert "3 of 7 pictures were passed over" in said.err
+    assert all(name in said.err for name in ("cut.png", "text.png", "gone.png"))
+    assert "notes.txt" not in said.err
+    alone = [json.loads(said.out)[0]["probability"]]
+    assert run(["predict", str(trained), str(found[0]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["probability"] == pytest.approx(alone[0])
+
+
+@pytest.mark.parametrize("content", [None, "no picture"])
+def test_a_folder_without_a_picture_that_can_be_read_is_refused(capsys, tmp_path, trained, content):
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    if content is not None:
+        (folder / "one.png").write_text(content)
+    assert "bare" in refused(capsys, "predict", trained, folder)
+
+
 def test_several_models_are_refused_by_name(capsys, tmp_path, pictures):
     out = tmp_path / "two"
     options = ["--heads", "simplex,hadamard", "--epochs", "1", "--seeds", "1", "--device", "cpu"]

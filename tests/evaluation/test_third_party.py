@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import numpy as np
@@ -134,3 +135,34 @@ def test_a_network_of_other_classes_is_refused(capsys, tmp_path, pictures):
     torch.save(build_full(TIMM, 3, 32, 10).state_dict(), path)
     assert run(["evaluate", str(path), "--architecture", TIMM, "--data", str(pictures)]) == 2
     assert "do not fit" in capsys.readouterr().err
+
+
+def test_averaged_weights_are_evaluated_and_it_is_said(capsys, tmp_path, pictures):
+    path = tmp_path / "checkpoint.pth"
+    raw, averaged = _network(TIMM), _network(TIMM, seed=1)
+    torch.save(
+        {
+            "epoch": 3,
+            "args": argparse.Namespace(model="resnet10t"),
+            "state_dict": {f"module.{name}": t for name, t in raw.state_dict().items()},
+            "state_dict_ema": averaged.state_dict(),
+        },
+        path,
+    )
+    given = [path, "--architecture", TIMM, "--data", pictures, *NORMALISED, "--overwrite"]
+    for options, network, kind in (([], averaged, "averaged"), (["--weights", "raw"], raw, "raw")):
+        assert run(["evaluate", *map(str, given), *options, "--json", "--device", "cpu"]) == 0
+        said = capsys.readouterr()
+        found = json.loads(said.out)
+        expected = _expected(network, pictures, MEAN, STD)
+        assert found["models"][0]["geometry"]["confusion"] == expected
+        assert f"the {kind}" in said.err
+        assert any(f"the {kind}" in note for note in found["notes"])
+
+
+def test_which_weights_is_a_question_for_files_of_weights_only(capsys, tmp_path):
+    assert run(["evaluate", str(tmp_path), "--weights", "ema"]) == 2
+    assert "--architecture" in capsys.readouterr().err
+    given = ["--architecture", TIMM, "--weights", "best"]
+    assert run(["evaluate", str(tmp_path / "w.pth"), *given]) == 2
+    assert "ema or raw" in capsys.readouterr().err

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ..data import DATASETS, Batches, Split, load
-from ..data.encoded import Files, Streamed
+from ..data.encoded import Decoding, Files, Streamed
 from ..data.sources.folder import find_images
+from ..data.sources.hub import is_saved
+from ..data.sources.tables import find_parquet
 from ..geometry.detection import auroc, energy, fpr_at, largest_cosine
 from ..training import Classifier
 from .checkpoints import SavedModel
@@ -45,11 +47,11 @@ def load_ood(name: str, facts: dict[str, Any], data_dir: Path | None) -> OodSet:
     Raises:
         RequestError: no such data, or images of another shape.
     """
-    files, _ = find_images(Path(name)) if Path(name).is_dir() else ((), ())
-    if name not in DATASETS and files:
-        pixels = Streamed(Files(files), facts["channels"], facts["image_size"])
-        nobody = np.zeros(len(files), dtype=np.int64)
-        return OodSet(name, Path(name).resolve().name, Split(pixels, nobody))
+    files = () if name in DATASETS else _images_below(Path(name))
+    if files:
+        pixels = Streamed(Files(files), Decoding(facts["image_size"], facts["channels"]))
+        unlabelled = Split(pixels, np.zeros(len(files), dtype=np.int64))
+        return OodSet(name, Path(name).resolve().name, unlabelled)
     resizable = name not in DATASETS or DATASETS[name].resizable
     data = load(name, data_dir=data_dir, image_size=facts["image_size"] if resizable else None)
     shape, wanted = (data.channels, data.image_size), (facts["channels"], facts["image_size"])
@@ -59,6 +61,13 @@ def load_ood(name: str, facts: dict[str, Any], data_dir: Path | None) -> OodSet:
             f"model was trained on, got {shape[0]} and {shape[1]}"
         )
     return OodSet(name, data.title, data.test)
+
+
+def _images_below(path: Path) -> tuple[Path, ...]:
+    """The image files below a folder; none where tables or shards lie in it, which are the data."""
+    if not path.is_dir() or is_saved(path) or find_parquet(path) or any(path.glob("*.tar")):
+        return ()
+    return find_images(path)[0]
 
 
 def describe_ood(

@@ -164,11 +164,13 @@ def scan(root: Path, *, like: tuple[str, ...] | None = None) -> Tree:
 def find_images(root: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """All image files below ``root``, whatever folders they lie in, and what was passed over.
 
+    A link that leads to no file is among them: whoever reads it says so.
+
     Raises:
         RequestError: a folder that cannot be read, or a loop of links.
     """
     walk = _Walk()
-    _descend(root, walk, above=())
+    _descend(root, walk, above=(), strict=False)
     return tuple(walk.files), tuple(walk.passed_over)
 
 
@@ -247,16 +249,18 @@ def _instead(files: Sequence[Path]) -> str:
     )
 
 
-def _descend(folder: Path, walk: _Walk, above: tuple[tuple[int, int], ...]) -> None:
+def _descend(
+    folder: Path, walk: _Walk, above: tuple[tuple[int, int], ...], *, strict: bool = True
+) -> None:
     here = _identity(folder)
     if here in above:
         raise RequestError(f"{folder} is a link back into a folder above it; remove the loop")
     for path in _entries(folder):
         if path.is_dir():
-            _descend(path, walk, (*above, here))
+            _descend(path, walk, (*above, here), strict=strict)
         elif path.suffix.lower() not in SUFFIXES:
             walk.passed_over.append(path)
-        elif path.is_file():
+        elif path.is_file() or (path.is_symlink() and not strict):
             walk.files.append(path)
         elif path.is_symlink():
             raise RequestError(f"{path} is a link that leads to no file; repair or remove it")
