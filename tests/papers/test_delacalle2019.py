@@ -95,7 +95,7 @@ def test_guided_starts_are_above_random_ones_by_18_points_in_the_paper():
     assert claim.printed == 0.18
 
 
-def test_five_seeds_are_drawn_as_three_panels():
+def test_ten_seeds_are_drawn_as_three_panels():
     for drawing in build(find("delacalle2019", "figure3"), PaperRequest("small")).figures:
         assert [cell.seed for cell in drawing.cells] == [0, 1, 2]
-    assert len(delacalle2019.cells(PaperRequest("small"), "guided")) == 5
+    assert len(delacalle2019.cells(PaperRequest("small"), "guided")) == 10

@@ -19,7 +19,7 @@ def options_for(name: str, classes: int, features: int, seed: int) -> dict[str, 
     generator = torch.Generator().manual_seed(seed + 1)
     if name == "guided":
         counts = torch.randint(0, 1000, (classes,), generator=generator)
-        return {"counts": counts, "order": ("circular", "valley")[seed % 2]}
+        return {"counts": counts, "order": ("circular", "valley", "shuffled")[seed % 3]}
     if name == "from_tensor":
         return {"tensor": torch.randn(classes, features, generator=generator)}
     return OPTIONS.get(name, {})

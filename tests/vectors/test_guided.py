@@ -47,6 +47,22 @@ def test_valley_has_no_seam(counts: list[int]):
         assert int(gaps.max()) <= most
 
 
+def test_a_shuffled_order_stands_on_the_same_circle_and_follows_its_generator():
+    counts = [2**k for k in range(10)]
+
+    def shuffled(seed):
+        draws = torch.Generator().manual_seed(seed)
+        return vectors.guided(10, 2, counts=counts, order="shuffled", generator=draws, dtype=F64)
+
+    circular = vectors.guided(10, 2, counts=counts, dtype=F64)
+    W = shuffled(0)
+    assert not torch.equal(W, circular)
+    assert not torch.equal(W, shuffled(1))
+    assert torch.equal(W, shuffled(0))
+    by_angle = [rows[rows.atan2(rows.roll(1, 1))[:, 0].argsort()] for rows in (W, circular)]
+    torch.testing.assert_close(*by_angle)
+
+
 def test_in_the_plane_it_is_the_papers_circle():
     W = by_position(10, 2)
     angles = 2 * math.pi * torch.arange(10, dtype=F64) / 10
@@ -100,7 +116,7 @@ def test_rotation_keeps_cosines_and_is_off_in_the_plane_only():
         ({"counts": [1.5, 2, 3]}, "whole numbers"),
         ({"counts": ["a", "b", "c"]}, "whole numbers"),
         ({"counts": [[1, 2, 3]]}, "one each"),
-        ({"counts": [1, 2, 3], "order": "random"}, "'circular' or 'valley'"),
+        ({"counts": [1, 2, 3], "order": "random"}, "'circular', 'valley' or 'shuffled'"),
         ({"counts": [1, 2, 3], "neighbour": 1}, "neighbour < 1"),
         ({"counts": [1, 2, 3], "rotate": "yes"}, "rotate"),
         ({}, "needs counts"),

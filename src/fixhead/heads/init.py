@@ -37,6 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "random:released": {"released": True},
     "guided:circular": {"order": "circular"},
     "guided:valley": {"order": "valley"},
+    "guided:shuffled": {"order": "shuffled"},
     "codes:random": {"family": "random"},
     **{name: options for name, options in IMPLICIT.items() if options},
 }

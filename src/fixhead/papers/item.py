@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,11 +23,17 @@ class Printed:
 
     ``source``: ``"paper"``, read in its text; ``"recalled"``, from memory, unverified;
     ``"missing"``, the text at hand has no such figure. ``note`` says what else to know.
+    ``ends``: smallest and largest, where ``value`` is a range. ``diverged``: the paper prints NaN.
     """
 
     value: float | None
     source: Literal["paper", "recalled", "missing"] = "paper"
     note: str = ""
+    ends: tuple[float, float] | None = None
+    diverged: bool = False
+
+
+NOT_CONVERGED = Printed(None, note="NaN: failed to converge", diverged=True)
 
 
 NOT_AT_HAND = Printed(None, "missing", "not at hand: empty in the text that we have")
@@ -154,6 +161,12 @@ def computed_cells(
 # --- a table's entries ----------------------------------------------------------------------------
 
 Read = Callable[[Record], float | None]
+RANGE_RUNS = 3
+"""The paper's ranges are of so many runs; ours are of every choice of so many."""
+ONE_POINT = (
+    "our choice: three runs that spread by a few tenths of a point can decide one point, "
+    "hardly less"
+)
 
 
 @dataclass(frozen=True)
@@ -175,9 +188,13 @@ class TableEntry:
 
     options: one, or several of which the one with the best mean validation accuracy is taken.
     read: a run's record (with its ``history`` and its ``measures``) → the figure.
-    over: ``"mean"`` of the runs, or their ``"range"``, largest minus smallest.
-    tolerance: how far ours may be from the paper's and still count as reproduced.
+    over: ``"mean"`` of the runs, or the ``"range"`` of three of them, largest minus smallest.
+    tolerance: how far ours may be from the paper's and still count as reproduced; set before the
+    runs, for the reason given.
+    exact: counted or computed, without any spread between runs.
+    same_as: why it cannot differ from another entry, by construction; it then counts there only.
     differs: why ours and the paper's are not of the same thing; empty where they are.
+    remark: what else to know of this figure, beside its verdict.
     """
 
     row: str
@@ -188,7 +205,11 @@ class TableEntry:
     unit: Literal["percent", "number"] = "percent"
     over: Literal["mean", "range"] = "mean"
     tolerance: float = 0.01
+    tolerance_reason: str = ONE_POINT
+    exact: bool = False
+    same_as: str = ""
     differs: tuple[str, ...] = ()
+    remark: str = ""
 
     @property
     def key(self) -> str:
@@ -197,12 +218,16 @@ class TableEntry:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of two entries: the first is above the second, by ``printed``."""
+    """What the paper says of two entries: the first is above the second, by ``printed``.
+
+    by_construction: why no run could show anything else; such a claim is no evidence.
+    """
 
     text: str
     first: TableEntry
     second: TableEntry
     printed: float | None = None
+    by_construction: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,7 +275,6 @@ class Content:
     entries: Sequence[TableEntry] = ()
     claims: Sequence[Claim] = ()
     figures: Sequence[PaperFigure] = ()
-    recipes: Mapping[str, PaperRecipe] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @property
@@ -266,6 +290,48 @@ class Content:
             same.setdefault(cell.name, []).append(cell)
         return sorted(map(_joined, same.values()), key=lambda cell: cell.seed)
 
+    @property
+    def recipes(self) -> dict[str, PaperRecipe]:
+        """What the runs are done with, by the rows and arms that are done so.
+
+        Of the cells themselves, so that an arm with settings of its own is told apart: a run's
+        name is a digest of them, and its record holds them.
+        """
+        uses: dict[Comparison, _Use] = {}
+        for entry in self.entries:
+            for option in entry.options:
+                for cell in option.cells:
+                    if isinstance(cell, TrainingCell):
+                        use = uses.setdefault(cell.recipe.config, _Use(cell.recipe))
+                        use.rows[entry.row.partition(":")[0]] = None
+                        label = f" ({option.label})" if option.label else ""
+                        use.arms[f"{entry.column}{label}"] = None
+        for figure in () if uses else self.figures:
+            for cell in figure.cells:
+                if isinstance(cell, TrainingCell):
+                    use = uses.setdefault(cell.recipe.config, _Use(cell.recipe))
+                    use.rows[figure.title.partition(":")[0]] = None
+        if len(uses) == 1:
+            return {"all runs": next(iter(uses.values())).recipe}
+        rows = Counter(use.where for use in uses.values())
+        return {use.words(tell_arms=rows[use.where] > 1): use.recipe for use in uses.values()}
+
+
+@dataclass
+class _Use:
+    """A recipe, and the rows, arms and options that use it, in order."""
+
+    recipe: PaperRecipe
+    rows: dict[str, None] = field(default_factory=dict)
+    arms: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        return "; ".join(self.rows)
+
+    def words(self, *, tell_arms: bool) -> str:
+        return f"{self.where}: {' and '.join(self.arms)}" if tell_arms and self.arms else self.where
+
 
 def _joined(cells: Sequence[PaperCell]) -> PaperCell:
     first = cells[0]
@@ -274,6 +340,19 @@ def _joined(cells: Sequence[PaperCell]) -> PaperCell:
     return replace(
         first, measures=tuple(dict.fromkeys(one for cell in cells for one in cell.measures))
     )
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: its short name, its title on pages, its items, and what ``--as-published`` means.
+
+    ``as_published`` stands on every page of that protocol.
+    """
+
+    name: str
+    title: str
+    items: tuple[Item, ...]
+    as_published: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from rich.table import Table
 from ..runs.layout import REPORT_PAGE
 from ..runs.records import Record
 from ..runs.statistics import (
-    CLAIM_SEEDS,
     mean_interval,
     paired_difference,
+    range_of_few,
     spread,
     supports_claim,
 )
-from .item import Claim, Content, Option, PaperFigure, TableEntry
+from ..training.tally import NonFiniteLossError
+from .item import RANGE_RUNS, Claim, Content, Option, PaperFigure, TableEntry
+from .verdict import judge, lead_only
 
 Records = Mapping[str, Record]
 
@@ -31,9 +34,10 @@ def rows(content: Content, found: Records) -> list[dict[str, Any]]:
 
 def row(entry: TableEntry, found: Records) -> dict[str, Any]:
     option, values = chosen(entry, found)
-    ours = _ours(entry, option, values)
+    ours = _ours(entry, option, values) | {"diverged": diverged_runs(option, found)}
+    level = ours.pop("level", None)
     difference = _difference(entry, ours)
-    verdict, why = _verdict(entry, ours, difference)
+    verdict, why = judge(entry, ours, difference, level)
     printed = entry.printed
     return {
         "row": entry.row,
@@ -43,11 +47,18 @@ def row(entry: TableEntry, found: Records) -> dict[str, Any]:
         "printed": None if printed is None else vars(printed),
         "ours": ours,
         "difference": difference,
+        "level": level,
         "tolerance": entry.tolerance,
+        "tolerance_reason": entry.tolerance_reason,
         "verdict": verdict,
         "why": why,
         "cells": [cell.name for one in entry.options for cell in one.cells],
     }
+
+
+def verdict_counts(judged: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How often each verdict was given; what is the same by construction stands apart."""
+    return dict(Counter(one["verdict"] for one in judged))
 
 
 def chosen(entry: TableEntry, found: Records) -> tuple[Option, dict[int, float]]:
@@ -73,6 +84,13 @@ def chosen(entry: TableEntry, found: Records) -> tuple[Option, dict[int, float]]
     return best, values(best)
 
 
+def diverged_runs(option: Option, found: Records) -> int:
+    """Runs that a loss without a finite value stopped."""
+    rows = [found[cell.name] for cell in option.cells if cell.name in found]
+    errors = [str(row["error"]).strip() for row in rows if row["status"] == "failed"]
+    return sum(NonFiniteLossError.__name__ in error.rpartition("\n")[2] for error in errors)
+
+
 def _validation(option: Option, found: Records) -> float:
     known = [
         found[cell.name]["val_accuracy"]
@@ -95,8 +113,7 @@ def _ours(entry: TableEntry, option: Option, values: Mapping[int, float]) -> dic
     if not values:
         return base
     if entry.over == "range":
-        width = max(values.values()) - min(values.values()) if len(values) > 1 else None
-        return base | {"mean": width}
+        return base | _range(entry, list(values.values()))
     over, ends = spread(list(values.values())), mean_interval(list(values.values()))
     interval = None if ends is None else list(ends)
     return base | {"mean": over.mean, "std": over.std, "interval": interval}
@@ -111,23 +128,25 @@ def _difference(entry: TableEntry, ours: Mapping[str, Any]) -> dict[str, Any] | 
     return {"mean": ours["mean"] - theirs, "ci95": moved}
 
 
-def _verdict(
-    entry: TableEntry, ours: Mapping[str, Any], difference: Mapping[str, Any] | None
-) -> tuple[str, list[str]]:
-    if ours["mean"] is None:
-        return "not run", []
-    if entry.printed is None or difference is None:
-        return "no printed figure", []
-    if entry.differs:
-        return "not comparable", list(entry.differs)
-    if abs(difference["mean"]) <= entry.tolerance:
-        return "reproduced", []
-    if not supports_claim(ours["n"]):
-        return "not decided", [f"fewer than {CLAIM_SEEDS} runs"]
-    ends = difference["ci95"]
-    if ends is not None and ends[0] <= 0 <= ends[1]:
-        return "not decided", ["the paper's figure lies in our interval, which is wide"]
-    return "not reproduced", []
+def _range(entry: TableEntry, values: Sequence[float]) -> dict[str, Any]:
+    """The range of three of our runs, and its level: the middle between smallest and largest."""
+    if len(values) < 2:
+        return {}
+    three = range_of_few(values, RANGE_RUNS)
+    level = None
+    if entry.printed is not None and entry.printed.ends is not None:
+        theirs = sum(entry.printed.ends) / 2
+        ends = three.middle_interval
+        level = {
+            "printed": theirs,
+            "ours": three.middle,
+            "difference": {
+                "mean": three.middle - theirs,
+                "ci95": None if ends is None else [end - theirs for end in ends],
+            },
+        }
+    interval = None if three.width_interval is None else list(three.width_interval)
+    return {"mean": three.width, "interval": interval, "level": level}
 
 
 def claims(asked: Sequence[Claim], found: Records) -> list[dict[str, Any]]:
@@ -155,12 +174,16 @@ def _claim(claim: Claim, found: Records) -> dict[str, Any]:
     pair = paired_difference([first[s] for s in seeds], [second[s] for s in seeds])
     interval = None if pair.low is None else [pair.low, pair.high]
     told |= {"difference": {"mean": pair.mean, "ci95": interval}, "p_value": pair.p_value}
+    if claim.by_construction:
+        return told | {"verdict": f"holds by construction: {claim.by_construction}"}
     return told | {"verdict": _claim_verdict(pair.n, interval)}
 
 
 def _claim_verdict(n: int, interval: Sequence[Any] | None) -> str:
     if not supports_claim(n) or interval is None:
-        return "not decided: fewer than three paired runs"
+        return lead_only(n).replace("run", "paired run", 1)
+    if interval[0] == interval[1]:
+        return "not decided: equal differences give no interval"
     if interval[0] > 0:
         return "holds here"
     if interval[1] < 0:

@@ -1,18 +1,22 @@
-"""The papers by name. A further paper, or part of one, is a module with ITEMS and a line here."""
+"""The papers by name. A further paper is a module with its PAPER, and a line here."""
 
 from __future__ import annotations
 
 from .._errors import RequestError
 from . import delacalle2019, hoffer2018, shalev2020, yang2022
-from .item import Content, Item
+from .item import Content, Item, Paper
 from .recipe import PaperRequest
 
-_PAPERS = (delacalle2019, shalev2020, yang2022, hoffer2018)
+_PAPERS = (delacalle2019.PAPER, shalev2020.PAPER, yang2022.PAPER, hoffer2018.PAPER)
 
 
 def items() -> list[Item]:
     """Every table, figure and number of the papers."""
-    return [item for paper in _PAPERS for item in paper.ITEMS]
+    return [item for paper in _PAPERS for item in paper.items]
+
+
+def paper_of(item: Item) -> Paper:
+    return next(paper for paper in _PAPERS if paper.name == item.paper)
 
 
 def find(paper: str, name: str) -> Item:
@@ -21,7 +25,7 @@ def find(paper: str, name: str) -> Item:
     Raises:
         RequestError: no such paper, or no such item in it.
     """
-    papers = list(dict.fromkeys(item.paper for item in items()))
+    papers = [one.name for one in _PAPERS]
     if paper not in papers:
         raise RequestError(f"PAPER must be one of {', '.join(papers)}, got {paper!r}")
     by_name = {item.name: item for item in items() if item.paper == paper}

@@ -18,7 +18,7 @@ from ..runs.records import Record, write_json
 from . import outcome
 from .item import Content, Item
 from .recipe import PaperRequest
-from .registry import build, find
+from .registry import build, find, paper_of
 from .store import PaperStore, share_of
 
 
@@ -107,18 +107,25 @@ def summarise(
     """results.json, from the records alone."""
     found = store.records(content.cells)
     missing = [cell.name for cell in content.cells if cell.name not in found]
+    rows, claims = outcome.rows(content, found), outcome.claims(content.claims, found)
     return {
         "schema": PAPER_SCHEMA,
         "fixhead": __version__,
         "paper": item.paper,
+        "paper_title": paper_of(item).title,
         "item": item.name,
         "title": item.title,
         "scale": request.scale,
         "as_published": request.as_published,
+        "protocol": paper_of(item).as_published if request.as_published else None,
         "command": command(item, request),
         "cells": {"planned": len(content.cells), "done": len(found), "missing": missing},
-        "rows": outcome.rows(content, found),
-        "claims": outcome.claims(content.claims, found),
+        "rows": rows,
+        "claims": claims,
+        "verdicts": {
+            "rows": outcome.verdict_counts(rows),
+            "claims": outcome.verdict_counts(claims),
+        },
         "figures": outcome.figures(content.figures, found),
         "recipes": {name: recipe.described() for name, recipe in content.recipes.items()},
         "notes": [*_short(request), *content.notes],

@@ -17,23 +17,6 @@ from .records import Record, read_paper_results
 from .render import fill, join
 from .tables import Column, TableCell, TableRow, render_table
 
-TITLES = {
-    "delacalle2019": "de la Calle et al. 2019",
-    "shalev2020": "Shalev et al. 2020",
-    "yang2022": "Yang et al. 2022",
-    "hoffer2018": "Hoffer et al. 2018",
-}
-
-AS_PUBLISHED = {
-    "shalev2020": "epochs were chosen on the test set, and learning rates are the released code's, "
-    "unequal between arms. These accuracies are biased upwards.",
-    "yang2022": "epochs were chosen on the test set, and both heads, the baseline's too, are the "
-    "released code's frozen ones. These accuracies are biased upwards.",
-    "hoffer2018": "class vectors, scale and bias are those of the released modules; the training "
-    "is that of the fair table.",
-}
-"""What ``--as-published`` means for a paper."""
-
 SCALES = {
     "small": "small scale (CPU)",
     "medium": "medium scale (GPU)",
@@ -53,9 +36,9 @@ def write_paper_page(directory: Path) -> Path:
 
 def paper_page(results: Record) -> Page:
     """All that the page says."""
-    title = f"{TITLES.get(results['paper'], results['paper'])}, {results['item']}"
+    title = f"{results.get('paper_title', results['paper'])}, {results['item']}"
     subtitle = _subtitle(results)
-    warning = AS_PUBLISHED.get(results["paper"], "") if results["as_published"] else None
+    warning = results.get("protocol", "") if results["as_published"] else None
     return Page(
         title=f"{title}: {results['title']}",
         subtitle=subtitle,
@@ -121,12 +104,28 @@ def _table(results: Record) -> Section | None:
     ]
     caption = (
         "Difference: here minus the paper, with the interval of our mean (the paper gives none). "
-        "Reproduced: within the tolerance of its kind (accuracies 1 point, where not said "
-        "otherwise); not reproduced: outside it, and our interval leaves the paper's figure out."
+        "Reproduced: three runs or more, and the 95 % interval of the difference inside the "
+        "tolerance (an equivalence test); not reproduced: the interval wholly outside it; between "
+        f"the two nothing is decided.{_tolerances(rows)}"
     )
     table = render_table("paper", caption, columns, [TableRow(_cells(row)) for row in rows])
     failed = fill("paper", "failed", results["failed"]) if results["failed"] else None
     return Section("cells", "Cell by cell", join([fill("paper", "wide", table), failed]))
+
+
+def _tolerances(rows: Sequence[Record]) -> str:
+    """Those of the figures that are held against the paper's, with their reasons."""
+    held = [row for row in rows if row["difference"] is not None]
+    said = {
+        f"±{_size(row['tolerance'], row['unit'])} ({row['tolerance_reason']})": None
+        for row in held
+        if "tolerance_reason" in row
+    }
+    return f" Tolerance: {'; '.join(said)}." if said else ""
+
+
+def _size(tolerance: float, unit: str) -> str:
+    return f"{100 * tolerance:g} points" if unit == "percent" else f"{tolerance:g}"
 
 
 def _cells(row: Record) -> list[TableCell]:

@@ -46,7 +46,8 @@ def guided(
         counts: training images per class (K,).
         order: ``"circular"``: sorted round the ring, which puts the largest class beside the
             smallest at the seam; ``"valley"``: sizes 1, 3, 5, …, 6, 4, 2 round the ring, without
-            a seam. The paper's text does not say which it used.
+            a seam. The paper's text does not say which it used. ``"shuffled"``: a random order
+            on the same ring, to tell the order from the spacing.
         rotate: turn the ring at random; by default for d > 2 only (the paper's angles start at
             0 as drawn here; which direction it started from is not given either).
 
@@ -64,18 +65,26 @@ def guided(
         raise RequestError(f"guided() needs -1 <= neighbour < 1, got {neighbour!r}")
     if rotate is not None:
         check_flag("guided", "rotate", rotate)
-    positions = ring_positions(counts, order, classes)
+    generator = default_generator_or(generator)
+    positions = ring_positions(counts, order, classes, generator=generator)
     rows = _ring(classes, features, neighbour)[positions]
     if rotate or (rotate is None and features > 2):
-        frame = haar_frame(features, rows.shape[1], default_generator_or(generator))
+        frame = haar_frame(features, rows.shape[1], generator)
         rows = rows @ frame.T
     return stored("guided", torch.nn.functional.pad(rows, (0, features - rows.shape[1])), dtype)
 
 
-def ring_positions(counts: Sequence[int] | Tensor, order: str, classes: int) -> Tensor:
+def ring_positions(
+    counts: Sequence[int] | Tensor,
+    order: str,
+    classes: int,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Where on the ring each class stands: (K,) a permutation of 0 … K − 1.
 
-    The largest class stands at 0; classes of equal size keep the order of their numbers.
+    The largest class stands at 0, but in a shuffled order; classes of equal size keep the order of
+    their numbers.
 
     Raises:
         RequestError: as ``guided``.
@@ -86,8 +95,12 @@ def ring_positions(counts: Sequence[int] | Tensor, order: str, classes: int) -> 
         round_the_ring = ranked
     elif order == "valley":
         round_the_ring = torch.cat([ranked[0::2], ranked[1::2].flip(0)])
+    elif order == "shuffled":
+        round_the_ring = torch.randperm(classes, generator=default_generator_or(generator))
     else:
-        raise RequestError(f"guided() needs order as 'circular' or 'valley', got {order!r}")
+        raise RequestError(
+            f"guided() needs order as 'circular', 'valley' or 'shuffled', got {order!r}"
+        )
     positions = torch.empty_like(round_the_ring)
     positions[round_the_ring] = torch.arange(classes)
     return positions

@@ -143,13 +143,10 @@ def repeats(request: PaperRequest) -> Content:
     """
     entries = _facts()
     claims: list[Claim] = []
-    recipes = {}
     for where, options, recipe in _trained(request):
         read = computed("test_accuracy") if recipe is None else read_test_accuracy
         by_arm = {arm: TableEntry(where, arm, option_, read) for arm, option_ in options.items()}
         entries += by_arm.values()
-        if recipe is not None:
-            recipes[where] = recipe
         claims += [
             Claim(f"{where}: {arm}, above the released Hadamard rows", by_arm[arm],
                   by_arm[PUBLISHED])
@@ -163,7 +160,7 @@ def repeats(request: PaperRequest) -> Content:
         "The released matrix is [:K, :d] of a larger Hadamard matrix: its rows repeat with period "
         "2^⌈log₂ d⌉. None of the paper's networks has so many classes.",
     )
-    return Content(entries, claims, recipes=recipes, notes=notes)
+    return Content(entries, claims, notes=notes)
 
 
 def _facts() -> list[TableEntry]:

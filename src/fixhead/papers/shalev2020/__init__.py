@@ -5,6 +5,14 @@ figure of the text, the correlations and the compactness that it states, and wha
 code's unequal learning rates do to the comparison.
 """
 
+from ..item import Paper
 from . import figures, statements, tables
+from .recipe import NAME
 
-ITEMS = (*tables.ITEMS, *figures.ITEMS, *statements.ITEMS)
+PAPER = Paper(
+    NAME,
+    "Shalev et al. 2020",
+    (*tables.ITEMS, *figures.ITEMS, *statements.ITEMS),
+    "epochs were chosen on the test set, and learning rates are the released code's, unequal "
+    "between arms. These accuracies are biased upwards.",
+)

@@ -8,7 +8,7 @@ from typing import Any
 from ...runs.records import Record
 from ..item import Content, Item, PaperFigure, TrainingCell
 from ..recipe import PaperRequest, place
-from .recipe import NAME, NOTES, cosine_cells, dot_cells, grid, recipes
+from .recipe import NAME, NOTES, cosine_cells, dot_cells, grid
 from .tables import SHOWN_RATE
 
 _PLANE = (
@@ -161,7 +161,7 @@ def _embedding(
 
 
 def _content(request: PaperRequest, drawings: Sequence[PaperFigure]) -> Content:
-    return Content(figures=drawings, recipes=recipes(request), notes=NOTES)
+    return Content(figures=drawings, notes=NOTES)
 
 
 ITEMS = (

@@ -11,7 +11,6 @@ from ..recipe import (
     Reduction,
     ScaleName,
     medium_scale,
-    place,
     small_augmentation,
     small_scale,
     stated,
@@ -120,11 +119,6 @@ def recipe(request: PaperRequest, data: str, net: str) -> PaperRecipe:
     else:
         chosen = medium(data) if request.scale == "medium" else small(data)
     return chosen.with_epochs(request.epochs)
-
-
-def recipes(request: PaperRequest) -> dict[str, PaperRecipe]:
-    """The recipe of every row."""
-    return {place(data, net): recipe(request, data, net) for data, net in grid(request)}
 
 
 def differs(request: PaperRequest, data: str) -> tuple[str, ...]:

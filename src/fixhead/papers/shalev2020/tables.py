@@ -9,6 +9,7 @@ from ...data.corruptions import PAPER
 from ...runs.records import Record
 from ..item import (
     NOT_AT_HAND,
+    NOT_CONVERGED,
     Claim,
     Content,
     Item,
@@ -35,11 +36,9 @@ from .recipe import (
     cosine_cells,
     differs,
     dot_cells,
-    full,
     grid,
     published_cosine,
     published_dot,
-    recipes,
 )
 
 SHOWN_RATE = 0.1
@@ -108,7 +107,7 @@ def table4(request: PaperRequest) -> Content:
         )
         for row in dict.fromkeys(entry.row for entry in entries)
     ]
-    return Content(entries, claims, recipes=recipes(request), notes=NOTES)
+    return Content(entries, claims, notes=NOTES)
 
 
 def table5(request: PaperRequest) -> Content:
@@ -134,7 +133,7 @@ def table5(request: PaperRequest) -> Content:
                     )
                 )
     notes = (*NOTES, "Which network the paper's Table 5 is of is not said; ResNet-18 here.")
-    return Content(entries, recipes={"CIFAR-10": full("cifar10", "resnet18")}, notes=notes)
+    return Content(entries, notes=notes)
 
 
 def table6(request: PaperRequest) -> Content:
@@ -167,7 +166,7 @@ def table6(request: PaperRequest) -> Content:
         f"Dot arms at learning rate {SHOWN_RATE:g}, cosine arms at S = {SHOWN_SCALE}; corrupted "
         "are the first 2,000 test images; each figure is the mean over five severities.",
     )
-    return Content(entries, claims, recipes=recipes(request), notes=notes)
+    return Content(entries, claims, notes=notes)
 
 
 def _corrupted(kind: str) -> Read:
@@ -214,7 +213,7 @@ def _by_rate(
                 )  # fmt: skip
     pairs = zip(entries[::2], entries[1::2], strict=True)
     claims = [_claim(fixed.row, fixed, learned) for fixed, learned in pairs]
-    return Content(entries, claims, recipes=recipes(request), notes=NOTES)
+    return Content(entries, claims, notes=NOTES)
 
 
 # --- what the tables share ------------------------------------------------------------------------
@@ -240,7 +239,7 @@ def _fixed_or_not(
         entries += [fixed, learned]
         gain = None if values is None else (values[0] or 0) / 100 - (values[1] or 0) / 100
         claims.append(_claim(f"{place(data, net)}, {what}", fixed, learned, gain))
-    return Content(entries, claims, recipes=recipes(request), notes=NOTES)
+    return Content(entries, claims, notes=NOTES)
 
 
 def _claim(
@@ -255,7 +254,7 @@ def _beside(data: str, value: float | None) -> Printed:
 
 
 def _percent(value: float | None, note: str = "") -> Printed:
-    return percent(value, note or ("NaN: failed to converge" if value is None else ""))
+    return NOT_CONVERGED if value is None else percent(value, note)
 
 
 def _cells_of(

@@ -117,16 +117,14 @@ def long_tail(request: PaperRequest) -> Content:
     """
     entries: list[TableEntry] = []
     claims: list[Claim] = []
-    recipes = {}
     for data, net, factor in tails(request):
         where = f"{place(data, net)}, tail {factor:g}"
         chosen = long_tailed(request, data, net, factor)
-        recipes[where] = chosen
         own = {arm: _entry(request, chosen, where, arm, factor, net) for arm in _arms(request)}
         entries += own.values()
         entries += [_few(request, chosen, where, arm) for arm in own]
         claims += _claims(where, own)
-    return Content(entries, claims, recipes=recipes, notes=notes(request))
+    return Content(entries, claims, notes=notes(request))
 
 
 def _arms(request: PaperRequest) -> list[str]:
@@ -202,7 +200,7 @@ def _similar(request: PaperRequest, named: dict[str, PaperRecipe], printed: Prin
             Claim(f"{where}: {arm} above learned", own[arm], own[LEARNED])
             for arm in (ETF_DR, ETF_CE)
         ]
-    return Content(entries, claims, recipes=named, notes=notes(request))
+    return Content(entries, claims, notes=notes(request))
 
 
 # --- neural collapse ------------------------------------------------------------------------------
@@ -223,7 +221,6 @@ def collapse(request: PaperRequest) -> Content:
     """
     entries: list[TableEntry] = []
     claims: list[Claim] = []
-    recipes = {}
     for data, net in PLACES[request.scale]:
         chosen = {
             "balanced": balanced(request, data, net),
@@ -231,7 +228,6 @@ def collapse(request: PaperRequest) -> Content:
         }
         for words, recipe in chosen.items():
             where = f"{place(data, net)}, {words}"
-            recipes[where] = recipe
             own = {
                 (arm, key): TableEntry(
                     f"{where}: {column}",
@@ -264,7 +260,7 @@ def collapse(request: PaperRequest) -> Content:
         "the two cannot be compared. All of them are 0 under full collapse; a few epochs do not "
         "reach it."
     )
-    return Content(entries, claims, recipes=recipes, notes=notes(request, note))
+    return Content(entries, claims, notes=notes(request, note))
 
 
 def rare_cosine(row: Record) -> float | None:
