@@ -36,7 +36,7 @@ def test_a_second_item_and_a_second_start_repeat_no_run(tiny, tmp_path):
     for name in ("figure3", "figure4", "figure3"):
         perform(find("delacalle2019", name), ONE, tmp_path, RunOptions(tiny, "cpu"))
     rows = read(tmp_path / "delacalle2019-small" / "runs.jsonl")
-    assert len(rows) == len({row["cell"] for row in rows}) == 3
+    assert len(rows) == len({row["cell"] for row in rows}) == 4
 
 
 def test_a_cut_off_line_is_repaired_and_its_run_repeated(tmp_path):
@@ -103,8 +103,8 @@ def test_a_page_is_made_from_the_runs_that_are_done(tiny, tmp_path):
     perform(item, ONE, tmp_path, one)
     results = perform(item, ONE, tmp_path, RunOptions(run=False))
     assert results["cells"]["done"] == 1
-    assert results["cells"]["planned"] == 3
-    assert [row["verdict"] == "not run" for row in results["rows"]] == [True, False, True]
+    assert results["cells"]["planned"] == 4
+    assert [row["verdict"] == "not run" for row in results["rows"]] == [True, False, True, True]
 
 
 def test_a_plan_is_said_without_running(capsys):
