@@ -54,7 +54,7 @@ def grown(
             "further ones would move those that are there"
         )
     assert isinstance(vectors, DenseVectors)
-    old = vectors.vectors.detach()
+    old = vectors.tensor.detach()
     added = makers[name](old.cpu(), number, generator)
     return DenseVectors(torch.cat([old, added.to(old)]), unit_rows=vectors.unit_rows)
 

@@ -186,7 +186,7 @@ def _auto_scale(start: InitialVectors) -> float:
     if isinstance(start.vectors, Codes):
         return scale_auto(start.vectors)
     if start.construction not in EQUIANGULAR:
-        return geometry.scale_auto(unit(start.vectors.vectors))
+        return geometry.scale_auto(unit(start.vectors.tensor))
     classes = start.vectors.classes
     cosine = -1 / (classes - 1) if EQUIANGULAR[start.construction] else 0.0
     return geometry.equiangular_scale(classes, cosine)

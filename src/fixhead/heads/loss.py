@@ -206,7 +206,7 @@ def _on_features(
         assert counts is not None
         lengths = losses.class_lengths(counts)
     if isinstance(vectors, DenseVectors):
-        rows = vectors.vectors
+        rows = vectors.tensor
     else:
         present, labels = _own_classes(labels, vectors.classes)
         rows = vectors.rows(present, points.dtype)

@@ -8,9 +8,8 @@ from .._errors import PerformanceWarning
 from .anchoring import scale_auto
 from .codes import Codes, implicit
 from .inference import Top, margins, predict_proba, topk
-from .loss import linear_cross_entropy, log_sum_exp
+from .loss import gram_matrix, linear_cross_entropy, log_sum_exp, squared_error
 from .sampled import Sample, sample_classes, sampled_cross_entropy
-from .squared import gram_matrix, squared_error
 from .vectors import ClassVectors, DenseVectors, LazyVectors, prefers_chunking
 
 __all__ = [

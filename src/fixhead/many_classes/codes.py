@@ -109,6 +109,7 @@ class Codes(ClassVectors):
     def __init__(self, code: CodeVectors, *, construction: str) -> None:
         family = code.family
         self.code = code
+        self.shape = code.shape
         self.construction = construction
         self.order = family.features
         blocks = -(-code.classes // self.order)
@@ -121,10 +122,6 @@ class Codes(ClassVectors):
         # In the space of ``spread`` rows are ±1 at d columns.
         longest = math.sqrt(code.signs.numel())
         self._request = LogitsRequest(self.coded, packed=_packed(code, blocks), norm=longest)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.code.shape
 
     @property
     def request(self) -> LogitsRequest:
@@ -192,10 +189,10 @@ class Codes(ClassVectors):
         of_tail = tail.gather(1, line.clamp(min=0)).squeeze(1)
         return value, torch.where(line.squeeze(1) >= 0, of_tail, target)
 
-    @torch.no_grad()
     def topk(
         self, projected: Tensor, bias: Tensor | None, k: int, *, bf16_matmul: bool = False
     ) -> tuple[Tensor, Tensor]:
+        projected, bias = projected.detach(), None if bias is None else bias.detach()
         front = None if bias is None else bias[: self.coded]
         values, classes = super().topk(self.spread(projected), front, k, bf16_matmul=bf16_matmul)
         if self.coded < self.classes:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from .loss import takes_bf16
+from .ops import takes_bf16
 from .vectors import ClassVectors, as_class_vectors
 
 

@@ -450,10 +450,10 @@ def topk(
 def _topk(
     projected: Tensor, vectors: Tensor | None, bias: Tensor | None, k: int, request: LogitsRequest
 ) -> tuple[Tensor, Tensor]:
+    compiled = native.library_for(projected, request.packed)
+    if compiled is not None and k <= native.max_k(compiled):
+        return native.topk(compiled, request, projected, bias, k)
     with torch.no_grad(), torch.autocast(projected.device.type, enabled=False):
-        compiled = native.library_for(projected, request.packed)
-        if compiled is not None and k <= native.max_k(compiled):
-            return native.topk(compiled, request, projected, bias, k)
         return blockwise.topk(tiles_for(request, vectors, projected), projected, bias, k)
 
 
@@ -496,6 +496,16 @@ def _logits_backward(upstream: Tensor, width: int, request: LogitsRequest) -> Te
         like = upstream.new_zeros(len(upstream), width)
         tiles = tiles_for(request, None, like)
         return blockwise.logits_backward(tiles, like, upstream).contiguous()
+
+
+def takes_bf16(features: Tensor) -> bool:
+    """Whether products take bfloat16 numbers: on CUDA, where features or autocast ask for them."""
+    if features.device.type != "cuda":
+        return False
+    if features.dtype == torch.bfloat16:
+        return True
+    asked = torch.is_autocast_enabled("cuda") and features.dtype == torch.float32
+    return asked and torch.get_autocast_dtype("cuda") == torch.bfloat16
 
 
 class _Once(torch.autograd.Function):

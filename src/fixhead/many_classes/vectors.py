@@ -54,19 +54,18 @@ class ClassVectors(ABC):
 
     construction: the name that a certificate shows.
     unit_rows: whether every row has length 1.
+    shape: (K, d).
     stored: whether the rows lie in memory.
+    tensor: the stored rows, which the operators take beside the request.
     fused: whether ``cross_entropy`` is to be had: the plain loss and its gradient from one walk.
     """
 
     construction: str
     unit_rows: bool
+    shape: tuple[int, int]
     stored = False
+    tensor: Tensor | None = None
     fused = True
-
-    @property
-    @abstractmethod
-    def shape(self) -> tuple[int, int]:
-        """(K, d)."""
 
     @abstractmethod
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -80,11 +79,6 @@ class ClassVectors(ABC):
     @abstractmethod
     def request(self) -> LogitsRequest:
         """The vectors as the operators take them."""
-
-    @property
-    def tensor(self) -> Tensor | None:
-        """The stored rows, which the operators take beside the request."""
-        return None
 
     @property
     def norm(self) -> float | None:
@@ -211,7 +205,6 @@ class ClassVectors(ABC):
             reduction=reduction,
         )
 
-    @torch.no_grad()
     def topk(
         self, projected: Tensor, bias: Tensor | None, k: int, *, bf16_matmul: bool = False
     ) -> tuple[Tensor, Tensor]:
@@ -257,6 +250,7 @@ class DenseVectors(ClassVectors):
     """
 
     stored = True
+    tensor: Tensor
 
     def __init__(
         self,
@@ -268,18 +262,15 @@ class DenseVectors(ClassVectors):
     ) -> None:
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) < 2:
             raise RequestError(f"vectors must be (K, d) with K >= 2, got {_shape(vectors)}")
-        self.vectors = vectors
+        self.tensor = vectors
+        self.shape = vectors.shape[0], vectors.shape[1]
         self.unit_rows = unit_rows
         self.fixed = fixed
         self.construction = construction
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.vectors.shape[0], self.vectors.shape[1]
-
-    @property
     def device(self) -> torch.device:
-        return self.vectors.device
+        return self.tensor.device
 
     @property
     def norm(self) -> float | None:
@@ -287,21 +278,17 @@ class DenseVectors(ClassVectors):
             return 1.0
         if not self.fixed or torch.compiler.is_compiling():
             return None
-        return longest(self.vectors)
+        return longest(self.tensor)
 
     @property
     def request(self) -> LogitsRequest:
         return LogitsRequest(self.classes, norm=self.norm)
 
-    @property
-    def tensor(self) -> Tensor:
-        return self.vectors
-
     def to(self, device: torch.device | str) -> DenseVectors:
-        if self.vectors.device == torch.device(device):
+        if self.tensor.device == torch.device(device):
             return self
         return DenseVectors(
-            self.vectors.to(device),
+            self.tensor.to(device),
             unit_rows=self.unit_rows,
             fixed=self.fixed,
             construction=self.construction,
@@ -311,16 +298,16 @@ class DenseVectors(ClassVectors):
         """The same directions with rows of length 1, through which a gradient flows back."""
         if self.unit_rows:
             return self
-        return DenseVectors(unit(self.vectors), unit_rows=True, construction=self.construction)
+        return DenseVectors(unit(self.tensor), unit_rows=True, construction=self.construction)
 
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.vectors[labels].to(dtype)
+        return self.tensor[labels].to(dtype)
 
     def dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.vectors.detach().to(dtype)
+        return self.tensor.detach().to(dtype)
 
     def prefers_chunking(self, rows: int, *, learned: bool = False) -> bool:
-        if self.vectors.dtype not in (torch.float32, torch.float64):
+        if self.tensor.dtype not in (torch.float32, torch.float64):
             return False
         return prefers_chunking(
             rows, self.classes // (LEARNED_SHARE if learned else 1), self.device
@@ -336,27 +323,27 @@ class DenseVectors(ClassVectors):
         """As ``fixhead.logits`` computes them: under autocast in its type."""
         if kind == "cosine":
             return formulae.cosine(
-                features, self.vectors, scale=scale, bias=bias, unit_vectors=self.unit_rows
+                features, self.tensor, scale=scale, bias=bias, unit_vectors=self.unit_rows
             )
         if kind == "unit-features":
-            features, scale = unit(features, length=scale).to(self.vectors.dtype), 1.0
-        return formulae.dot(features, self.vectors, scale=scale, bias=bias)
+            features, scale = unit(features, length=scale).to(self.tensor.dtype), 1.0
+        return formulae.dot(features, self.tensor, scale=scale, bias=bias)
 
     def matmul(self, projected: Tensor) -> Tensor:
-        return torch.nn.functional.linear(projected, self.vectors.to(projected.dtype))
+        return torch.nn.functional.linear(projected, self.tensor.to(projected.dtype))
 
     def weighted_sum(self, weights: Tensor | None = None) -> Tensor:
         if weights is None:
-            return self.vectors.sum(dim=0, dtype=_wider(self.vectors.dtype))
+            return self.tensor.sum(dim=0, dtype=_wider(self.tensor.dtype))
         with torch.autocast(weights.device.type, enabled=False):
-            return weights @ self.vectors.to(weights.dtype)
+            return weights @ self.tensor.to(weights.dtype)
 
     def certificate(self, sample: int | None = None) -> Certificate:
-        return certify(self.vectors.detach(), construction=self.construction, sample=sample)
+        return certify(self.tensor.detach(), construction=self.construction, sample=sample)
 
     def digest(self) -> str:
         """SHA-256 of the tensor's type, shape and bytes (row-major, little-endian)."""
-        plain = self.vectors.detach().cpu().contiguous()
+        plain = self.tensor.detach().cpu().contiguous()
         code = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)}".encode())
         size = plain.numel() * plain.element_size()
         # The tensor's own memory, without a copy and without NumPy, which the core does not need.
@@ -381,15 +368,12 @@ class LazyVectors(ClassVectors):
     ) -> None:
         norm = 1.0 if unit_rows else norm
         self.maker = maker
+        self.shape = maker.shape[0], maker.shape[1]
         self.unit_rows = unit_rows
         self.construction = construction
         self._norm = norm
         number = ops.register_maker(maker)
         self._request = LogitsRequest(maker.shape[0], maker=number, norm=norm)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.maker.shape[0], self.maker.shape[1]
 
     @property
     def norm(self) -> float | None:
