@@ -423,3 +423,74 @@ def test_learned_vectors_are_said_as_learn_and_as_learn_vectors():
     assert "learn=yes" in str(spec).split(",")  # as records have always said it
     with pytest.raises(RequestError, match="twice"):
         parse_head("vectors=random,learn=yes,learn_vectors=yes")
+
+
+def test_a_rising_scale_goes_from_a_quarter_to_its_value():
+    head = ClassificationHead(16, 10, vectors="random", scale="20:rising")
+    assert float(head.scale) == 20.0  # until a run says how far it is
+    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(1))
+    full = head(x)
+    for done, scale in ((0.0, 5.0), (0.5, 12.5), (1.0, 20.0)):
+        head.set_progress(done)
+        assert float(head.scale) == scale
+        assert torch.allclose(head(x), full * scale / 20.0, atol=1e-6)
+    assert not list(head.parameters())
+    assert "rising to 20" in repr(head)
+
+
+def test_a_rising_scale_may_be_solved_for_and_stand_on_dot_logits():
+    solved = ClassificationHead(16, 10, scale="auto")
+    rising = ClassificationHead(16, 10, scale="auto:rising")
+    assert torch.equal(solved.scale, rising.scale)
+    rising.set_progress(0)
+    assert float(rising.scale) == pytest.approx(float(solved.scale) / 4)
+    dot = ClassificationHead(16, 10, vectors="random", logits="dot", scale="1:rising")
+    dot.set_progress(0)
+    assert float(dot.scale) == 0.25
+
+
+def test_scales_that_do_not_rise_are_left_alone():
+    for scale in (3.0, "learned:3", "auto"):
+        head = ClassificationHead(16, 10, scale=scale)
+        before = head.scale.detach().clone()
+        head.set_progress(0)
+        assert torch.equal(head.scale, before)
+    ClassificationHead(16, 10, vectors="random", logits="dot", scale=1.0).set_progress(0)
+
+
+def test_a_rising_scale_is_part_of_a_spec_and_of_a_preset():
+    for text in ("learned-cosine@20:rising", "vectors=random,scale=auto:rising"):
+        spec = parse_head(text)
+        assert parse_head(str(spec)) == spec
+    assert parse_head("learned-cosine@20:rising").scale == "20:rising"
+    assert split_heads("learned-cosine@20:rising,simplex@auto:rising") == (
+        "learned-cosine@20:rising",
+        "simplex@auto:rising",
+    )
+
+
+@pytest.mark.parametrize(
+    ("scale", "logits", "match"),
+    [
+        ("learned:rising", "cosine", "'learned', the first two also with ':rising'"),
+        ("learned:3:rising", "cosine", "got 'learned:3:rising'"),
+        ("fast:rising", "cosine", "got 'fast:rising'"),
+        (":rising", "cosine", "got ':rising'"),
+        ("-2:rising", "cosine", "finite number above 0"),
+        ("20:falling", "cosine", "got '20:falling'"),
+        ("auto:rising", "dot", "needs cosine logits"),
+    ],
+)
+def test_a_scale_that_cannot_rise_is_refused(scale, logits, match):
+    with pytest.raises(RequestError, match=match):
+        ClassificationHead(16, 10, vectors="random", logits=logits, scale=scale)
+
+
+def test_a_run_goes_on_at_the_scale_where_it_was_stopped():
+    head = ClassificationHead(16, 10, vectors="random", scale="20:rising")
+    head.set_progress(0.25)
+    twin = ClassificationHead(16, 10, vectors="random", scale="20:rising")
+    twin.load_state_dict(head.state_dict())
+    assert torch.equal(twin.scale, head.scale)
+    twin.set_progress(1.0)
+    assert float(twin.scale) == 20.0

@@ -117,6 +117,31 @@ def test_a_row_holds_the_epochs_figures(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_a_rising_scale_has_its_value_at_the_last_step_and_stands_in_the_history(
+    tmp_path: Path,
+) -> None:
+    model, data = tiny(head="learned-cosine@8:rising"), blobs()
+    seen: list[float] = []
+    assert model.head.scale is not None
+    scale = model.head.scale
+    judge = model.head.loss_and_logits
+
+    def watched(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if model.training:
+            seen.append(float(scale))
+        return judge(features, labels)
+
+    model.head.loss_and_logits = watched  # type: ignore[method-assign]
+    result = train(model, data, None, SHORT, seed=0, run_dir=tmp_path)
+    steps = SHORT.epochs * len(data)
+    assert seen == pytest.approx([2 + 6 * step / (steps - 1) for step in range(steps)])
+    ends = [row["scale"] for row in result.history]
+    assert ends == pytest.approx([seen[(epoch + 1) * len(data) - 1] for epoch in range(3)])
+    assert ends[-1] == 8.0
+    plain = train(tiny(head="learned-cosine@8"), blobs(), None, SHORT, seed=0)
+    assert all("scale" not in row for row in plain.history)
+
+
 def test_the_first_of_the_best_epochs_is_kept() -> None:
     model, validation = tiny(), blobs(shuffle=False)
     recipe = Recipe(epochs=8, lr=0.05, batch_size=16)

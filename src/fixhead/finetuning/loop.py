@@ -32,6 +32,7 @@ def train(
     predictions = None
     for epoch in range(1, epochs + 1):
         head.begin_epoch(epoch)
+        head.set_progress(epoch / epochs)  # how many steps an epoch has is not known before
         loss = _one_epoch(model, head, batches, optimizer, epoch)
         predictions = None if validation is None else predict(model, validation)
         history.append(FinetuneEpoch(epoch, loss, accuracy_of(predictions)))

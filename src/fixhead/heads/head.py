@@ -18,7 +18,15 @@ from ..many_classes.vectors import ClassVectors, prefers_chunking
 from .auto import resolve_auto
 from .code_map import CodeWidth, initial_code_map
 from .grow import grown
-from .init import check_sizes, checked_counts, initial_bias, initial_scale, initial_vectors
+from .init import (
+    RISES_FROM,
+    check_sizes,
+    checked_counts,
+    initial_bias,
+    initial_scale,
+    initial_vectors,
+    split_rising,
+)
 from .loss import (
     WITHOUT_LOGITS,
     check_fit,
@@ -59,7 +67,9 @@ class ClassificationHead(HeldVectors):
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
             reaches probability 0.99 on these very vectors, and three times that behind a learned
             map (cosine only); ``"learned"`` or
-            ``"learned:START"``, one trained scalar, which starts as in Hoffer et al.'s code.
+            ``"learned:START"``, one trained scalar, which starts as in Hoffer et al.'s code;
+            ``"20:rising"`` or ``"auto:rising"``, which rises from a quarter to that value over
+            the run (``set_progress``; until the first call it has its value).
         bias: whether a bias b (K,) is learned.
         learn_vectors: whether W is a parameter; otherwise it is a buffer in the state_dict, and
             of an implicit code the state_dict holds only the description.
@@ -160,6 +170,7 @@ class ClassificationHead(HeldVectors):
         held = start.vectors.unit() if frozen_cosine else start.vectors
         self.hold(held if device is None else held.to(device), dtype)
         number, learned = initial_scale(scale, start, logits, mapped=self.code_width is not None)
+        self.rises_to = number if split_rising(scale)[1] else None
         first = None if number is None else torch.tensor(number, device=device, dtype=dtype)
         _place(self, "scale", first, learned)
         _place(self, "bias", initial_bias(start, generator, dtype).to(device) if bias else None)
@@ -248,6 +259,14 @@ class ClassificationHead(HeldVectors):
             )
 
     @torch.no_grad()
+    def set_progress(self, done: float) -> None:
+        """Tell the head which share of the run's steps is done, from 0 at the first step to 1 at
+        the last: a rising scale S is then S/4 + 3S/4 · done.
+        """
+        if self.rises_to is not None and self.scale is not None:
+            self.scale.fill_(self.rises_to * (RISES_FROM + (1 - RISES_FROM) * done))
+
+    @torch.no_grad()
     def grow(self, classes: int, *, generator: torch.Generator | None = None) -> None:
         """Add classes, up to ``classes`` in all, without moving the vectors of the old ones.
 
@@ -334,6 +353,8 @@ class ClassificationHead(HeldVectors):
     def extra_repr(self) -> str:
         scale = "1" if self.scale is None else f"{float(self.scale.detach()):g}"
         learned = " (learned)" if isinstance(self.scale, nn.Parameter) else ""
+        if self.rises_to is not None:
+            learned = f" (rising to {self.rises_to:g})"
         return (
             f"{self.identity}, scale {scale}{learned}, bias {self.bias is not None}, "
             f"loss {self.loss_name}"

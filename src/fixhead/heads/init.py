@@ -67,15 +67,22 @@ def check_vectors(text: str) -> None:
     raise RequestError(f"vectors must be one of {', '.join([*known, *SPECIAL])}, got {text!r}")
 
 
+RISES_FROM = 0.25
+"""A rising scale begins at this share of its value: the course that did best in the study
+(docs/many_classes.md)."""
+
+_SCALE = "scale must be a number above 0, 'auto' or 'learned', the first two also with ':rising'"
+
+
 def check_scale(scale: float | str, logits: str) -> None:
     """Refuse a scale that is none, or that these logits cannot have."""
+    given = scale
+    scale, _ = split_rising(scale)
     if isinstance(scale, str):
-        if scale != "auto" and split_learned(scale) is None:
-            raise RequestError(
-                f"scale must be a number above 0, 'auto' or 'learned', got {scale!r}"
-            )
+        if scale != "auto" and (split_learned(scale) is None or scale != given):
+            raise RequestError(f"{_SCALE}, got {given!r}")
     elif isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise RequestError(f"scale must be a number above 0, 'auto' or 'learned', got {scale!r}")
+        raise RequestError(f"{_SCALE}, got {given!r}")
     elif not (math.isfinite(scale) and scale > 0):
         raise RequestError(f"scale must be a finite number above 0, got {scale}")
     if scale == "auto" and logits != "cosine":
@@ -83,6 +90,17 @@ def check_scale(scale: float | str, logits: str) -> None:
             f"scale='auto' needs cosine logits, got logits={logits!r}: there the vectors' and "
             "features' own lengths already scale; give a number, or use logits='cosine'"
         )
+
+
+def split_rising(scale: float | str) -> tuple[float | str, bool]:
+    """``"20:rising"`` → (20.0, True): the scale, and whether it rises to that over the run."""
+    if not isinstance(scale, str) or not scale.endswith(":rising"):
+        return scale, False
+    value = scale.removesuffix(":rising")
+    try:
+        return float(value), True
+    except ValueError:
+        return value, True
 
 
 def split_learned(scale: str) -> tuple[str, float | None] | None:
@@ -153,17 +171,19 @@ def _code(word: str, classes: int, width: int, generator: torch.Generator) -> Co
 def initial_scale(
     scale: float | str, start: InitialVectors, logits: str, *, mapped: bool
 ) -> tuple[float | None, bool]:
-    """The scale's first value, and whether it is learned; None for a plain 1 on dot logits.
+    """The scale's value, and whether it is learned; None for a plain 1 on dot logits.
 
-    ``mapped``: whether the vectors lie behind a learned map.
+    ``mapped``: whether the vectors lie behind a learned map. Of a rising scale, its last value.
     """
+    scale, rises = split_rising(scale)
     if scale == "auto":
         return (MAPPED if mapped else 1.0) * _auto_scale(start), False
     learned = split_learned(scale) if isinstance(scale, str) else None
     if learned is not None:
         return learned[1] or _hoffer_scale(start), True
     assert not isinstance(scale, str)
-    return (None if logits != "cosine" and scale == 1 else float(scale)), False
+    plain = logits != "cosine" and scale == 1 and not rises
+    return (None if plain else float(scale)), False
 
 
 def initial_bias(start: InitialVectors, generator: torch.Generator, dtype: torch.dtype) -> Tensor:

@@ -1,14 +1,15 @@
 """Heads in words: presets such as ``random-cosine@20``, and specs that give every switch.
 
 ``vectors=codes,scale=auto,neck=mlp`` is a spec. A preset is a name for one; it may carry a scale
-after ``@`` (a number, ``auto`` or ``learned``), and ``learned-dot`` may carry ``:paired``, which
-starts it from the rows that ``random-dot`` freezes. The parts of a spec:
+after ``@`` (a number, ``auto`` or ``learned``; ``@20:rising``), and ``learned-dot`` may carry
+``:paired``, which starts it from the rows that ``random-dot`` freezes. The parts of a spec:
 
 vectors   a construction of ``fixhead.vectors`` (``simplex:canonical`` and the like for its
           variants), ``auto``, or as released (``heads.as_released``): ``linear``,
           ``hoffer-…``, ``yang-…``; ``implicit[:FAMILY]`` for codes that are never stored
 logits    cosine · dot · unit-features                                    default cosine
-scale     a number · auto · learned · learned:START       default auto, and 1 for dot logits
+scale     a number · auto · learned · learned:START       default auto, and 1 for dot logits;
+          NUMBER:rising or auto:rising for one that rises from a quarter over the run
 bias      yes · no                                                        default no
 learn     yes · no: whether the class vectors are trained                 default no
 neck      none · batchnorm · linear[:WIDTH] · mlp[:WIDTH]                 default none

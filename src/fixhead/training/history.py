@@ -12,8 +12,9 @@ from ..runs.records import append, rewrite
 Row = dict[str, Any]
 """epoch (from 1), lr (of the epoch's first step), train_loss, train_accuracy, val_loss,
 val_accuracy, seconds (of the whole epoch), images_per_second (of its training part); with
-choose_on="balanced_accuracy" also val_balanced_accuracy, with a watch also collapse. Accuracies
-are fractions; losses nats; what concerns validation is None where there is no validation split."""
+choose_on="balanced_accuracy" also val_balanced_accuracy, with a watch also collapse, where the
+head's scale rises also scale (of the epoch's last step). Accuracies are fractions; losses nats;
+what concerns validation is None where there is no validation split."""
 
 
 class HistoryFile:

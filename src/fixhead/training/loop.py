@@ -141,16 +141,18 @@ def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Pro
     tally = Tally(epoch)
     first_step = (epoch - 1) * len(batches)
     start = time.perf_counter()
-    classes = engine.model.head.classes
-    for step, (images, labels) in enumerate(labelled(batches, epoch, classes)):
+    head = engine.model.head
+    last_step = max(recipe.epochs * len(batches) - 1, 1)
+    for step, (images, labels) in enumerate(labelled(batches, epoch, head.classes)):
         engine.set_learning_rate(recipe.lr * schedule.factor(first_step + step))
+        head.set_progress((first_step + step) / last_step)
         tally.add(*engine.learn(images, labels))
         if progress.due():
             pace = tally.images / (time.perf_counter() - start)
             progress.report(epoch, step + 1, tally.recent_loss(), pace)
     loss, accuracy = tally.finish()
     seconds = time.perf_counter() - start
-    return {
+    row: Row = {
         "epoch": epoch,
         "lr": recipe.lr * schedule.factor(first_step),
         "train_loss": loss,
@@ -160,6 +162,9 @@ def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Pro
         "seconds": seconds,
         "images_per_second": tally.images / seconds,
     }
+    if head.rises_to is not None and head.scale is not None:
+        row["scale"] = float(head.scale)
+    return row
 
 
 def _measure(
