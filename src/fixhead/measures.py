@@ -220,8 +220,8 @@ _TABLE = (
     ),
     Measure(
         "nearest_mean_agreement", "collapse", "NC4: agreement with the nearest mean", "NC4",
-        "agreement", "fraction", "higher", _formula("nearest.agreement", "agreements"),
-        _formula("nearest.class_agreements", "agreements"), in_groups=True,
+        "agreement", "fraction", "higher", _formula("nearest.nearest_mean_agreement", "agreements"),
+        _formula("nearest.class_nearest_mean_agreement", "agreements"), in_groups=True,
     ),
 )  # fmt: skip
 

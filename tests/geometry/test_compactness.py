@@ -10,7 +10,7 @@ from fixhead.geometry.compactness import (
     class_separabilities,
     compactness,
     empty_compactness,
-    feature_norms,
+    feature_norm,
     separability,
     update_compactness_,
     update_norms_,
@@ -116,10 +116,10 @@ def test_norms_are_numpys_over_all_classes_and_groups(case):
     for x, y in zip(features.split(19), labels.split(19), strict=True):
         update_norms_(stats, x, y)
     norms = np.linalg.norm(features.double().numpy(), axis=1)
-    found = feature_norms(stats)
+    found = feature_norm(stats)
     assert float(found.mean) == pytest.approx(norms.mean(), rel=1e-12)
     assert float(found.std) == pytest.approx(norms.std(), rel=1e-12)
-    per_group = feature_norms(stats, GROUPS)
+    per_group = feature_norm(stats, GROUPS)
     for g in range(3):
         own = norms[GROUPS.numpy()[labels.numpy()] == g]
         assert float(per_group.mean[g]) == pytest.approx(own.mean(), rel=1e-12)
@@ -130,8 +130,8 @@ def test_features_of_one_length_have_no_spread_of_norms():
     features = torch.nn.functional.normalize(draw(N, D).double()) * 1_000
     labels = torch.zeros(N, dtype=torch.int64)
     stats = update_norms_(ClassStatistics.empty(K, 1, pooled=False), features, labels)
-    assert float(feature_norms(stats).std) < 1e-12
-    assert feature_norms(stats, torch.arange(K)).mean[1:].isnan().all()
+    assert float(feature_norm(stats).std) < 1e-12
+    assert feature_norm(stats, torch.arange(K)).mean[1:].isnan().all()
 
 
 def test_separability_is_the_loop_over_pairs_of_means(case):

@@ -11,9 +11,9 @@ from fixhead import RequestError
 from fixhead.geometry.class_cosines import cosine_matrix
 from fixhead.geometry.correlation import (
     average_ranks,
-    class_correlations,
-    correlate,
-    group_correlation,
+    class_cosine_confusion,
+    cosine_confusion,
+    group_cosine_confusion,
     spearman,
     spearman_interval,
 )
@@ -71,7 +71,7 @@ def test_ranks_and_correlations_run_along_the_last_dimension():
 
 def test_the_correlation_is_scipys_over_ordered_pairs():
     C, M = case()
-    found = correlate(C, M)
+    found = cosine_confusion(C, M)
     expected = stats.spearmanr(np.round(ordered_pairs(C), 6), ordered_pairs(M)).statistic
     assert found.n == K * (K - 1)
     assert found.rho == pytest.approx(expected, abs=1e-12)
@@ -82,7 +82,7 @@ def test_the_correlation_is_scipys_over_ordered_pairs():
 
 def test_rows_are_correlated_by_true_class():
     C, M = case()
-    found = class_correlations(C, M)
+    found = class_cosine_confusion(C, M)
     for i in range(K):
         others = [j for j in range(K) if j != i]
         expected = stats.spearmanr(C[i, others].numpy().round(6), M[i, others]).statistic
@@ -93,15 +93,15 @@ def test_a_group_is_correlated_within_itself():
     C, M = case()
     members = torch.tensor([True, False, True, True, False, True, True])
     chosen = members.nonzero().squeeze(1)
-    inside = correlate(C[chosen][:, chosen], M[chosen][:, chosen])
-    assert group_correlation(C, M, members) == inside
+    inside = cosine_confusion(C[chosen][:, chosen], M[chosen][:, chosen])
+    assert group_cosine_confusion(C, M, members) == inside
     assert inside.n == 20
 
 
 def test_confusion_that_follows_the_cosines_has_correlation_one():
     C, _ = case()
     M = (1_000 * (C + 1)).round(decimals=6)
-    found = correlate(C, M)
+    found = cosine_confusion(C, M)
     assert found.rho == pytest.approx(1.0)
 
 
@@ -109,15 +109,15 @@ def test_confusion_that_follows_the_cosines_has_correlation_one():
 def test_vectors_at_one_angle_have_no_correlation_and_the_reason_is_given(classes):
     C = cosine_matrix(build("simplex", classes, classes))
     M = torch.randint(9, (classes, classes), generator=torch.Generator().manual_seed(0))
-    found = correlate(C, M)
+    found = cosine_confusion(C, M)
     assert found.rho is found.low is found.high is None
     assert "same cosine" in found.reason
-    assert class_correlations(C, M).isnan().all()
+    assert class_cosine_confusion(C, M).isnan().all()
 
 
 def test_confusion_that_never_happens_has_no_correlation():
     C, M = case()
-    found = correlate(C, torch.diag(M.diagonal()))
+    found = cosine_confusion(C, torch.diag(M.diagonal()))
     assert found.rho is None
     assert "confused equally often" in found.reason
 
@@ -135,4 +135,4 @@ def test_values_that_cannot_be_ranked_are_refused():
     with pytest.raises(RequestError, match="one shape"):
         spearman(torch.zeros(3), torch.zeros(4))
     with pytest.raises(RequestError, match=r"one shape \(K, K\)"):
-        correlate(torch.zeros(3, 3), torch.zeros(4, 4))
+        cosine_confusion(torch.zeros(3, 3), torch.zeros(4, 4))

@@ -7,10 +7,10 @@ from scipy.spatial import distance
 
 from fixhead import ClassificationHead, RequestError
 from fixhead.geometry.nearest import (
-    agreement,
     agreement_counts,
-    class_agreements,
+    class_nearest_mean_agreement,
     decided,
+    nearest_mean_agreement,
     nearest_means,
 )
 from fixhead.geometry.statistics import ClassStatistics, class_statistics
@@ -81,11 +81,13 @@ def test_agreement_uses_the_heads_own_logits_with_bias_and_scale():
     W, b = head.vectors.double().numpy(), head.bias.detach().double().numpy()
     decisions = (2 * features.double().numpy() @ W.T + b).argmax(axis=1)
     same = decisions == nearest.numpy()
-    assert float(agreement(counts)) == pytest.approx(same.mean())
+    assert float(nearest_mean_agreement(counts)) == pytest.approx(same.mean())
     without = (features.double().numpy() @ W.T).argmax(axis=1) == nearest.numpy()
     assert without.mean() != same.mean()  # the bias is seen
     for c in range(K):
-        assert float(class_agreements(counts)[c]) == pytest.approx(same[labels == c].mean())
+        assert float(class_nearest_mean_agreement(counts)[c]) == pytest.approx(
+            same[labels == c].mean()
+        )
 
 
 def test_a_nearest_mean_head_agrees_everywhere():
@@ -94,7 +96,7 @@ def test_a_nearest_mean_head_agrees_everywhere():
     stats = class_statistics(features, labels, K)
     logits = features.double() @ stats.means.T - stats.means.square().sum(dim=1) / 2
     counts = agreement_counts(logits, nearest_means(features, stats), labels, K)
-    assert float(agreement(counts)) == 1.0
+    assert float(nearest_mean_agreement(counts)) == 1.0
 
 
 def test_a_cosine_head_agrees_in_the_space_of_directions_that_it_looks_at():
@@ -108,8 +110,8 @@ def test_a_cosine_head_agrees_in_the_space_of_directions_that_it_looks_at():
     plain = class_statistics(features, labels, K)
     counts = agreement_counts(head(features), nearest_means(directions, seen), labels, K)
     blurred = agreement_counts(head(features), nearest_means(features, plain), labels, K)
-    assert float(agreement(counts)) == 1.0
-    assert float(agreement(blurred)) < 0.9
+    assert float(nearest_mean_agreement(counts)) == 1.0
+    assert float(nearest_mean_agreement(blurred)) < 0.9
 
 
 def test_counts_of_batches_add_up():
@@ -122,13 +124,13 @@ def test_counts_of_batches_add_up():
         for batch in zip(logits.split(37), nearest.split(37), labels.split(37), strict=True)
     ]
     assert torch.equal(torch.stack(parts).sum(dim=0), whole)
-    assert float(agreement(whole)) == pytest.approx(1 / K, abs=0.1)
+    assert float(nearest_mean_agreement(whole)) == pytest.approx(1 / K, abs=0.1)
 
 
 def test_a_class_without_images_has_no_agreement():
     counts = torch.tensor([[4, 0], [3, 0]])
-    assert float(agreement(counts)) == 0.75
-    assert math.isnan(class_agreements(counts)[1])
+    assert float(nearest_mean_agreement(counts)) == 0.75
+    assert math.isnan(class_nearest_mean_agreement(counts)[1])
 
 
 def test_decisions_may_come_as_labels():

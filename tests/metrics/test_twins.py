@@ -91,8 +91,8 @@ TWINS = {
     ),
     "nearest_mean": (
         lambda **o: metrics.NearestMeanAgreement(STATS, **o), ("features", "logits", "labels"),
-        nearest.agreement(agreed()), nearest.class_agreements(agreed()),
-        torch.stack([nearest.agreement(agreed()[:, g == GROUPS]) for g in range(3)]),
+        nearest.nearest_mean_agreement(agreed()), nearest.class_nearest_mean_agreement(agreed()),
+        torch.stack([nearest.nearest_mean_agreement(agreed()[:, g == GROUPS]) for g in range(3)]),
     ),
     "balanced_accuracy": (
         lambda **o: metrics.BalancedAccuracy(K, **o), ("logits", "labels"),
@@ -169,21 +169,21 @@ def test_compactness_and_norms_give_their_functions_values(per):
     for key, field in names.items():
         torch.testing.assert_close(found[key], getattr(expected, field), equal_nan=True)
     norms = in_batches(metrics.FeatureNorm(K, per=per), inputs_of(["features", "labels"])).compute()
-    expected_norms = compactness.feature_norms(norm_stats(), groups)
+    expected_norms = compactness.feature_norm(norm_stats(), groups)
     torch.testing.assert_close(norms["feature_norm_mean"], expected_norms.mean)
     torch.testing.assert_close(norms["feature_norm_std"], expected_norms.std)
 
 
 def test_the_correlation_of_confusion_and_cosine_is_its_functions():
     metric = in_batches(metrics.CosineConfusion(K, W), inputs_of(["logits", "labels"]))
-    expected, found = correlation.correlate(C, M), metric.compute()
+    expected, found = correlation.cosine_confusion(C, M), metric.compute()
     assert float(found["cosine_confusion"]) == pytest.approx(expected.rho)
     assert float(found["cosine_confusion_low"]) == pytest.approx(expected.low)
     assert float(found["cosine_confusion_high"]) == pytest.approx(expected.high)
     split = metrics.CosineConfusion(K, W, per="class")
     in_batches(split, inputs_of(["logits", "labels"]))
     torch.testing.assert_close(
-        split.compute(), correlation.class_correlations(C, M), equal_nan=True
+        split.compute(), correlation.class_cosine_confusion(C, M), equal_nan=True
     )
     perfect = metrics.CosineConfusion(K, W)
     perfect.update(Y, Y)
@@ -239,15 +239,15 @@ def test_the_previous_epochs_means_judge_the_next_one():
     for x, z, y in zip(moved.split(37), Z.split(37), Y.split(37), strict=True):
         metric.update(x, z, y)
     expected = nearest.agreement_counts(Z, nearest.nearest_means(moved, STATS), Y, K)
-    assert float(metric.compute()) == float(nearest.agreement(expected))
+    assert float(metric.compute()) == float(nearest.nearest_mean_agreement(expected))
     metric.reset()  # within an epoch: the reference stays
     metric.update(moved, Z, Y)
-    assert float(metric.compute()) == float(nearest.agreement(expected))
+    assert float(metric.compute()) == float(nearest.nearest_mean_agreement(expected))
     metric.next_epoch()
     metric.update(X, Z, Y)
     later = class_statistics(moved, Y, K)
     counts = nearest.agreement_counts(Z, nearest.nearest_means(X, later), Y, K)
-    assert float(metric.compute()) == float(nearest.agreement(counts))
+    assert float(metric.compute()) == float(nearest.nearest_mean_agreement(counts))
 
 
 def test_a_class_without_features_in_the_previous_epoch_is_nobodys_nearest():

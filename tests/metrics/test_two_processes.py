@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 from torch import distributed
 
 from fixhead import metrics
-from fixhead.geometry.nearest import agreement, agreement_counts, nearest_means
+from fixhead.geometry.nearest import agreement_counts, nearest_mean_agreement, nearest_means
 from fixhead.geometry.statistics import class_statistics
 
 K, D, N = 5, 6, 150
@@ -127,7 +127,9 @@ def test_two_processes_give_what_one_gives(name, shared, alone):
 def test_the_agreements_are_those_with_the_means_of_all_images(alone):
     _, features, logits, labels = case()
     stats = class_statistics(features, labels, K)
-    expected = agreement(agreement_counts(logits, nearest_means(features, stats), labels, K))
+    expected = nearest_mean_agreement(
+        agreement_counts(logits, nearest_means(features, stats), labels, K)
+    )
     assert float(alone["exact"]) == float(expected)
     assert float(alone["previous"]) == float(expected)  # nothing moved between the epochs
     assert math.isnan(alone["first"])

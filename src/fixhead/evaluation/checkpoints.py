@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from .._errors import RequestError
-from ..data import DATASETS, Batches, Dataset, Split, load
+from ..data.batches import Batches
+from ..data.catalogue import DATASETS, load
+from ..data.dataset import Dataset, Split
 from ..data.shifted_sets import match_classes
 from ..runs.layout import RUN_FOLDERS, RUNS_FILE
 from ..runs.records import read

@@ -21,7 +21,7 @@ from ..geometry.accuracy import by_group, class_accuracies, class_counts_of, van
 from ..geometry.certificate import certify
 from ..geometry.class_cosines import cosine_matrix
 from ..geometry.compactness import mean_cosines
-from ..geometry.correlation import correlate, group_correlation
+from ..geometry.correlation import cosine_confusion, group_cosine_confusion
 from ..geometry.statistics import ClassStatistics, update_
 from ..logits import unit
 from .outputs import COSINE_BINS, EpochBatches, Evaluation, ModelLike, RunningSums, eval_mode, plain
@@ -189,7 +189,7 @@ def describe_groups(detail: Detail, groups: Mapping[str, Sequence[int]]) -> dict
             told[name][measure] = plain(means[place])
     cosines = cosine_matrix(detail.vectors.cpu().double())
     for place, name in enumerate(names):
-        found = group_correlation(cosines, detail.evaluation.confusion, number == place)
+        found = group_cosine_confusion(cosines, detail.evaluation.confusion, number == place)
         told[name] |= {"classes": len(groups[name]), "spearman": asdict(found)}
     return told
 
@@ -213,7 +213,9 @@ def describe_geometry(
         "class_cosines": None if cosines is None else _rounded(cosines),
         "confusion": evaluation.confusion.tolist() if small else None,
         "left_out": None if small else f"matrices are kept up to {MATRIX_LIMIT} classes",
-        "spearman": None if cosines is None else asdict(correlate(cosines, evaluation.confusion)),
+        "spearman": None
+        if cosines is None
+        else asdict(cosine_confusion(cosines, evaluation.confusion)),
         "own_cosine": _own_cosine(evaluation),
         "other_cosine": _other_cosine(evaluation) if small else None,
         "feature_norm": _feature_norm(evaluation),

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from .._errors import RequestError
 from .._version import __version__
-from ..data import Dataset, Split
+from ..data.dataset import Dataset, Split
 from ..data.shifted_sets import ShiftedSet, load_shifted_set
-from ..heads import parse_head
-from ..report import write_evaluation_page
+from ..heads.spec import parse_head
+from ..report.evaluation_page import write_evaluation_page
 from ..runs.layout import EVALUATION_FILE, EVALUATION_SCHEMA
 from ..runs.records import write_json
 from ..training import resolve_device

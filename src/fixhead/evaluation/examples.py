@@ -17,8 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from .._files import replace_file
-from ..data import Split
-from ..data.dataset import Pixels
+from ..data.dataset import Pixels, Split
 from .outputs import Evaluation
 
 PAIRS, EACH = 24, 4

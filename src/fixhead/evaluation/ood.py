@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ..data import DATASETS, Batches, Split, load
+from ..data.batches import Batches
+from ..data.catalogue import DATASETS, load
+from ..data.dataset import Split
 from ..data.encoded import Decoding, Files, Streamed
 from ..data.sources.folder import find_images
 from ..data.sources.hub import is_saved

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._errors import RequestError
-from ..data import Split
+from ..data.dataset import Split
 from ..data.images import decode
 from ..data.sources.folder import find_images
 from ..training import resolve_device

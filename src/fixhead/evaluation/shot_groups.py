@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data import Dataset, groups, is_imbalanced
+from ..data.dataset import Dataset
+from ..data.longtail import groups, is_imbalanced
 from ..geometry.accuracy import class_accuracies, class_counts_of
 
 

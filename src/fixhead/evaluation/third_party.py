@@ -15,9 +15,11 @@ from torch import nn
 
 from .._errors import RequestError
 from ..backbones.external import build_full, probed
-from ..data import Dataset, load
-from ..heads import ClassificationHead, parse_head
+from ..data.catalogue import load
+from ..data.dataset import Dataset
+from ..heads.head import ClassificationHead
 from ..heads.locate import locate
+from ..heads.spec import parse_head
 from ..training import Classifier
 from .checkpoints import SavedModel, SavedModels, checked
 from .weights import Weights, WeightsChoice, read_weights

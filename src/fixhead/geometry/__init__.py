@@ -1,7 +1,7 @@
 """The geometry of class vectors and features: certificates, bounds, scales, collapse, areas."""
 
 from ..vectors.rows import ImplicitVectors
-from .anchors import ce_at_vectors, ce_floor, equiangular_scale, scale_auto
+from .anchors import ce_at_vectors, ce_floor, equiangular_scale, probability_bound, scale_auto
 from .areas import decision_areas, sectors
 from .certificate import Certificate, certify
 from .class_cosines import cosine_statistics
@@ -14,7 +14,7 @@ from .collapse import (
     nc1,
     self_duality,
 )
-from .correlation import correlate
+from .correlation import cosine_confusion
 from .planes import class_plane, principal_plane
 from .statistics import ClassStatistics, class_statistics, merge, regroup, update_
 
@@ -29,7 +29,7 @@ __all__ = [
     "certify",
     "class_plane",
     "class_statistics",
-    "correlate",
+    "cosine_confusion",
     "cosine_statistics",
     "decision_areas",
     "equiangular_scale",
@@ -39,6 +39,7 @@ __all__ = [
     "merge",
     "nc1",
     "principal_plane",
+    "probability_bound",
     "regroup",
     "scale_auto",
     "sectors",

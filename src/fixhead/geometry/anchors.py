@@ -45,6 +45,26 @@ def ce_floor(vectors: Vectors, scale: float) -> float:
     return floors(RowSource(vectors, "ce_floor"), [scale])[0]
 
 
+def probability_bound(classes: int, scale: float = 1.0) -> float:
+    """No cosine logits give the own class of K a higher probability than this, whatever vectors:
+
+        P ≤ e^S / (e^S + (K−1) e^−S) = 1 / (1 + (K−1) e^−2S).
+
+    It takes the cosine 1 with the own vector and −1 with every other one, which K > 2 vectors
+    cannot have together: for given vectors ``exp(−ce_floor)`` bounds the geometric mean more
+    closely.
+
+    Source: Shalev et al. 2020, eq. 4 (S = 1) and eq. 5.
+
+    Raises:
+        RequestError: fewer than two classes, or no finite scale above 0.
+    """
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise RequestError(f"probability_bound() needs classes >= 2, got {classes!r}")
+    _check_scale("probability_bound", scale)
+    return 1 / (1 + (classes - 1) * math.exp(-2 * scale))
+
+
 def ce_at_vectors(vectors: Vectors, scale: float) -> float:
     """Mean over classes of the cross-entropy at x = w_y, −log p_y(S), in nats.
 

@@ -136,7 +136,7 @@ def update_norms_(stats: ClassStatistics, features: Tensor, labels: Tensor) -> C
     return update_(stats, norms, labels)
 
 
-def feature_norms(stats: ClassStatistics, groups: Tensor | None = None) -> FeatureNorms:
+def feature_norm(stats: ClassStatistics, groups: Tensor | None = None) -> FeatureNorms:
     """Over all images, or over those of each group of classes: groups (K,) → (G,) each."""
     union = regroup(stats, *_numbered(groups, stats.classes, stats.packed.device))
     mean = _present_means(union).squeeze(1)

@@ -30,7 +30,7 @@ class Correlation:
     reason: str | None
 
 
-def correlate(cosines: Tensor, confusion: Tensor) -> Correlation:
+def cosine_confusion(cosines: Tensor, confusion: Tensor) -> Correlation:
     """Spearman's ρ between cos(w_i, w_j) and #(i taken for j) over ordered pairs i ≠ j.
 
     Both (K, K), true classes in rows. The interval is Fisher's in the form of Bonett & Wright
@@ -51,7 +51,7 @@ def correlate(cosines: Tensor, confusion: Tensor) -> Correlation:
     return Correlation(rho, low, high, n, None)
 
 
-def class_correlations(cosines: Tensor, confusion: Tensor) -> Tensor:
+def class_cosine_confusion(cosines: Tensor, confusion: Tensor) -> Tensor:
     """ρ over the K − 1 pairs (i, j), j ≠ i, of each true class i: (K,).
 
     NaN where the cosines of a class are all the same, or its confusions are.
@@ -65,12 +65,12 @@ def class_correlations(cosines: Tensor, confusion: Tensor) -> Tensor:
     return rho.where(_varies(similar), torch.nan)
 
 
-def group_correlation(cosines: Tensor, confusion: Tensor, members: Tensor) -> Correlation:
-    """``correlate`` over the ordered pairs inside one group of classes: members bool (K,)."""
+def group_cosine_confusion(cosines: Tensor, confusion: Tensor, members: Tensor) -> Correlation:
+    """``cosine_confusion`` over ordered pairs inside one group of classes: members bool (K,)."""
     _check(cosines, confusion)
     chosen = members.to(cosines.device).nonzero().squeeze(1)
     rows = chosen.unsqueeze(1)
-    return correlate(cosines[rows, chosen], confusion.to(cosines.device)[rows, chosen])
+    return cosine_confusion(cosines[rows, chosen], confusion.to(cosines.device)[rows, chosen])
 
 
 def _without_noise(cosines: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def _check(cosines: Tensor, confusion: Tensor) -> None:
     shape = tuple(cosines.shape)
     if len(shape) != 2 or shape[0] != shape[1] or tuple(confusion.shape) != shape:
         raise RequestError(
-            f"correlate() needs cosines and confusion of one shape (K, K), "
+            f"cosine_confusion() needs cosines and confusion of one shape (K, K), "
             f"got {shape} and {tuple(confusion.shape)}"
         )
 

@@ -76,7 +76,7 @@ def agreement_counts(logits: Tensor, nearest: Tensor, labels: Tensor, classes: i
     return counts
 
 
-def agreement(counts: Tensor) -> Tensor:
+def nearest_mean_agreement(counts: Tensor) -> Tensor:
     """NC4: the share of images whose decision is the nearest mean's, a scalar; 1 under collapse.
 
     Counts (2, K) from ``agreement_counts``, or of some classes of it.
@@ -87,8 +87,8 @@ def agreement(counts: Tensor) -> Tensor:
     return agreed / images
 
 
-def class_agreements(counts: Tensor) -> Tensor:
-    """``agreement`` of the images of each true class (K,), NaN for a class without one."""
+def class_nearest_mean_agreement(counts: Tensor) -> Tensor:
+    """The same of the images of each true class (K,), NaN for a class without one."""
     images, agreed = wide(counts).unbind()
     return agreed / images
 

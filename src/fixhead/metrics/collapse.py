@@ -268,5 +268,9 @@ def agreement_per(counts: Tensor, per: Per) -> Tensor:
     if isinstance(per, Tensor):
         groups = per.to(counts.device).long()
         pooled = counts.new_zeros(2, int(groups.max()) + 1).index_add_(1, groups, counts)
-        return nearest.class_agreements(pooled)
-    return nearest.agreement(counts) if per == "all" else nearest.class_agreements(counts)
+        return nearest.class_nearest_mean_agreement(pooled)
+    return (
+        nearest.nearest_mean_agreement(counts)
+        if per == "all"
+        else nearest.class_nearest_mean_agreement(counts)
+    )

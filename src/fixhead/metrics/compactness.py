@@ -105,5 +105,5 @@ class FeatureNorm(ExactMetric):
 
     def compute(self) -> dict[str, Tensor]:
         groups = pooled_groups(self.per, self.classes)
-        found = compactness.feature_norms(self._form.like(self.packed), groups)
+        found = compactness.feature_norm(self._form.like(self.packed), groups)
         return {"feature_norm_mean": found.mean, "feature_norm_std": found.std}

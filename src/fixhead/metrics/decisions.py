@@ -18,7 +18,7 @@ from ..geometry import calibration
 from ..geometry._inputs import check_choice, check_sizes
 from ..geometry.accuracy import class_counts, count_confusions_, vanished_classes
 from ..geometry.class_cosines import cosine_matrix
-from ..geometry.correlation import class_correlations, correlate
+from ..geometry.correlation import class_cosine_confusion, cosine_confusion
 from ..geometry.detection import auroc, fpr_at
 from ..geometry.nearest import decided
 from ._states import (
@@ -93,7 +93,7 @@ class CosineConfusion(ExactMetric):
 
     A dict of ``cosine_confusion``, ``cosine_confusion_low`` and ``cosine_confusion_high`` (95 %),
     NaN where undefined; per class ρ alone (K,). Keeps a (K, K) count, so it is meant for up to
-    some thousand classes. See ``geometry.correlation.correlate``.
+    some thousand classes. See ``geometry.correlation.cosine_confusion``.
     """
 
     higher_is_better = None
@@ -115,9 +115,9 @@ class CosineConfusion(ExactMetric):
     def compute(self) -> Tensor | dict[str, Tensor]:
         cosines = cosine_matrix(self.vectors())
         if isinstance(self.per, Tensor) or self.per == "class":
-            each = class_correlations(cosines, self.confusion)
+            each = class_cosine_confusion(cosines, self.confusion)
             return averaged(lambda: each, lambda: each, self.per)
-        found = correlate(cosines, self.confusion)
+        found = cosine_confusion(cosines, self.confusion)
         values = {"": found.rho, "_low": found.low, "_high": found.high}
         return {
             f"cosine_confusion{name}": cosines.new_tensor(torch.nan if value is None else value)

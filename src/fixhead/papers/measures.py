@@ -14,8 +14,8 @@ from ..comparison.context import Context
 from ..data import Split
 from ..data.corruptions import PAPER, corrupted, table_for
 from ..data.shifted_sets import load_shifted_set
-from ..evaluation import describe_collapse, describe_compactness, examine, hits
-from ..evaluation.outputs import eval_mode
+from ..evaluation.details import describe_collapse, describe_compactness, examine
+from ..evaluation.outputs import eval_mode, hits
 from ..geometry.planes import principal_plane
 from ..runs.records import Record
 from ..training import Classifier
