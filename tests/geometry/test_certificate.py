@@ -126,6 +126,36 @@ def test_more_classes_than_the_limit_are_sampled(monkeypatch):
     assert geometry.ce_at_vectors(W, scale) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("features", "drawn"),
+    [(64, 256), (6, 1200)],  # few dimensions: classes differ much in how near their neighbours are
+)
+def test_a_sampled_scale_is_the_exact_one_within_its_standard_error(monkeypatch, features, drawn):
+    W = gaussian(3000, features)
+    exact = anchors.solve_scale(RowSource(W, "test"), 0.99)
+    assert (exact.standard_error, exact.drawn) == (0, 3000)
+    monkeypatch.setattr(anchors, "ALL_CLASSES", 500)
+    monkeypatch.setattr(anchors, "SAMPLE", 1200)
+    sampled = anchors.solve_scale(RowSource(W, "test"), 0.99)
+    assert sampled.drawn == drawn
+    assert sampled.standard_error > 0
+    if drawn < 1200:
+        assert sampled.standard_error <= anchors.STANDARD_ERROR * sampled.scale
+    allowed = 3 * sampled.standard_error + 1e-5 * exact.scale
+    assert sampled.scale == pytest.approx(exact.scale, abs=allowed)
+    assert geometry.scale_auto(W) == sampled.scale
+
+
+def test_a_few_near_twins_among_many_classes_count(monkeypatch):
+    # A sample of the other classes would meet hardly any class's own twin.
+    W = normalize(gaussian(1500, 32), dim=1)
+    W = torch.cat([W, normalize(W + 0.03 * gaussian(1500, 32, seed=1), dim=1)])
+    exact = geometry.scale_auto(W)
+    monkeypatch.setattr(anchors, "ALL_CLASSES", 500)
+    assert geometry.scale_auto(W) == pytest.approx(exact, rel=0.05)
+    assert exact > 100
+
+
 def test_classes_that_nearly_coincide_get_the_scale_that_parts_them():
     W = torch.tensor([[1.0, 0.0], [1.0, 1e-4], [-1.0, 0.0]], dtype=F64)
     scale = geometry.scale_auto(W)

@@ -6,26 +6,48 @@ A feature on its own class vector, x = w_y, has the probability
     p_y(S) = 1 / (1 + Σ_{j≠y} exp(S (c_yj − 1))),
 
 which grows with S from 1/K to one over the number of vectors that share w_y's direction.
+
+Means over classes y run over all of them up to 10,000, and over a seeded sample above, each of its
+classes against all the others: a sample of the others would miss a class's few near neighbours,
+which decide about it.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from .._errors import RequestError
-from ..vectors.rows import RowSource, Vectors, sample_labels
+from ..vectors.rows import ImplicitVectors, RowSource, Vectors, sample_labels
 
 ALL_CLASSES = 10_000
-"""Up to so many classes every class counts; above it, ``SAMPLE`` seeded ones."""
+"""Up to so many classes every class counts; above it, ``SAMPLE`` seeded ones at most."""
+
+ALL_SUMMED = 2_048
+"""The same for vectors that make the sums themselves, from rows that are much alike."""
 
 SAMPLE = 4_096
-_FIRST_LOOK = 256
+STANDARD_ERROR = 1e-3
+"""A sample for ``scale_auto`` grows to ``SAMPLE`` classes, or until S is known so well: s / S."""
+
+_LOOK = 256
+"""Classes that a search over many begins with; and the fewest that a sample has."""
+
+_SUMMED_LOOK = 16
+"""The same for vectors that make the sums themselves, where ``_SUMMED_WORK`` logits are fewer."""
+
+_SUMMED_WORK = 1 << 22
+
+_KEPT = 1 << 24
+"""Cosines that are kept between two scales: 128 MiB of float64."""
+
 _TILE = 2_048
 _NEVER = -1e30
 _STEPS = 200
@@ -72,14 +94,16 @@ def ce_at_vectors(vectors: Vectors, scale: float) -> float:
     """
     _check_scale("ce_at_vectors", scale)
     source = RowSource(vectors, "ce_at_vectors")
-    return Anchors(source, anchor_labels(source)).at(scale)[0].cross_entropy
+    return RowAnchors(source, anchor_labels(source)).at(scale)[0].cross_entropy
 
 
 def scale_auto(vectors: Vectors, probability: float = 0.99) -> float:
     """The smallest scale S at which mean_y p_y(S) reaches ``probability``.
 
     For a simplex log((K−1) p/(1−p)) · (K−1)/K, for orthonormal vectors log((K−1) p/(1−p))
-    (``equiangular_scale``). Above 10,000 classes the mean runs over 4,096 seeded ones.
+    (``equiangular_scale``). Above 10,000 classes the mean runs over a seeded sample of 256 to
+    4,096: so many that the standard error of S is at most 0.1 %, where 4,096 are enough for that.
+    Of codes that are not stored it runs over a sample above 2,048 classes, of 16 and more.
 
     Raises:
         RequestError: so many rows coincide that no scale reaches it, or it is no probability.
@@ -87,14 +111,14 @@ def scale_auto(vectors: Vectors, probability: float = 0.99) -> float:
     if isinstance(probability, bool) or not 0 < probability < 1:
         raise RequestError(f"scale_auto() needs 0 < probability < 1, got {probability!r}")
     source = RowSource(vectors, "scale_auto")
-    scale = solve_scale(source, probability)
-    if scale is None:
+    found = solve_scale(source, probability)
+    if found is None:
         raise RequestError(
             f"scale_auto() needs vectors that some scale can tell apart with probability "
             f"{probability:g}, got {source.classes} rows of which too many coincide; "
             "use distinct vectors, or give the scale as a number"
         )
-    return scale
+    return found.scale
 
 
 def equiangular_scale(classes: int, cosine: float, probability: float = 0.99) -> float:
@@ -106,67 +130,138 @@ def equiangular_scale(classes: int, cosine: float, probability: float = 0.99) ->
     return max(math.log(odds), 0.0) / (1 - cosine)
 
 
+@runtime_checkable
+class SummingVectors(ImplicitVectors, Protocol):
+    """Vectors that make the sums over all other classes themselves, without a product with W."""
+
+    def log_negatives(self, labels: Tensor, scale: Tensor) -> Tensor:
+        """log Σ_{j≠y} exp(S (c_yj − 1)) for labels y (n,), differentiable in S."""
+        ...
+
+
+@dataclass(frozen=True)
+class AutoScale:
+    """S, and its standard error from drawing ``drawn`` classes; 0 where every class counts."""
+
+    scale: float
+    standard_error: float
+    drawn: int
+
+
 @dataclass(frozen=True)
 class Anchored:
-    """Means over classes at x = w_y and one scale; ``slope`` is d probability / dS."""
+    """Means over classes at x = w_y and one scale.
+
+    ``slope`` is d probability / dS, ``deviation`` the standard deviation of p_y over the classes.
+    """
 
     probability: float
     slope: float
     cross_entropy: float
+    deviation: float
 
 
-class Anchors:
-    """The chosen classes' cosines with all K, made tile by tile whenever they are needed."""
+class Anchors(ABC):
+    """p_y(S) of some classes y among all K."""
 
     def __init__(self, source: RowSource, labels: Tensor) -> None:
         self._source = source
         self._labels = labels
         self.classes = source.classes
-        work = labels.numel() * source.classes * source.features
-        # In few dimensions neighbours are so close that 1 − c drowns in float32.
-        wide = source.features <= 64 or work <= _FLOAT64_WORK
-        self._dtype = source.widest if wide else torch.float32
-        self._only_tile: Tensor | None = None
+        self.drawn = labels.numel()
+
+    @property
+    @abstractmethod
+    def precision(self) -> float:
+        """The rounding unit of the cosines."""
+
+    @abstractmethod
+    def at(self, *scales: float) -> list[Anchored]:
+        """Means over the classes at each of the scales."""
+
+
+class SummedAnchors(Anchors):
+    """Of vectors that make the sums themselves."""
+
+    def __init__(self, source: RowSource, labels: Tensor, vectors: SummingVectors) -> None:
+        super().__init__(source, labels)
+        self._vectors = vectors
 
     @property
     def precision(self) -> float:
-        """The rounding unit of the cosines."""
+        return 1e-12  # of a walk over float64 logits
+
+    def at(self, *scales: float) -> list[Anchored]:
+        return [self._at(scale) for scale in scales]
+
+    def _at(self, value: float) -> Anchored:
+        with torch.enable_grad():
+            scale = torch.tensor(value, dtype=torch.float64, device=self._labels.device)
+            scale.requires_grad_()
+            logs = self._vectors.log_negatives(self._labels, scale)
+            own = (-logs).sigmoid()
+            (slope,) = torch.autograd.grad(own.mean(), scale)
+        deviation = float(own.detach().std(correction=0))
+        mean = float(own.detach().mean())
+        return Anchored(mean, float(slope), float(softplus(logs.detach()).mean()), deviation)
+
+
+class RowAnchors(Anchors):
+    """From cosines with all K rows, tile by tile: few ones are kept, others made again."""
+
+    def __init__(self, source: RowSource, labels: Tensor) -> None:
+        super().__init__(source, labels)
+        drawn = self.drawn if source.classes <= ALL_CLASSES else SAMPLE
+        work = drawn * source.classes * source.features
+        # In few dimensions neighbours are so close that 1 − c drowns in float32.
+        wide = source.features <= 64 or work <= _FLOAT64_WORK
+        self._dtype = source.widest if wide else torch.float32
+        self._kept: dict[int, list[Tensor]] = {}
+
+    @property
+    def precision(self) -> float:
         return torch.finfo(self._dtype).eps
 
     def at(self, *scales: float) -> list[Anchored]:
         """One pass for all of the scales together."""
-        sums = torch.zeros(len(scales), 3, dtype=torch.float64)
-        for start in range(0, self._labels.numel(), _TILE):
-            labels = self._labels[start : start + _TILE]
-            rest = torch.zeros(len(scales), labels.numel(), dtype=self._source.widest)
-            rest = rest.to(self._source.device)
+        sums = torch.zeros(len(scales), 4, dtype=torch.float64)
+        for start in range(0, self.drawn, _TILE):
+            rest = torch.zeros(len(scales), len(self._labels[start : start + _TILE]))
+            rest = rest.to(self._source.device, self._source.widest)
             pull = torch.zeros_like(rest)
-            for gaps in self._gaps(labels):
+            for gaps in self._gaps(start):
                 for index, scale in enumerate(scales):
                     weights = (gaps * scale).exp_()
                     rest[index] += weights.sum(dim=1)
                     pull[index] += weights.mul_(gaps).sum(dim=1)
             own = 1 / (1 + rest)
-            terms = torch.stack([own, -own.square() * pull, torch.log1p(rest)], dim=-1)
-            sums += terms.sum(dim=1).cpu()
-        return [Anchored(*row) for row in (sums / self._labels.numel()).tolist()]
+            terms = [own, -own.square() * pull, torch.log1p(rest), own.square()]
+            sums += torch.stack(terms, dim=-1).sum(dim=1).cpu()
+        return [
+            Anchored(p, slope, nats, math.sqrt(max(square - p**2, 0.0)))
+            for p, slope, nats, square in (sums / self.drawn).tolist()
+        ]
 
-    def _gaps(self, labels: Tensor) -> Iterator[Tensor]:
+    def _gaps(self, first: int) -> Iterator[Tensor]:
         """c_yj − 1 ≤ 0 in tiles (n, k), and −1e30 on the own class, whose weight thereby is 0."""
-        if self._only_tile is not None:
-            yield self._only_tile
+        if first in self._kept:
+            yield from self._kept[first]
             return
-        source = self._source
+        source, labels = self._source, self._labels[first : first + _TILE]
         anchors = source.unit(source.raw(labels), self._dtype)
+        keeping = self.drawn * source.classes <= _KEPT
+        tiles = []
         for start in range(0, source.classes, _TILE):
             stop = start + _TILE
             gaps = anchors @ source.unit(source.slice(start, stop), self._dtype).T
             gaps.sub_(1.0).clamp_(max=0.0)
             inside = ((labels >= start) & (labels < stop)).nonzero().squeeze(1)
             gaps[inside, labels[inside] - start] = _NEVER
-            if max(self._labels.numel(), source.classes) <= _TILE:
-                self._only_tile = gaps
+            if keeping:
+                tiles.append(gaps)
             yield gaps
+        if keeping:
+            self._kept[first] = tiles
 
 
 def anchor_labels(source: RowSource) -> Tensor:
@@ -174,25 +269,56 @@ def anchor_labels(source: RowSource) -> Tensor:
     return sample_labels(source, source.classes if source.classes <= ALL_CLASSES else SAMPLE)
 
 
-def solve_scale(source: RowSource, probability: float) -> float | None:
+def solve_scale(source: RowSource, probability: float) -> AutoScale | None:
     """The root of mean_y p_y(S) = probability, or None where no S reaches it.
 
-    A few classes give the neighbourhood, all of them the root: on many classes a pass is dear.
+    A few classes give the neighbourhood, further ones the root: on many classes a pass is dear.
     """
     start = math.log((source.classes - 1) * probability / (1 - probability))
     start = max(start * (source.classes - 1) / source.classes, 1e-3)
-    if source.classes > 4 * _FIRST_LOOK:
-        few = Anchors(source, sample_labels(source, _FIRST_LOOK))
-        start = _root(few, probability, start) or start
-    return _root(Anchors(source, anchor_labels(source)), probability, start)
+    summing = isinstance(source.vectors, SummingVectors)
+    if source.classes <= (ALL_SUMMED if summing else ALL_CLASSES):
+        if source.classes > 4 * _LOOK:
+            look = _root(_anchors(source, sample_labels(source, _LOOK)), probability, start)
+            start = start if look is None else look.scale
+        return _root(_anchors(source, anchor_labels(source)), probability, start)
+    if not summing:
+        start = _start_from_few(source, probability) or start
+    drawn = min(max(_SUMMED_WORK // source.classes, _SUMMED_LOOK), _LOOK) if summing else _LOOK
+    while True:
+        found = _root(_anchors(source, sample_labels(source, drawn)), probability, start)
+        if found is not None and found.standard_error <= STANDARD_ERROR * found.scale:
+            return found
+        if drawn >= SAMPLE:
+            return found
+        start = start if found is None else found.scale
+        drawn = min(4 * drawn, SAMPLE)
 
 
-def _root(anchors: Anchors, probability: float, start: float) -> float | None:
+def _start_from_few(source: RowSource, probability: float) -> float | None:
+    """The root of a sample of m classes among themselves, at the odds o (K−1)/(m−1): a class's
+    sum over m − 1 others is about (m−1)/(K−1) of its sum over K − 1.
+    """
+    few = RowSource(source.raw(sample_labels(source, SAMPLE)), source.caller)
+    odds = probability / (1 - probability) * (source.classes - 1) / (few.classes - 1)
+    look = _root(RowAnchors(few, sample_labels(few, _LOOK)), odds / (1 + odds), 1.0)
+    return None if look is None else look.scale
+
+
+def _anchors(source: RowSource, labels: Tensor) -> Anchors:
+    if isinstance(source.vectors, SummingVectors):
+        return SummedAnchors(source, labels, source.vectors)
+    return RowAnchors(source, labels)
+
+
+def _root(anchors: Anchors, probability: float, start: float) -> AutoScale | None:
     """Newton's method on the log-odds, which are almost straight in S, inside a bracket."""
     if anchors.classes * probability <= 1:
-        return 0.0
+        return AutoScale(0.0, 0.0, anchors.drawn)
     largest = 1e-3 / anchors.precision  # beyond it, S times the rounding of a cosine counts
-    tolerance = 1e5 * anchors.precision
+    exact = anchors.classes <= ALL_CLASSES
+    # What a step of Newton's leaves is its square: far below the standard error of a sample.
+    tolerance = 1e5 * anchors.precision if exact else STANDARD_ERROR
     low, high, scale = 0.0, math.inf, start
     for _ in range(_STEPS):
         here = anchors.at(scale)[0]
@@ -207,9 +333,13 @@ def _root(anchors: Anchors, probability: float, start: float) -> float | None:
             step = 2 * scale if math.isinf(high) else math.sqrt(low * high) or high / 2
         step = min(step, largest)
         if abs(step - scale) <= tolerance * scale:
-            return step
+            scale = step
+            break
         scale = step
-    return scale
+    error = 0.0
+    if anchors.drawn < anchors.classes and here.slope > 0:
+        error = here.deviation / math.sqrt(anchors.drawn) / here.slope
+    return AutoScale(scale, error, anchors.drawn)
 
 
 def _newton(here: Anchored, scale: float, probability: float) -> float:

@@ -12,7 +12,7 @@ from .._errors import RequestError
 from ..vectors.bounds import cosine_bound, welch_bound
 from ..vectors.distinct import first_equal_of
 from ..vectors.rows import RowSource, Vectors, cosine_extremes, sample_labels
-from .anchors import ALL_CLASSES, SAMPLE, Anchors, anchor_labels, floors, solve_scale
+from .anchors import ALL_CLASSES, SAMPLE, RowAnchors, anchor_labels, floors, solve_scale
 
 _AT_ONE, _AT_AUTO = "scale_1", "scale_auto"
 _ALL_PAIRS_WORK = 1e13
@@ -75,7 +75,8 @@ def certify(
 
     Norms and ``distinct`` are those of the rows as they are stored; everything else is about
     their directions, so learned vectors of any length can be certified too.
-    Above 10,000 classes ``scale_auto`` and ``ce_at_vectors`` are means over 4,096 seeded classes.
+    Above 10,000 classes ``ce_at_vectors`` is a mean over 4,096 seeded classes, and ``scale_auto`` is
+    found as ``fixhead.geometry.scale_auto`` finds it.
 
     Args:
         sample: look for the extreme cosines only among pairs of so many seeded classes with all
@@ -90,10 +91,11 @@ def certify(
     low, high, mean, reachable = _rows_alone(source)
     labels = None if sampled is None else sample_labels(source, sampled)
     extremes = cosine_extremes(source, labels)
-    scale = solve_scale(source, 0.99)
+    solved = solve_scale(source, 0.99)
+    scale = None if solved is None else solved.scale
     scales = [1.0] if scale is None else [1.0, max(scale, 1e-9)]
     floor = floors(source, scales)
-    at_vectors = [a.cross_entropy for a in Anchors(source, anchor_labels(source)).at(*scales)]
+    at_vectors = [a.cross_entropy for a in RowAnchors(source, anchor_labels(source)).at(*scales)]
     return Certificate(
         construction=construction,
         classes=source.classes,
@@ -162,6 +164,7 @@ def describe(certificate: Certificate) -> list[tuple[str, str]]:
     """A certificate line by line, for people."""
     c = certificate
     seen = "" if c.sampled_classes is None else f" (of {c.sampled_classes:,} classes with all)"
+    drawn = " (over a sample of classes)" if c.classes > ALL_CLASSES else ""
     sampled = f" (over {SAMPLE:,} classes)" if c.classes > ALL_CLASSES else ""
     auto = "none: too many rows coincide" if c.scale_auto is None else f"{c.scale_auto:.4g}"
     return [
@@ -174,7 +177,7 @@ def describe(certificate: Certificate) -> list[tuple[str, str]]:
         ("cosine, largest", f"{c.cosine_max:+.6f}" + _bound(c.signed_bound, "+.6f") + seen),
         ("|cosine|, largest", f"{c.abs_cosine_max:.6f}" + _bound(c.welch_bound, ".6f", "Welch ")),
         ("reachable by features ≥ 0, worst class", f"{c.reachable_nonnegative_min:.4f}"),
-        ("scale for probability 0.99", auto + sampled),
+        ("scale for probability 0.99", auto + drawn),
         ("cross-entropy floor at scale 1 / auto", _pair(c.ce_floor)),
         ("cross-entropy at the vectors, 1 / auto", _pair(c.ce_at_vectors) + sampled),
     ]

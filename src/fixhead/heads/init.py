@@ -13,11 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import geometry
 from .. import vectors as constructions
 from .._errors import RequestError
-from ..logits import unit
-from ..many_classes import scale_auto
+from ..geometry.anchors import equiangular_scale, scale_auto
 from ..many_classes.codes import MIN_WIDTH, Codes, implicit
 from ..many_classes.vectors import DenseVectors
 from .as_released import HOFFER_SCALE, RELEASED
@@ -203,13 +201,12 @@ EQUIANGULAR = {
 
 def _auto_scale(start: InitialVectors) -> float:
     """``geometry.scale_auto``, without a look at all pairs where their cosine is known."""
-    if isinstance(start.vectors, Codes):
-        return scale_auto(start.vectors)
+    vectors = start.vectors
     if start.construction not in EQUIANGULAR:
-        return geometry.scale_auto(unit(start.vectors.tensor))
-    classes = start.vectors.classes
+        return scale_auto(vectors.tensor if isinstance(vectors, DenseVectors) else vectors)
+    classes = vectors.classes
     cosine = -1 / (classes - 1) if EQUIANGULAR[start.construction] else 0.0
-    return geometry.equiangular_scale(classes, cosine)
+    return equiangular_scale(classes, cosine)
 
 
 def _hoffer_scale(start: InitialVectors) -> float:

@@ -5,7 +5,6 @@ loss = linear_cross_entropy(features, vectors, labels, logits="cosine", scale=20
 """
 
 from .._errors import PerformanceWarning
-from .anchoring import scale_auto
 from .codes import Codes, implicit
 from .inference import Top, margins, predict_proba, topk
 from .loss import gram_matrix, linear_cross_entropy, log_sum_exp, squared_error
@@ -29,7 +28,6 @@ __all__ = [
     "prefers_chunking",
     "sample_classes",
     "sampled_cross_entropy",
-    "scale_auto",
     "squared_error",
     "topk",
 ]

@@ -189,6 +189,14 @@ class Codes(ClassVectors):
         of_tail = tail.gather(1, line.clamp(min=0)).squeeze(1)
         return value, torch.where(line.squeeze(1) >= 0, of_tail, target)
 
+    def log_negatives(self, labels: Tensor, scale: Tensor) -> Tensor:
+        """log Σ_{k ≠ y} e^{S (c_yk − 1)} in float64 of classes y (n,), differentiable in S.
+
+        What ``fixhead.geometry.scale_auto`` needs; the target's logit at x = S w_y is S.
+        """
+        value, _ = self.negatives_lse(scale * self.rows(labels, torch.float64), labels, None)
+        return value - scale
+
     def topk(
         self, projected: Tensor, bias: Tensor | None, k: int, *, bf16_matmul: bool = False
     ) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,7 @@ class RowSource:
         if isinstance(vectors, Tensor) and not vectors.is_floating_point():
             raise RequestError(f"{caller}() needs floating vectors, got {vectors.dtype}")
         self.classes, self.features = shape
-        self._vectors = vectors.detach() if isinstance(vectors, Tensor) else vectors
+        self.vectors = vectors.detach() if isinstance(vectors, Tensor) else vectors
         self.device = (
             vectors.device if isinstance(vectors, Tensor) else self.raw(torch.tensor([0])).device
         )
@@ -62,9 +62,9 @@ class RowSource:
 
     def raw(self, labels: Tensor) -> Tensor:
         """The rows as they are stored or made."""
-        if isinstance(self._vectors, Tensor):
-            return self._vectors[labels]
-        return self._vectors.rows(labels)
+        if isinstance(self.vectors, Tensor):
+            return self.vectors[labels]
+        return self.vectors.rows(labels)
 
     def labels(self, start: int, stop: int) -> Tensor:
         """The classes start … stop − 1, as far as there are any."""
@@ -72,9 +72,9 @@ class RowSource:
 
     def slice(self, start: int, stop: int) -> Tensor:
         """Rows start … stop − 1 as they are stored or made, as far as there are any."""
-        if isinstance(self._vectors, Tensor):
-            return self._vectors[start:stop]
-        return self._vectors.rows(self.labels(start, stop))
+        if isinstance(self.vectors, Tensor):
+            return self.vectors[start:stop]
+        return self.vectors.rows(self.labels(start, stop))
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Bounds of consecutive blocks that cover all rows, about 32 MiB of float64 each."""
@@ -88,22 +88,21 @@ class RowSource:
             yield self.unit(self.slice(start, stop), self.widest)
 
     def unit(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """w / ‖w‖ computed in float64, returned in ``dtype``.
+        """w / ‖w‖ in ``dtype``, with the norm from float64.
 
         Raises:
             RequestError: a row is zero or not finite, and so has no direction.
         """
-        wide = rows.to(self.widest)
-        norms: Tensor = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+        norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=self.widest)
         directed = torch.isfinite(norms) & (norms > 0)
         if not bool(directed.all()):
             bad = int((~directed).nonzero()[0, 0])
             raise RequestError(
                 f"{self.caller}() needs rows that are finite and not zero, got row "
-                f"{wide[bad, :4].tolist()}{' …' if self.features > 4 else ''}; "
+                f"{rows[bad, :4].tolist()}{' …' if self.features > 4 else ''}; "
                 "mend the vectors first"
             )
-        return (wide / norms).to(dtype)
+        return rows.to(dtype) / norms.to(dtype)
 
 
 def sample_labels(source: RowSource, most: int) -> Tensor:
