@@ -75,8 +75,8 @@ def certify(
 
     Norms and ``distinct`` are those of the rows as they are stored; everything else is about
     their directions, so learned vectors of any length can be certified too.
-    Above 10,000 classes ``ce_at_vectors`` is a mean over 4,096 seeded classes, and ``scale_auto`` is
-    found as ``fixhead.geometry.scale_auto`` finds it.
+    Above 10,000 classes ``ce_at_vectors`` is a mean over 4,096 seeded classes, and ``scale_auto``
+    is found as ``fixhead.geometry.scale_auto`` finds it.
 
     Args:
         sample: look for the extreme cosines only among pairs of so many seeded classes with all
