@@ -108,5 +108,5 @@ def load_for(
             f"--data {name} needs images of {wanted[0]} channels and {wanted[1]} pixels, as the "
             f"model was trained on, got {shape[0]} and {shape[1]}"
         )
-    places = match_classes(dataset.classes, tuple(facts["classes"]), f"--data {name}")
-    return dataset, Split(dataset.test.images, places[dataset.test.labels])
+    label_map = match_classes(dataset.classes, tuple(facts["classes"]), f"--data {name}")
+    return dataset, Split(dataset.test.images, label_map[dataset.test.labels])

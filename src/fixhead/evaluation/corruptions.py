@@ -93,11 +93,11 @@ def copies(
         return lambda kind, severity: _kept(
             corrupted(test, kind, severity, frost_dir=frost, device=device)
         )
-    places = match_classes(dataset.classes, tuple(names), str(folder))
+    label_map = match_classes(dataset.classes, tuple(names), str(folder))
 
     def read(kind: str, severity: int) -> Split:
         split = load_published(folder, kind, severity, dataset)
-        return _kept(Split(split.images, places[split.labels]))
+        return _kept(Split(split.images, label_map[split.labels]))
 
     read(wanted.kinds[0], wanted.severities[0])  # another set's copies are refused at once
     return read
@@ -133,7 +133,7 @@ def corrupted_accuracies(
                 batches = saved.batches(split, device, batch_size)
                 rights[saved.head].append(hits(saved.model.to(device), batches))
                 saved.model.to("cpu")
-            means = {head: torch.stack(found).double().mean(0) for head, found in rights.items()}
+            means = {head: torch.stack(parts).double().mean(0) for head, parts in rights.items()}
             for head, right in means.items():
                 table[head][kind][severity] = float(right.mean())
             example.add(kind, severity, split, means)
@@ -175,18 +175,18 @@ def _kept(split: Split) -> Split:
     return Split(np.asarray(split.images[:]), split.labels)
 
 
-Table = Mapping[str, Mapping[int, float]]
+AccuracyTable = Mapping[str, Mapping[int, float]]
 """Accuracy by kind and severity."""
 
 
-def corruption_errors(accuracy: Table, baseline: Table) -> dict[str, float | None]:
+def corruption_errors(accuracy: AccuracyTable, baseline: AccuracyTable) -> dict[str, float | None]:
     """CE_c of every kind c; None where the baseline makes no mistake."""
-    found: dict[str, float | None] = {}
+    errors: dict[str, float | None] = {}
     for kind, by_severity in accuracy.items():
         own = sum(1 - value for value in by_severity.values())
         base = sum(1 - value for value in baseline[kind].values())
-        found[kind] = own / base if base > 0 else None
-    return found
+        errors[kind] = own / base if base > 0 else None
+    return errors
 
 
 def mean_corruption_error(errors: Mapping[str, float | None]) -> float | None:
@@ -195,7 +195,7 @@ def mean_corruption_error(errors: Mapping[str, float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(errors) else None
 
 
-def mean_accuracy(accuracy: Table) -> float:
+def mean_accuracy(accuracy: AccuracyTable) -> float:
     """Over all kinds and severities, each counting the same."""
     values = [value for by_severity in accuracy.values() for value in by_severity.values()]
     return sum(values) / len(values)
@@ -226,7 +226,7 @@ class CorruptionExample:
             "kind": kind,
             "severity": severity,
             "label": int(split.labels[index]),
-            "recognised": {head: float(found[index]) for head, found in right.items()},
+            "recognised": {head: float(share[index]) for head, share in right.items()},
             "image": data_address(split.images[index]),
         }
         self._pictures.append(picture)

@@ -71,9 +71,9 @@ def examine(model: ModelLike, batches: EpochBatches, *, classes: int) -> Detail:
         for images, labels in batches.epoch(0):
             points = model.head.project(model.features(images))
             rows = unit(points) if directions else points
-            found = nearest.nearest_means(rows, first.statistics)
+            nearest_labels = nearest.nearest_means(rows, first.statistics)
             logits = model.head.classify(points)
-            agreements += nearest.agreement_counts(logits, found, labels, classes)
+            agreements += nearest.agreement_counts(logits, nearest_labels, labels, classes)
     return first.finish(agreements.cpu())
 
 
@@ -83,10 +83,10 @@ class _FirstPass:
     def __init__(self, model: ModelLike, classes: int, directions: bool) -> None:
         self.head, self.classes, self.directions = model.head, classes, directions
         vectors = model.head.vectors
-        place = vectors.device
+        device = vectors.device
         self.plain = RunningSums(classes, vectors)
-        self.statistics = ClassStatistics.empty(classes, vectors.shape[1], device=place)
-        self.compact = compactness.empty_compactness(classes, device=place)
+        self.statistics = ClassStatistics.empty(classes, vectors.shape[1], device=device)
+        self.compact = compactness.empty_compactness(classes, device=device)
         self.confidences: Tensor | float = 0.0
         self.right: list[Tensor] = []
 
@@ -113,13 +113,13 @@ class _FirstPass:
         )
 
 
-def accuracies(found: Evaluation) -> dict[str, Any]:
+def accuracies(evaluation: Evaluation) -> dict[str, Any]:
     """Accuracy, loss (nats), balanced accuracy, macro-F1 and accuracy by class."""
-    counts = class_counts_of(found.confusion)
+    counts = class_counts_of(evaluation.confusion)
     values = measures.computed(measures.of_part("accuracy"), {"class_counts": counts})
     return {
-        "images": found.images,
-        "loss": found.loss,
+        "images": evaluation.images,
+        "loss": evaluation.loss,
         **{name: plain(value) for name, value in values.items()},
         "per_class_accuracy": plain(class_accuracies(counts)),
     }
@@ -156,7 +156,7 @@ def _whole(part: measures.Part, detail: Detail) -> dict[str, Any]:
 def never_predicted(detail: Detail, names: Sequence[str]) -> list[str]:
     """The classes that have images and are predicted for none of the set."""
     gone = vanished_classes(class_counts_of(detail.evaluation.confusion))
-    return [names[place] for place in gone.nonzero().flatten().tolist()]
+    return [names[index] for index in gone.nonzero().flatten().tolist()]
 
 
 def class_measures(detail: Detail) -> dict[str, Tensor]:
@@ -180,18 +180,18 @@ def describe_groups(detail: Detail, groups: Mapping[str, Sequence[int]]) -> dict
     """
     classes, names = detail.evaluation.classes, list(groups)
     number = torch.full((classes,), len(names))
-    for place, name in enumerate(names):
-        number[list(groups[name])] = place
-    told: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for index, name in enumerate(names):
+        number[list(groups[name])] = index
+    described: dict[str, dict[str, Any]] = {name: {} for name in names}
     for measure, values in class_measures(detail).items():
         means = by_group(values.cpu(), number, len(names) + 1)
-        for place, name in enumerate(names):
-            told[name][measure] = plain(means[place])
+        for index, name in enumerate(names):
+            described[name][measure] = plain(means[index])
     cosines = cosine_matrix(detail.vectors.cpu().double())
-    for place, name in enumerate(names):
-        found = group_cosine_confusion(cosines, detail.evaluation.confusion, number == place)
-        told[name] |= {"classes": len(groups[name]), "spearman": asdict(found)}
-    return told
+    for index, name in enumerate(names):
+        correlation = group_cosine_confusion(cosines, detail.evaluation.confusion, number == index)
+        described[name] |= {"classes": len(groups[name]), "spearman": asdict(correlation)}
+    return described
 
 
 MATRIX_LIMIT = 500
@@ -236,10 +236,10 @@ def _own_cosine(evaluation: Evaluation) -> dict[str, Any]:
 
 def _other_cosine(evaluation: Evaluation) -> dict[str, Any] | None:
     counts = evaluation.confusion.sum(dim=1)
-    seen = counts > 0
-    if int(seen.sum()) < 2:
+    present = counts > 0
+    if int(present.sum()) < 2:
         return None
-    means = evaluation.feature_sums[seen] / counts[seen].unsqueeze(1)
+    means = evaluation.feature_sums[present] / counts[present].unsqueeze(1)
     cosines = mean_cosines(means)
     histogram = torch.histc(cosines.float(), bins=COSINE_BINS, min=-1.0, max=1.0)
     return {

@@ -21,7 +21,7 @@ from ..data.dataset import Pixels, Split
 from .outputs import Evaluation
 
 PAIRS, EACH = 24, 4
-"""So many ordered pairs are shown, with so many images each."""
+"""So many ordered pairs are entries, with so many images each."""
 LARGEST = 64
 """Larger images are made smaller, to so many pixels a side."""
 COLUMNS = 16
@@ -46,26 +46,26 @@ def confused_examples(
     pairs = worst_pairs(confusion)
     if not pairs:
         return None
-    truth, told = np.asarray(labels), predictions.numpy()
-    places: list[int] = []
-    shown = []
+    truth, predicted = np.asarray(labels), predictions.numpy()
+    indices: list[int] = []
+    entries = []
     for label, other, count in pairs:
-        found = np.flatnonzero((truth == label) & (told == other))[:EACH]
-        numbers = list(range(len(places), len(places) + len(found)))
-        places += found.tolist()
+        chosen = np.flatnonzero((truth == label) & (predicted == other))[:EACH]
+        numbers = list(range(len(indices), len(indices) + len(chosen)))
+        indices += chosen.tolist()
         of = int(confusion[label].sum())
-        shown.append(
+        entries.append(
             {"label": label, "taken_for": other, "count": count, "images": of, "tiles": numbers}
         )
     right: dict[str, int] = {}
-    for label in sorted({place for pair in pairs for place in pair[:2]}):
-        good = np.flatnonzero((truth == label) & (told == label))
+    for label in sorted({label for pair in pairs for label in pair[:2]}):
+        good = np.flatnonzero((truth == label) & (predicted == label))
         if len(good):
-            right[str(label)] = len(places)
-            places.append(int(good[0]))
-    tiles = _tiles(images, places)
-    facts = {"tile": tiles.shape[1], "columns": COLUMNS, "number": len(places)}
-    return facts | {"pairs": shown, "classes": right}, _sheet(tiles)
+            right[str(label)] = len(indices)
+            indices.append(int(good[0]))
+    tiles = _tiles(images, indices)
+    facts = {"tile": tiles.shape[1], "columns": COLUMNS, "number": len(indices)}
+    return facts | {"pairs": entries, "classes": right}, _sheet(tiles)
 
 
 def worst_pairs(confusion: Tensor, most: int = PAIRS) -> list[tuple[int, int, int]]:
@@ -78,13 +78,13 @@ def worst_pairs(confusion: Tensor, most: int = PAIRS) -> list[tuple[int, int, in
     return [(at // size, at % size, int(counts[at])) for at in order if counts[at] > 0]
 
 
-def _tiles(images: Pixels, places: Sequence[int]) -> Pictures:
-    """(n, side, side, C): the images of these places, in this order, made smaller where large."""
-    ascending, back = np.unique(np.asarray(places), return_inverse=True)  # files are read in order
-    found = np.asarray(images[ascending])[back].transpose(0, 2, 3, 1)
-    if max(found.shape[1:3]) <= LARGEST:
-        return np.ascontiguousarray(found)
-    small = [_picture(one).resize((LARGEST, LARGEST), Image.Resampling.BOX) for one in found]
+def _tiles(images: Pixels, indices: Sequence[int]) -> Pictures:
+    """(n, side, side, C): the images of these indices, in this order, made smaller where large."""
+    ascending, back = np.unique(np.asarray(indices), return_inverse=True)  # files are read in order
+    pixels = np.asarray(images[ascending])[back].transpose(0, 2, 3, 1)
+    if max(pixels.shape[1:3]) <= LARGEST:
+        return np.ascontiguousarray(pixels)
+    small = [_picture(one).resize((LARGEST, LARGEST), Image.Resampling.BOX) for one in pixels]
     return np.stack([np.asarray(one).reshape(LARGEST, LARGEST, -1) for one in small])
 
 
@@ -114,10 +114,10 @@ def save_examples(folder: Path, file: str, split: Split, test: Evaluation) -> di
     """What ``confused_examples`` says, with the sheet written to ``folder/file``; None without."""
     if test.classes > MAX_CLASSES:
         return None
-    found = confused_examples(split.images, split.labels, test.predictions, test.confusion)
-    if found is None:
+    examples = confused_examples(split.images, split.labels, test.predictions, test.confusion)
+    if examples is None:
         return None
-    facts, sheet = found
+    facts, sheet = examples
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     replace_file(folder / file, lambda draft: draft.write_bytes(sheet))
     return facts | {"file": file}

@@ -48,18 +48,18 @@ class CollapseMonitor:
     @torch.no_grad()
     def finish(self) -> dict[str, Any]:
         stats, W = self._statistics, self._head.vectors.detach()
-        found: dict[str, Any] = {"of": "directions" if self._directions else "features"}
+        row: dict[str, Any] = {"of": "directions" if self._directions else "features"}
         if self._seen:
             inputs = {"statistics": stats, "vectors": W}
             values = measures.computed(measures.by_epoch(), inputs)
-            found |= {name: plain(value) for name, value in values.items()}
+            row |= {name: plain(value) for name, value in values.items()}
         if self._plane is not None:
-            found["vectors"] = plain(W.double().cpu())
-            found["sectors"] = sector_bounds(
+            row["vectors"] = plain(W.double().cpu())
+            row["sectors"] = sector_bounds(
                 W, self._head.logit_kind, bias=self._head.bias is not None
             )
-            found |= sample(self._plane)
-        return found
+            row |= sample(self._plane)
+        return row
 
 
 def sample(parts: Sequence[tuple[Tensor, Tensor]], most: int = MAX_POINTS) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def describe_ood(
     batch_size: int,
 ) -> list[dict[str, Any]]:
     """Every model's detection of each set of other classes."""
-    found: list[dict[str, Any]] = [
+    described: list[dict[str, Any]] = [
         {"name": other.name, "title": other.title, "images": len(other.split), "models": []}
         for other in others
     ]
@@ -91,11 +91,11 @@ def describe_ood(
             for split in (test, *(other.split for other in others))
         )
         model.to("cpu")
-        for told, other in zip(found, rest, strict=True):
-            told["models"].append(
+        for entry, other in zip(described, rest, strict=True):
+            entry["models"].append(
                 {"name": saved.name, "head": saved.head, **detection(known, other)}
             )
-    return found
+    return described
 
 
 @torch.no_grad()

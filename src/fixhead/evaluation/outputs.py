@@ -105,22 +105,22 @@ def evaluate_model(model: ModelLike, batches: EpochBatches, *, classes: int) -> 
 def hits(model: ModelLike, batches: EpochBatches) -> Tensor:
     """Which images are put into their own class: bool (N,), in the order of the batches."""
     with eval_mode(model):
-        found = [
+        parts = [
             model.head.classify(model.head.project(model.features(images))).argmax(dim=-1) == labels
             for images, labels in batches.epoch(0)
         ]
-    return torch.cat(found).cpu()
+    return torch.cat(parts).cpu()
 
 
 @torch.no_grad()
 def probabilities(model: ModelLike, batches: EpochBatches) -> Tensor:
     """softmax of the head's logits, (N, K) float32, in the order of the batches."""
     with eval_mode(model):
-        found = [
+        parts = [
             model.head.classify(model.head.project(model.features(images))).float().softmax(dim=-1)
             for images, _ in batches.epoch(0)
         ]
-    return torch.cat(found).cpu()
+    return torch.cat(parts).cpu()
 
 
 @contextmanager

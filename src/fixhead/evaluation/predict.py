@@ -66,11 +66,11 @@ def predict(
         )
     files = [file for image in images for file in _files(image)]
     unreadable: list[str] = []
-    found = tuple(_predictions(models[0], files, top, resolve_device(device), unreadable))
-    if not found:
+    predictions = tuple(_predictions(models[0], files, top, resolve_device(device), unreadable))
+    if not predictions:
         more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
         raise RequestError(f"{unreadable[0]}{more}")
-    return Predictions(found, tuple(unreadable))
+    return Predictions(predictions, tuple(unreadable))
 
 
 def _files(image: Path) -> tuple[Path, ...]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import RequestError, require
-from ..geometry.areas import Logits, decision_areas, sectors, vanished
+from ..geometry.areas import SectorLogits, decision_areas, sectors, vanished
 from ..geometry.planes import class_plane, principal_plane
 from ..logits import unit
 from .outputs import EpochBatches, ModelLike, eval_mode, plain
@@ -63,9 +63,9 @@ def describe_projections(
     points, logits, labels = [], [], []
     with eval_mode(model):
         for images, truth in batches.epoch(0):
-            seen = model.head.project(model.features(images))
-            logits.append(model.head.classify(seen).argmax(dim=1))
-            points.append(seen)
+            projected = model.head.project(model.features(images))
+            logits.append(model.head.classify(projected).argmax(dim=1))
+            points.append(projected)
             labels.append(truth)
     rows, W = torch.cat(points).double().cpu(), model.head.vectors.detach().double().cpu()
     if directions:
@@ -94,12 +94,12 @@ def _view(method: str, rows: Tensor, vectors: Tensor, seed: int) -> dict[str, An
 
 def _embedded(method: str, rows: Tensor, vectors: Tensor, seed: int) -> dict[str, Any]:
     both = torch.cat([rows, vectors]).numpy()
-    found = torch.from_numpy(np.asarray(_embed(method, both, seed), dtype=np.float64))
+    plane = torch.from_numpy(np.asarray(_embed(method, both, seed), dtype=np.float64))
     return {
         "method": method,
         "kept": None,
-        "points": _short(found[: len(rows)]),
-        "vectors": _short(found[len(rows) :]),
+        "points": _short(plane[: len(rows)]),
+        "vectors": _short(plane[len(rows) :]),
         "origin": None,
     }
 
@@ -108,13 +108,13 @@ def _embed(method: str, rows: NDArray[np.float64], seed: int) -> NDArray[np.floa
     library = require(_NEEDS[method][0], extra=_NEEDS[method][1])
     if method == "umap":
         neighbours = min(15, len(rows) - 1)
-        made = library.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
+        reducer = library.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
     else:
         perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
-        made = library.TSNE(
+        reducer = library.TSNE(
             perplexity=perplexity, metric="cosine", init="random", random_state=seed, n_jobs=1
         )
-    embedded: NDArray[np.float64] = made.fit_transform(rows)
+    embedded: NDArray[np.float64] = reducer.fit_transform(rows)
     return embedded
 
 
@@ -131,11 +131,11 @@ def sector_bounds(vectors: Tensor, logits: str, *, bias: bool) -> list[list[floa
     """
     if bias:
         return None
-    found = sectors(vectors.detach().cpu(), logits=_kind(logits))
-    return [[one.label, round(one.start, 5), round(one.stop, 5)] for one in found]
+    parts = sectors(vectors.detach().cpu(), logits=_kind(logits))
+    return [[one.label, round(one.start, 5), round(one.stop, 5)] for one in parts]
 
 
-def _kind(logits: str) -> Logits:
+def _kind(logits: str) -> SectorLogits:
     return "cosine" if logits == "cosine" else "dot"
 
 
@@ -160,5 +160,5 @@ def describe_areas(
             {"label": one.label, "start": one.start, "stop": one.stop}
             for one in sectors(rows, logits=kind)
         ],
-        "vanished": [names[place] for place in vanished(shares).nonzero().flatten().tolist()],
+        "vanished": [names[label] for label in vanished(shares).nonzero().flatten().tolist()],
     }

@@ -61,12 +61,12 @@ def _means(values: Tensor, draws: int, generator: torch.Generator) -> Tensor:
     """Means over N redrawn images: (A, N) → (draws, A)."""
     number = values.shape[1]
     rows = values.T.contiguous()
-    found = []
+    means = []
     for _ in range(draws):
         drawn = torch.randint(number, (number,), generator=generator)
         times = torch.bincount(drawn, minlength=number).double()
-        found.append(times @ rows / number)
-    return torch.stack(found)
+        means.append(times @ rows / number)
+    return torch.stack(means)
 
 
 def _estimates(values: Tensor, redrawn: Tensor) -> tuple[Estimate, ...]:

@@ -35,9 +35,9 @@ def group_accuracies(confusion: Tensor, members: dict[str, list[int]]) -> dict[s
     From the confusion (K, K), true classes in rows; None for a group without a test image.
     """
     rates = class_accuracies(class_counts_of(confusion))
-    found = {}
+    accuracies = {}
     for name, classes in members.items():
         own = rates[torch.tensor(classes)]
-        seen = own[~own.isnan()]
-        found[name] = float(seen.mean()) if len(seen) else None
-    return found
+        known = own[~own.isnan()]
+        accuracies[name] = float(known.mean()) if len(known) else None
+    return accuracies

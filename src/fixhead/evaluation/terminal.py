@@ -11,20 +11,20 @@ from .. import measures
 from ..runs.records import Record
 
 
-def show_evaluation(found: Record) -> None:
+def show_evaluation(record: Record) -> None:
     """One model part by part, several side by side; then corruptions and further sets."""
     console = Console(highlight=False)
-    models = found["models"]
-    console.print(f"{found['title']}: {models[0]['images']:,} test images")
+    models = record["models"]
+    console.print(f"{record['title']}: {models[0]['images']:,} test images")
     table = Table("", *(model["name"] for model in models))
     for title, values in _rows(models):
         table.add_row(title, *values)
     console.print(table)
-    if found["corruptions"] is not None:
-        console.print(_corruptions(found["corruptions"]))
-    for extra in found["also"]:
+    if record["corruptions"] is not None:
+        console.print(_corruptions(record["corruptions"]))
+    for extra in record["also"]:
         console.print(_also(extra))
-    for other in found["outside"]:
+    for other in record["outside"]:
         console.print(_outside(other))
 
 
@@ -47,22 +47,22 @@ def _rows(models: list[Record]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _corruptions(found: Record) -> Table:
-    held = found["baseline"] is not None
-    title = f"Accuracy under corruption (strengths for {found['table']} pixels)"
-    if found["published"] is not None:
-        title = f"Accuracy on {found['published']}"
-    columns = ["head", "corruption", *(f"severity {one}" for one in found["severities"])]
-    if held:
-        columns.append(f"error against {found['baseline']}")
+def _corruptions(record: Record) -> Table:
+    compared = record["baseline"] is not None
+    title = f"Accuracy under corruption (strengths for {record['table']} pixels)"
+    if record["published"] is not None:
+        title = f"Accuracy on {record['published']}"
+    columns = ["head", "corruption", *(f"severity {one}" for one in record["severities"])]
+    if compared:
+        columns.append(f"error against {record['baseline']}")
     table = Table(*columns, title=title)
-    for arm in found["arms"]:
+    for arm in record["arms"]:
         for kind, rates in arm["accuracy"].items():
-            error = [_shown(arm["corruption_error"][kind])] if held else []
+            error = [_shown(arm["corruption_error"][kind])] if compared else []
             shown = [_shown(value, True) for value in rates.values()]
             table.add_row(arm["head"], kind, *shown, *error)
-        mean = ["" for _ in found["severities"][1:]]
-        last = [_shown(arm["mean_corruption_error"])] if held else []
+        mean = ["" for _ in record["severities"][1:]]
+        last = [_shown(arm["mean_corruption_error"])] if compared else []
         table.add_row(arm["head"], "mean", _shown(arm["mean_accuracy"], True), *mean, *last)
         table.add_section()
     return table

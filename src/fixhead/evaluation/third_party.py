@@ -107,14 +107,14 @@ def _fill(network: nn.Module, weights: Weights, path: Path, architecture: str) -
 def _as_ours(
     network: nn.Module, architecture: str, channels: int, size: int, classes: int
 ) -> Classifier:
-    places = [place for place in locate(network).places if not place.auxiliary]
-    layer = places[0].layer
-    if len(places) > 1 or not isinstance(layer, nn.Linear) or layer.out_features != classes:
+    ends = [end for end in locate(network).places if not end.auxiliary]
+    layer = ends[0].layer
+    if len(ends) > 1 or not isinstance(layer, nn.Linear) or layer.out_features != classes:
         raise RequestError(
             f"--architecture must end in one Linear with {classes} outputs, got {architecture}, "
-            f"which ends in {', '.join(map(str, places))}"
+            f"which ends in {', '.join(map(str, ends))}"
         )
-    parent, _, child = places[0].name.rpartition(".")
+    parent, _, child = ends[0].name.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
     backbone = probed(architecture, network, channels, size)
     head = ClassificationHead(layer.in_features, classes, **parse_head(HEAD).arguments())

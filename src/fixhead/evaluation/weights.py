@@ -71,17 +71,17 @@ def read_weights(
         RequestError: no file of tensors, weights of another network, several that fit and none
             that is preferred, or no averaged (raw) weights where they are asked for.
     """
-    found = []
+    candidates = []
     for name, tensors in _state_dicts(_load(path)):
         counted = any(key.split(".")[-1] == "n_averaged" for key in tensors)
         for prefix, part in _under_own_names(tensors, names):
             where = ".".join(word for word in (name, prefix) if word) or None
-            found.append(Weights(part, where, counted or bool(_EMA.search(where or ""))))
-    if not found:
+            candidates.append(Weights(part, where, counted or bool(_EMA.search(where or ""))))
+    if not candidates:
         raise RequestError(f"{path} was needed as a state dict of tensors, got something else")
-    fitting = [one for one in found if _fits(one.tensors, names)]
+    fitting = [one for one in candidates if _fits(one.tensors, names)]
     if not fitting:
-        closest = min(found, key=lambda one: len(set(names) ^ set(one.tensors)))
+        closest = min(candidates, key=lambda one: len(set(names) ^ set(one.tensors)))
         raise RequestError(
             f"{path} holds weights of another network than {what}: there is "
             f"{_difference(closest.tensors, names)}"

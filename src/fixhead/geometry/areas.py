@@ -29,7 +29,7 @@ from torch import Tensor
 from .._errors import RequestError
 from ._inputs import check_choice, wide
 
-Logits = Literal["dot", "cosine"]
+SectorLogits = Literal["dot", "cosine"]
 
 _TURN = 2 * math.pi
 
@@ -54,7 +54,7 @@ class Sector:
         return (self.stop - self.start) / _TURN
 
 
-def sectors(vectors: Tensor, *, logits: Logits = "cosine") -> list[Sector]:
+def sectors(vectors: Tensor, *, logits: SectorLogits = "cosine") -> list[Sector]:
     """The circle cut into the sectors of vectors (K, 2), in the order of their starts.
 
     Of equal vectors (cosine: equal directions) the lowest label owns all, as argmax decides; the
@@ -63,7 +63,7 @@ def sectors(vectors: Tensor, *, logits: Logits = "cosine") -> list[Sector]:
     Raises:
         RequestError: vectors are not (K, 2) and finite, or a cosine head's vector is zero.
     """
-    check_choice("sectors", "logits", logits, get_args(Logits))
+    check_choice("sectors", "logits", logits, get_args(SectorLogits))
     if vectors.ndim != 2 or vectors.shape[1] != 2 or vectors.shape[0] < 1:
         raise RequestError(
             f"sectors() needs vectors (K, 2) in the plane, got {tuple(vectors.shape)}; "
@@ -78,7 +78,7 @@ def sectors(vectors: Tensor, *, logits: Logits = "cosine") -> list[Sector]:
     return sorted(found, key=lambda sector: sector.start)
 
 
-def decision_areas(vectors: Tensor, *, logits: Logits = "cosine") -> Tensor:
+def decision_areas(vectors: Tensor, *, logits: SectorLogits = "cosine") -> Tensor:
     """The fraction of the circle that each class owns: vectors (K, 2) → (K,), together 1.
 
     Raises:

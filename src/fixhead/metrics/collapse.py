@@ -94,10 +94,10 @@ class Equiangularity(ClassStatisticsMetric):
     higher_is_better = False
 
     def compute(self) -> Tensor | dict[str, Tensor]:
-        found = collapse.equiangularity(self.statistics)
+        angles = collapse.equiangularity(self.statistics)
         if isinstance(self.per, str) and self.per == "all":
-            return {"equiangularity_std": found.std, "equiangularity_deviation": found.deviation}
-        return averaged(lambda: found.deviation, lambda: found.per_class, self.per)
+            return {"equiangularity_std": angles.std, "equiangularity_deviation": angles.deviation}
+        return averaged(lambda: angles.deviation, lambda: angles.per_class, self.per)
 
 
 class AgainstVectors(StatisticsMeasure):
@@ -190,8 +190,8 @@ class NearestMeanAgreement(ExactMetric):
     def update(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Compare decisions by the head's own logits (N, K) with the nearest means of features."""
         rows = unit(features) if self.directions else features
-        found = self.owners[nearest.nearest_rows(rows, self.means, self.means.mean(dim=0))]
-        self.counts += nearest.agreement_counts(logits, found, labels, self.classes)
+        nearest_labels = self.owners[nearest.nearest_rows(rows, self.means, self.means.mean(dim=0))]
+        self.counts += nearest.agreement_counts(logits, nearest_labels, labels, self.classes)
 
     def compute(self) -> Tensor:
         return agreement_per(self.counts, self.per)
@@ -242,8 +242,8 @@ class PreviousEpochAgreement(ExactMetric):
         """Compare with the reference, and absorb features (N, d) for the next one."""
         rows = unit(features) if self.directions else features
         update_(self._form.like(self.packed), rows, labels)
-        found = nearest.nearest_rows(rows, self.reference, self.origin)
-        counts = nearest.agreement_counts(logits, found, labels, self.classes)
+        nearest_labels = nearest.nearest_rows(rows, self.reference, self.origin)
+        counts = nearest.agreement_counts(logits, nearest_labels, labels, self.classes)
         self.counts += counts * ~self.origin.isnan().any()
 
     def compute(self) -> Tensor:

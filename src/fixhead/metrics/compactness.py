@@ -62,17 +62,17 @@ class Compactness(ExactMetric):
 
     def compute(self) -> dict[str, Tensor]:
         groups = pooled_groups(self.per, self.classes)
-        found = compactness.compactness(self._form.like(self.packed), groups)
+        means = compactness.compactness(self._form.like(self.packed), groups)
         return {
-            "own_cosine": found.own,
-            "own_cosine_right": found.own_right,
-            "own_cosine_wrong": found.own_wrong,
-            "predicted_cosine": found.predicted,
-            "predicted_cosine_wrong": found.predicted_wrong,
-            "feature_norm_mean": found.norm,
-            "feature_norm_right": found.norm_right,
-            "feature_norm_wrong": found.norm_wrong,
-            "feature_norm_std": found.norm_std,
+            "own_cosine": means.own,
+            "own_cosine_right": means.own_right,
+            "own_cosine_wrong": means.own_wrong,
+            "predicted_cosine": means.predicted,
+            "predicted_cosine_wrong": means.predicted_wrong,
+            "feature_norm_mean": means.norm,
+            "feature_norm_right": means.norm_right,
+            "feature_norm_wrong": means.norm_wrong,
+            "feature_norm_std": means.norm_std,
         }
 
 
@@ -105,5 +105,5 @@ class FeatureNorm(ExactMetric):
 
     def compute(self) -> dict[str, Tensor]:
         groups = pooled_groups(self.per, self.classes)
-        found = compactness.feature_norm(self._form.like(self.packed), groups)
-        return {"feature_norm_mean": found.mean, "feature_norm_std": found.std}
+        means = compactness.feature_norm(self._form.like(self.packed), groups)
+        return {"feature_norm_mean": means.mean, "feature_norm_std": means.std}

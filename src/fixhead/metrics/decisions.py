@@ -117,8 +117,8 @@ class CosineConfusion(ExactMetric):
         if isinstance(self.per, Tensor) or self.per == "class":
             each = class_cosine_confusion(cosines, self.confusion)
             return averaged(lambda: each, lambda: each, self.per)
-        found = cosine_confusion(cosines, self.confusion)
-        values = {"": found.rho, "_low": found.low, "_high": found.high}
+        correlation = cosine_confusion(cosines, self.confusion)
+        values = {"": correlation.rho, "_low": correlation.low, "_high": correlation.high}
         return {
             f"cosine_confusion{name}": cosines.new_tensor(torch.nan if value is None else value)
             for name, value in values.items()
@@ -215,8 +215,8 @@ class OutOfClassDetection(ExactMetric):
         else:
             own = torch.where(owners >= 0, groups.to(owners.device)[owners.clamp(min=0)], -1)
             known = [scores[own == g] for g in range(int(groups.max()) + 1)]
-        found = [_detection(part, other) for part in known]
-        values = torch.stack(found, dim=1)
+        detections = [_detection(part, other) for part in known]
+        values = torch.stack(detections, dim=1)
         first, second = values[:, 0] if groups is None else values
         return {"ood_auroc": first, "ood_fpr95": second}
 

@@ -122,7 +122,7 @@ def _with_measures(
     shown = {one.name: measures[one.name] for one in known}
     fractions = [one.name for one in known if one.unit == "fraction"]
     data = {**chart.data, "measures": shown, "fractions": fractions}
-    choices = [(one.name, one.title) for one in known]
+    choices = [(one.name, one.title[:1].upper() + one.title[1:]) for one in known]
     controls = [Choice("measure", "Measure", choices), *chart.controls]
     return replace(chart, title="Every class", data=data, controls=controls)
 
