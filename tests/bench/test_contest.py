@@ -5,13 +5,15 @@ import torch
 from typer.testing import CliRunner
 
 from fixhead import RequestError
-from fixhead.bench.contest import check_memory, contest, paths
+from fixhead.bench.contest import check_memory, contest, measure_alone, paths
 from fixhead.bench.rivals import Sizes
+from fixhead.bench.timing import interleaved, spread
 from fixhead.cli.bench import bench_app
 from fixhead.many_classes.native import library as native
 
 
-def test_the_command_prints_a_record_for_every_path():
+def test_the_command_prints_a_record_for_every_path(monkeypatch):
+    monkeypatch.setattr("fixhead.bench.contest.measure_alone", lambda name, sizes: (4096, 1.5))
     told = CliRunner().invoke(
         bench_app,
         ["head", "--classes", "3e2", "--features", "32", "--rows", "4", "--rounds", "2", "--json"],
@@ -23,9 +25,33 @@ def test_the_command_prints_a_record_for_every_path():
     for row in records:
         assert (row["classes"], row["features"], row["rows"]) == (300, 32, 4)
         assert 0 < row["min_ms"] <= row["median_ms"] <= row["max_ms"]
-        assert row["peak_bytes"] is None or row["peak_bytes"] >= 0
+        assert (row["peak_bytes"], row["first_ms"]) == (4096, 1.5)
         ratio = records[-1]["median_ms"] / row["median_ms"]
         assert row["ratio_to_plain"] == pytest.approx(ratio, rel=1e-2)
+
+
+def test_memory_and_first_step_are_measured_in_a_process_of_their_own():
+    peak, first_ms = measure_alone("plain", Sizes(20_000, 64, 16))
+    matrix = 4 * 20_000 * 64
+    assert peak is None or matrix <= peak < 40 * matrix
+    assert first_ms > 0
+
+
+def test_steps_are_timed_in_turn_and_short_ones_repeated():
+    order = []
+    steps = {"first": lambda: order.append("first"), "second": lambda: order.append("second")}
+    samples = interleaved(steps, rounds=3, sample_s=1e-9)
+    assert order[4:] == ["first", "second"] * 3  # two calls of each come before the first round
+    assert {name: len(times) for name, times in samples.items()} == {"first": 3, "second": 3}
+    calls = []
+    interleaved({"step": lambda: calls.append(1)}, rounds=1, sample_s=0.01)
+    assert len(calls) > 10
+
+
+def test_a_spread_is_in_milliseconds_and_its_ratios_are_taken_round_by_round():
+    found = spread([0.001, 0.004, 0.002], reference=[0.001, 0.002, 0.004])
+    assert (found["median_ms"], found["min_ms"], found["max_ms"]) == (2.0, 1.0, 4.0)
+    assert (found["ratio_median"], found["ratio_min"], found["ratio_max"]) == (1.0, 0.5, 2.0)
 
 
 def test_unknown_paths_and_sizes_are_refused():

@@ -12,12 +12,17 @@ from fixhead.many_classes.kronecker import KroneckerTiles
 from fixhead.many_classes.ops import LogitsRequest
 
 
-def test_importing_and_using_scale_imports_no_compiler():
+def test_importing_and_using_any_path_imports_no_compiler():
     code = (
         "import sys, torch\n"
         "from fixhead import many_classes as scale\n"
+        "from fixhead.many_classes.native import library as native\n"
         "x = torch.randn(4, 32).requires_grad_()\n"
-        "scale.linear_cross_entropy(x, scale.implicit(100, 32), torch.arange(4)).backward()\n"
+        "for path in [name for name, there, _ in native.paths() if there]:\n"
+        "    with native.forced(path):\n"
+        "        vectors = scale.implicit(100, 32)\n"
+        "        scale.linear_cross_entropy(x, vectors, torch.arange(4)).backward()\n"
+        "        scale.topk(x, vectors)\n"
         "assert 'torch._dynamo' not in sys.modules\n"
         "assert 'torch._inductor' not in sys.modules\n"
     )
@@ -96,11 +101,11 @@ def test_the_largest_are_found_in_a_compiled_function():
     assert torch.equal(compiled.classes, find(x).classes)
 
 
-def test_labels_past_two_to_the_31_logits_are_found(monkeypatch):
+def test_labels_past_two_to_the_31_logits_are_found():
     """K·N > 2³¹: places within a tile stay small, and classes are 64-bit."""
-    made = scale.implicit(100_000_000, 512)
+    packed = torch.zeros(512, 1, dtype=torch.uint8).expand(512, 24_415)  # 195,313 blocks
     labels = torch.tensor([99_999_999, 0] * 512)
-    tiles = KroneckerTiles(made.bits, made.coded)
+    tiles = KroneckerTiles(packed, 100_000_000)
     keys, places = tiles.locate(labels, 1024)
     height, width = tiles.shape(1024)
     assert int(keys.max()) == -(-tiles.blocks // height) * (1024 // width) - 1
