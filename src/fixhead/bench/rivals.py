@@ -41,8 +41,8 @@ class Sizes:
 
     @property
     def kind(self) -> torch.dtype:
-        found: torch.dtype = getattr(torch, self.dtype)
-        return found
+        kind: torch.dtype = getattr(torch, self.dtype)
+        return kind
 
 
 class Shared:
@@ -149,16 +149,16 @@ def _learned(name: str) -> Callable[[Shared], Step]:
 
 
 def _linear_cross_entropy(shared: Shared) -> Step:
-    found = getattr(F, "linear_cross_entropy", None)
+    theirs = getattr(F, "linear_cross_entropy", None)
     options = getattr(torch.nn, "LinearCrossEntropyOptions", None)
-    if found is None:
+    if theirs is None:
         raise RequestError(
             "--against linear_cross_entropy needs a torch that has "
             f"torch.nn.functional.linear_cross_entropy, got torch {torch.__version__}"
         )
     W = shared.matrix
     given = {} if options is None else {"options": options()}
-    return shared.step(lambda x, y: found(x, W, y, **given))
+    return shared.step(lambda x, y: theirs(x, W, y, **given))
 
 
 def _partial_fc(shared: Shared) -> Step:

@@ -14,6 +14,7 @@ from .. import losses
 from .._errors import PerformanceWarning, RequestError
 from .._seeds import default_generator_or
 from ..many_classes.inference import Top, predict_proba, topk
+from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.vectors import ClassVectors, prefers_chunking
 from .auto import resolve_auto
 from .code_map import CodeWidth, initial_code_map
@@ -32,9 +33,9 @@ from .loss import (
     check_fit,
     check_implicit,
     compute,
-    compute_without_logits,
     deferred_weights,
     goes_without_logits,
+    options_without_logits,
     parse_loss,
 )
 from .necks import build_neck, parse_neck
@@ -128,6 +129,7 @@ class ClassificationHead(HeldVectors):
         HeadSpec(word, logits, scale, bias, learn_vectors, neck, loss, reweight, code_width)
         counts = checked_counts(class_counts, classes)
         self.loss_name = parse_loss(loss)
+        self._loss_options = options_without_logits(self.loss_name)
         check_fit(self.loss_name, logits, bias, counts)
         if reweight is not None and counts is None:
             raise RequestError("reweight needs class_counts (K,), got none")
@@ -214,13 +216,14 @@ class ClassificationHead(HeldVectors):
         known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
         if not (known and vectors.prefers_chunking(len(labels), learned=self.learn_vectors)):
             return self.loss_and_logits(features, labels)[0]
-        return compute_without_logits(
-            self.loss_name,
+        needs_counts = losses.LOSSES[self.loss_name.name].counts
+        return linear_cross_entropy(
             self.project(features),
             vectors,
             labels,
             **self._switches(),
-            counts=self.class_counts,
+            **self._loss_options,
+            prior=self.class_counts if needs_counts else None,
             weight=self.class_weights,
         )
 

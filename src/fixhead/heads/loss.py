@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 from .. import losses
 from .._errors import RequestError
 from .._unit import unit
-from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.vectors import ClassVectors, DenseVectors
 
 OPTIONS: dict[str, str] = {
@@ -166,28 +165,12 @@ WITHOUT_LOGITS = (
 """Losses that ``fixhead.many_classes`` computes without the logits, value and gradient alike."""
 
 
-def compute_without_logits(
-    loss: LossName,
-    points: Tensor,
-    vectors: ClassVectors,
-    labels: Tensor,
-    *,
-    logits: str,
-    scale: float | Tensor,
-    bias: Tensor | None,
-    counts: Tensor | None,
-    weight: Tensor | None,
-) -> Tensor:
-    """``compute``, by ``fixhead.many_classes``: points (N, D), labels (N,)."""
-    options: dict[str, Any] = {"scale": scale, "bias": bias, "weight": weight, "logits": logits}
+def options_without_logits(loss: LossName) -> dict[str, Any]:
+    """The loss's own option, as ``many_classes.linear_cross_entropy`` takes it."""
     value = loss.option if isinstance(loss.option, float) else None
     if loss.name in MARGINS:
-        options[loss.name] = MARGINS[loss.name] if value is None else value
-    elif value is not None:
-        options[OPTIONS[loss.name]] = value
-    if losses.LOSSES[loss.name].counts:
-        options["prior"] = counts
-    return linear_cross_entropy(points, vectors, labels, **options)
+        return {loss.name: MARGINS[loss.name] if value is None else value}
+    return {} if value is None or loss.name not in WITHOUT_LOGITS else {OPTIONS[loss.name]: value}
 
 
 MARGINS = {"cosface": 0.35, "arcface": 0.5}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-from .._errors import RequestError
-
-Reduction = Literal["none", "mean", "sum"]
+from .checks import Reduction
 
 
 def wide(values: Tensor) -> Tensor:
@@ -43,8 +39,3 @@ def reduce(
     shares = weights if counted is None else torch.where(counted, weights, 0.0)
     total = shares.detach().sum()
     return losses.sum() / torch.where(total > 0, total, 1.0)
-
-
-def require_reduction(reduction: str) -> None:
-    if reduction not in get_args(Reduction):
-        raise RequestError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")

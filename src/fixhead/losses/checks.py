@@ -10,11 +10,15 @@ device a look would make the host wait for it at every step, so there ``check_la
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from .._errors import RequestError
+
+Reduction = Literal["none", "mean", "sum"]
+"""What becomes of losses (N,): themselves, their mean over the rows that count, or their sum."""
 
 IGNORE_INDEX = -100
 """The label of a row that takes no part in a loss (torch's own default)."""
@@ -234,3 +238,8 @@ def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} of {value.dtype}"
     return f"{value!r}"
+
+
+def require_reduction(reduction: str) -> None:
+    if reduction not in get_args(Reduction):
+        raise RequestError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")

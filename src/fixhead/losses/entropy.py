@@ -8,8 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._reduce import Reduction, reduce, require_reduction, wide
-from .checks import IGNORE_INDEX, require_matrix, require_number, require_targets, require_weight
+from ._reduce import reduce, wide
+from .checks import (
+    IGNORE_INDEX,
+    Reduction,
+    require_matrix,
+    require_number,
+    require_reduction,
+    require_targets,
+    require_weight,
+)
 
 
 def cross_entropy(

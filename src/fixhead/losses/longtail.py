@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ._reduce import Reduction, wide
-from .checks import IGNORE_INDEX, require_counts, require_matrix, require_number
+from ._reduce import wide
+from .checks import (
+    IGNORE_INDEX,
+    Reduction,
+    require_counts,
+    require_matrix,
+    require_number,
+)
 from .entropy import cross_entropy
 from .margins import with_own
 

@@ -15,8 +15,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ._reduce import Reduction, wide
-from .checks import IGNORE_INDEX, require_cosines, require_labels, require_number, require_scale
+from ._reduce import wide
+from .checks import (
+    IGNORE_INDEX,
+    Reduction,
+    require_cosines,
+    require_labels,
+    require_number,
+    require_scale,
+)
 from .entropy import cross_entropy
 
 

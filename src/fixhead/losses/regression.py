@@ -15,14 +15,16 @@ from torch.nn import functional as F
 
 from .._errors import RequestError
 from ..logits import unit
-from ._reduce import Reduction, reduce, require_reduction, wide
+from ._reduce import reduce, wide
 from .checks import (
     IGNORE_INDEX,
+    Reduction,
     readable,
     require_matrix,
     require_number,
     require_per_class,
     require_positive,
+    require_reduction,
     require_targets,
 )
 

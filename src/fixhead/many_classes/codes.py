@@ -116,6 +116,7 @@ class Codes(ClassVectors):
         if family.blocks is not None:
             blocks = min(blocks, family.blocks)
         self.coded = min(code.classes, blocks * self.order)
+        self.fused = self.coded == code.classes
         self._flips, self._columns = code.signs, code.columns
         self._factors = code.signs / math.sqrt(code.signs.numel())
         self._elsewhere: dict[torch.device, Codes] = {}
@@ -136,10 +137,6 @@ class Codes(ClassVectors):
         """The diagonals, packed: (n, ⌈B/8⌉) uint8."""
         assert self._request.packed is not None
         return self._request.packed
-
-    @property
-    def fused(self) -> bool:  # type: ignore[override]
-        return self.coded == self.classes
 
     def rows(self, labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """As the code's own, from the packed diagonals: none is made again."""
@@ -363,8 +360,8 @@ def _further(family: Family) -> list[Family]:
     if family.seed is not None:
         return [family]
     known = algebraic(family.m)
-    place = [one.name for one in known].index(family.name)
-    return known[place:]
+    names = [one.name for one in known]
+    return known[names.index(family.name) :]
 
 
 def _goes_on(old: Codes, new: Codes) -> bool:
@@ -398,10 +395,10 @@ def _hex(bits: Tensor) -> str:
 
 
 def _bits(text: str, width: int) -> Tensor:
-    found = f"{int(text, 16):0{width}b}"
-    if len(found) != width:
-        raise ValueError(f"{len(found)} bits in place of {width}")
-    return torch.tensor([int(bit) for bit in found], dtype=torch.uint8)
+    bits = f"{int(text, 16):0{width}b}"
+    if len(bits) != width:
+        raise ValueError(f"{len(bits)} bits in place of {width}")
+    return torch.tensor([int(bit) for bit in bits], dtype=torch.uint8)
 
 
 def _packed(code: CodeVectors, blocks: int) -> Tensor:

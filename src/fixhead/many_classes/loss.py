@@ -27,12 +27,14 @@ from torch.nn import functional as F
 
 from .._errors import RequestError
 from ..losses import IGNORE_INDEX, check_labels
-from ..losses._reduce import Reduction, reduce, require_reduction
+from ..losses._reduce import reduce
 from ..losses.checks import (
+    Reduction,
     readable,
     require_counts,
     require_number,
     require_per_class,
+    require_reduction,
     require_weight,
 )
 from ..losses.margins import arcface_margin, cosface_margin

@@ -154,8 +154,8 @@ class ClassVectors(ABC):
     ) -> Tensor:
         """All logits (N, K) of features (N, d), bias (K,) included; differentiable."""
         vectors = self.unit() if kind == "cosine" else self
-        found = vectors.matmul(vectors.project(features, kind, scale))
-        return found if bias is None else found + bias
+        logits = vectors.matmul(vectors.project(features, kind, scale))
+        return logits if bias is None else logits + bias
 
     def matmul(self, projected: Tensor) -> Tensor:
         """x Wᵀ (N, K) of rows (N, d), differentiable in them."""

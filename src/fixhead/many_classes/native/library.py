@@ -127,11 +127,11 @@ def _open(file: Path) -> tuple[ctypes.CDLL | None, str]:
         return None, f"there is no {file.name} (it was not built)"
     try:
         library = ctypes.CDLL(str(file))
-        found = int(library.fixhead_version())
+        version = int(library.fixhead_version())
     except (OSError, AttributeError) as error:
         return None, f"{file.name} cannot be loaded ({error})"
-    if found != VERSION:
-        return None, f"{file.name} has version {found} and {VERSION} is needed (install again)"
+    if version != VERSION:
+        return None, f"{file.name} has version {version} and {VERSION} is needed (install again)"
     _declare(library)
     _share(library)
     return library, ""
@@ -158,16 +158,16 @@ def _declare(library: ctypes.CDLL) -> None:
         ctypes.c_int64,
         ctypes.c_double,
     )
-    points = [small, small, pointer, whole, whole, pointer, whole]
+    front = [small, small, pointer, whole, whole, pointer, whole]
     signatures = {
         "fixhead_forms": (small, []),
         "fixhead_most": (small, []),
         "fixhead_words": (whole, [whole, whole]),
         "fixhead_arrange": (None, [pointer, whole, whole, whole, pointer]),
         "fixhead_rows": (None, [pointer, whole, whole, pointer, whole, pointer]),
-        "fixhead_rest": (small, [*points, pointer, pointer, real, pointer, pointer]),
-        "fixhead_slope": (small, [*points, pointer, pointer, real, pointer, pointer, pointer]),
-        "fixhead_top": (small, [*points, pointer, small, pointer, pointer]),
+        "fixhead_rest": (small, [*front, pointer, pointer, real, pointer, pointer]),
+        "fixhead_slope": (small, [*front, pointer, pointer, real, pointer, pointer, pointer]),
+        "fixhead_top": (small, [*front, pointer, small, pointer, pointer]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
