@@ -9,7 +9,7 @@ import torch
 from digits import SmallNet, accuracy, batches, digits
 from torch.nn.functional import cross_entropy
 
-from fixhead.finetuning import finetune_head
+from fixhead.training import finetune_head
 
 
 def trained() -> SmallNet:

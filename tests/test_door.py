@@ -14,6 +14,7 @@ SOURCE = Path(fixhead.__file__).parent
 CORE = (
     *("vectors", "logits.py", "heads", "losses", "geometry", "many_classes"),
     *("_unit.py", "_seeds.py", "_errors.py", "_files.py", "_version.py"),
+    *("training/__init__.py", "training/finetune.py", "training/step.py", "training/recipe.py"),
 )
 
 
@@ -87,7 +88,7 @@ ROWS = (
     {"bench", "evaluation"},
     {"report", "training"},
     {"metrics"},
-    {"data", "backbones", "finetuning"},
+    {"data", "backbones"},
     {"runs"},
     {"heads"},
     {"many_classes"},
@@ -135,3 +136,24 @@ def test_heads_are_saved_and_loaded_without_numpy():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "10"
+
+
+def test_fine_tuning_needs_neither_numpy_nor_lightning():
+    code = (
+        "import sys\n"
+        "for name in ('numpy', 'lightning_fabric', 'torchvision', 'timm', 'rich'):\n"
+        "    sys.modules[name] = None\n"
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "import torch, fixhead\n"
+        "nn = torch.nn\n"
+        "model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))\n"
+        "batches = [(torch.randn(6, 4), torch.arange(6) % 3)]\n"
+        "print(len(fixhead.finetune_head(model, batches, epochs=2).epochs))\n"
+        "try: fixhead.training.train\n"
+        "except fixhead.MissingExtraError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "2",
+        'lightning_fabric is needed here and is not installed; try: pip install "fixhead[lab]"',
+    ]

@@ -13,10 +13,10 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from . import geometry, heads, logits, losses, many_classes, metrics, vectors
     from ._errors import MissingExtraError, RequestError
-    from .finetuning import finetune_head
     from .geometry import Certificate, certify
     from .heads import ClassificationHead
     from .heads.swap import swap_head, unswap
+    from .training.finetune import finetune_head
 
 
 __all__ = [
@@ -44,7 +44,7 @@ _HOMES = {
     "MissingExtraError": "_errors",
     "RequestError": "_errors",
     "certify": "geometry",
-    "finetune_head": "finetuning",
+    "finetune_head": "training.finetune",
     "swap_head": "heads.swap",
     "unswap": "heads.swap",
 }

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from training_toys import blobs, tiny
 
 from fixhead._errors import RequestError
 from fixhead.backbones import build
 from fixhead.heads import ClassificationHead
 from fixhead.training import Classifier, Recipe, resolve_device, train
-from fixhead.training.engine import Engine, determinism
+from fixhead.training.engine import Engine, determinism, open_fabric
+
+RECIPE = Recipe(lr=0.05, batch_size=16)
+
+
+def engine_of(model: Classifier, recipe: Recipe) -> Engine:
+    return Engine(model, recipe, open_fabric(torch.device("cpu"), recipe))
 
 
 def test_mixed_precision_keeps_float32_weights_and_learns() -> None:
@@ -30,7 +38,7 @@ def test_measuring_uses_the_precision_of_training() -> None:
     images, labels = next(blobs(shuffle=False).epoch(1))
     losses = []
     for precision in ("32-true", "bf16-mixed"):
-        engine = Engine(tiny(), Recipe(precision=precision), torch.device("cpu"))
+        engine = engine_of(tiny(), Recipe(precision=precision))
         engine.model.eval()
         loss, right = engine.measure(images, labels)
         assert (loss.dtype, right.dtype, right.shape) == (torch.float32, torch.bool, (16,))
@@ -43,7 +51,7 @@ def test_learning_gives_the_loss_and_hits_of_before_the_step() -> None:
     images, labels = next(blobs(shuffle=False).epoch(1))
     model = tiny(dropout=0.0)
     logits = tiny(dropout=0.0).train()(images)
-    engine = Engine(model, Recipe(), torch.device("cpu"))
+    engine = engine_of(model, Recipe())
     model.train()
     loss, right = engine.learn(images, labels)
     assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
@@ -86,7 +94,7 @@ def test_compiled_models_of_one_form_share_a_program_and_keep_their_own_weights(
             for weight in model.parameters():
                 weight += 0.01 * seed
         expected = torch.nn.functional.cross_entropy(model.train()(images), labels)
-        loss, _ = Engine(model, recipe, torch.device("cpu")).learn(images, labels)
+        loss, _ = engine_of(model, recipe).learn(images, labels)
         torch.testing.assert_close(loss, expected.detach())
         assert counters["stats"]["unique_graphs"] == (1 if seed == 0 else 0)
 
@@ -96,7 +104,7 @@ def test_compiled_models_of_one_form_share_a_program_and_keep_their_own_weights(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_smaller_last_batch_is_not_compiled() -> None:
     images, labels = next(blobs(shuffle=False).epoch(1))
-    engine = Engine(tiny(), Recipe(compile=True, batch_size=len(images)), torch.device("cpu"))
+    engine = engine_of(tiny(), Recipe(compile=True, batch_size=len(images)))
     torch.compiler.reset()
     torch._dynamo.utils.counters.clear()
     engine.learn(images[:-2], labels[:-2])
@@ -140,3 +148,30 @@ def test_a_head_of_another_size_is_refused() -> None:
     backbone = build("small-cnn", channels=1, image_size=8, seed=0)
     with pytest.raises(RequestError, match="size 32, the backbone 'small-cnn' gives 64"):
         Classifier(backbone, ClassificationHead(32, 10))
+
+
+def learn_in_processes(fabric: Fabric, folder: Path) -> None:
+    """One step of a part of the batch in each process; keeps the weights it came to."""
+    model = tiny(dropout=0.0)
+    engine = Engine(model, RECIPE, fabric)
+    images, labels = next(blobs(shuffle=False).epoch(1))
+    model.eval()  # batch statistics are each process's own; the gradients of a fixed norm are not
+    part = slice(fabric.global_rank, None, fabric.world_size)
+    engine.learn(images[part], labels[part])
+    torch.save(model.state_dict(), folder / f"{fabric.global_rank}.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch's own, in the processes
+def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
+    fabric = open_fabric(torch.device("cpu"), RECIPE, devices=2, strategy="ddp_spawn")
+    fabric.launch(learn_in_processes, tmp_path)
+    model = tiny(dropout=0.0)
+    engine = engine_of(model, RECIPE)
+    model.eval()
+    engine.learn(*next(blobs(shuffle=False).epoch(1)))
+    for rank in range(2):
+        weights = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, expected in model.state_dict().items():
+            if isinstance(expected, torch.Tensor):
+                torch.testing.assert_close(weights[name], expected, rtol=1e-5, atol=1e-6)

@@ -9,7 +9,7 @@ from training_toys import tiny
 
 from fixhead._errors import RequestError
 from fixhead.training import Classifier, Recipe
-from fixhead.training.optimizers import build_optimizer, parameter_groups
+from fixhead.training.engine import build_optimizer, parameter_groups
 
 LR, DECAY, MOMENTUM = 0.1, 0.3, 0.9
 

@@ -7,7 +7,7 @@ import torch
 
 from fixhead import RequestError
 from fixhead.backbones import build
-from fixhead.training import Classifier, classifier, load_classifier, save_model
+from fixhead.training import Classifier, build_classifier, load_classifier, save_model
 
 COUNTS = [90, 50, 20, 9]
 HEADS = (
@@ -26,7 +26,7 @@ def facts(head: str, **changes: object) -> dict[str, object]:
 
 def made(head: str) -> Classifier:
     backbone = build("small-cnn", channels=1, image_size=8, features=12, neck="linear", seed=3)
-    model = classifier(backbone, head, 4, counts=COUNTS, seed=3)
+    model = build_classifier(backbone, head, 4, counts=COUNTS, seed=3)
     for weight in model.parameters():
         weight.data += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
     return model.eval()

@@ -17,9 +17,8 @@ from fixhead._errors import RequestError
 from fixhead.training import (
     Recipe,
     TrainingResult,
-    history,
+    checkpoints,
     remove_checkpoint,
-    resume,
     train,
 )
 
@@ -87,7 +86,7 @@ class Trap:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         self.at, self.events = at, 0
-        save, force, append = torch.save, _files._force_to_disk, history.HistoryFile.append
+        save, force, append = torch.save, _files._force_to_disk, checkpoints.HistoryFile.append
         replace, unlink = Path.replace, Path.unlink
 
         def torch_save(content: object, path: Path) -> None:
@@ -107,7 +106,7 @@ class Trap:
             self.event()
             force(path)
 
-        def appending(file: history.HistoryFile, row: dict[str, Any]) -> None:
+        def appending(file: checkpoints.HistoryFile, row: dict[str, Any]) -> None:
             self.event()
             append(file, row)
             self.event()
@@ -118,9 +117,9 @@ class Trap:
             self.event()
             unlink(path, missing_ok=missing_ok)
 
-        monkeypatch.setattr(resume.torch, "save", torch_save)
+        monkeypatch.setattr(checkpoints.torch, "save", torch_save)
         monkeypatch.setattr(_files, "_force_to_disk", forcing)
-        monkeypatch.setattr(history.HistoryFile, "append", appending)
+        monkeypatch.setattr(checkpoints.HistoryFile, "append", appending)
         monkeypatch.setattr(Path, "replace", replacing)
         monkeypatch.setattr(Path, "unlink", unlinking)
 
@@ -249,7 +248,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_usable(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(resume.torch, "save", full)
+        patch.setattr(checkpoints.torch, "save", full)
         with pytest.raises(OSError, match="No space left"):
             run(tmp_path)
     assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["state.pt"]

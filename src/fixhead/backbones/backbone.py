@@ -1,4 +1,4 @@
-"""What every backbone is: images (N, C, H, W) → features (N, d), and the optional neck."""
+"""What every backbone is: images (N, C, H, W) → features (N, d); its neck and its first weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from .._errors import RequestError
-from .._seeds import forked
+from .._seeds import forked, stream
 
 NeckName = Literal["none", "linear", "batchnorm"]
 
@@ -55,6 +55,21 @@ class Backbone(nn.Module):
         self.neck = neck
         self.features = features or self.features
         self.nonnegative = False
+
+
+def xavier_(backbone: nn.Module, seed: int) -> None:
+    """Draw every convolution and linear map anew: U(−a, a), a = √(6 / (fan_in + fan_out)).
+
+    In place, from the stream (seed, "xavier"); biases become 0, normalisations stay.
+
+    Source: Glorot & Bengio 2010, eq. 16.
+    """
+    generator = stream(seed, "xavier")
+    for layer in backbone.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _neck_layer(neck: NeckName, size: int, features: int) -> nn.Module:

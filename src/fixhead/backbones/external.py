@@ -100,17 +100,17 @@ def build_full(name: str, channels: int, image_size: int, classes: int) -> nn.Mo
         options: dict[str, Any] = {"weights": None, "num_classes": classes}
         if bare in ("googlenet", "inception_v3"):
             options |= {"aux_logits": False, "init_weights": False}
-        made: nn.Module = import_torchvision().models.get_model(bare, **options)
-        return made
-    own = bare if colon else name
-    if (colon and library != "timm") or not is_timm_name(own):
+        classifier: nn.Module = import_torchvision().models.get_model(bare, **options)
+        return classifier
+    timm_name = bare if colon else name
+    if (colon and library != "timm") or not is_timm_name(timm_name):
         raise RequestError(
             f"--architecture must be timm:NAME or torchvision:NAME, got {name!r}, which is neither"
         )
     options = {"num_classes": classes, "in_chans": channels}
-    if timm_module().get_pretrained_cfg_value(own, "fixed_input_size"):
+    if timm_module().get_pretrained_cfg_value(timm_name, "fixed_input_size"):
         options["img_size"] = image_size
-    network: nn.Module = timm_module().create_model(own, pretrained=False, **options)
+    network: nn.Module = timm_module().create_model(timm_name, pretrained=False, **options)
     return network
 
 

@@ -4,6 +4,8 @@ Submodules carry torchvision's names, so that its weights load here and the two 
 
 Source: He et al. 2016, "Deep residual learning"; the CIFAR-style ResNet-18 is the ImageNet one with
 a 3×3 stem of stride 1 and no max-pool, as in most CIFAR code since 2017 (Shalev et al. use it).
+PreActResNet-18, which normalises and activates before each convolution: He et al. 2016, "Identity
+mappings in deep residual networks".
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        found: Tensor = self.relu(y.add_(self.downsample(x)))
-        return found
+        outputs: Tensor = self.relu(y.add_(self.downsample(x)))
+        return outputs
 
 
 class Bottleneck(nn.Module):
@@ -61,8 +63,31 @@ class Bottleneck(nn.Module):
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        found: Tensor = self.relu(y.add_(self.downsample(x)))
-        return found
+        outputs: Tensor = self.relu(y.add_(self.downsample(x)))
+        return outputs
+
+
+class PreActBlock(nn.Module):
+    """y = F(a(x)) + s(x), a: BatchNorm and ReLU, F: conv, a, conv; eq. 4 with identity shortcuts.
+
+    Where the shape changes the shortcut is a bare 1×1 convolution of a(x), as in the paper's code.
+    """
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = convolution(inputs, width, 3, stride)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = convolution(width, width, 3)
+        self.relu = nn.ReLU(inplace=True)
+        changes = stride != 1 or inputs != width
+        self.shortcut = convolution(inputs, width, 1, stride) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = self.relu(self.bn1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        y: Tensor = self.conv2(self.relu(self.bn2(self.conv1(active))))
+        return y + shortcut
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Module:
@@ -112,6 +137,30 @@ def resnet56(channels: int) -> nn.Sequential:
     n = 9, shortcuts B, as in Hoffer et al. 2018: with their ten classes 855,770.
     """
     return _cifar_layout(channels, 16, blocks=9, pad=False)
+
+
+def preact_resnet18(channels: int) -> nn.Sequential:
+    """PreActResNet-18, CIFAR-style: (N, C, H, W) → (N, 512), non-negative; 11,167,040 parameters.
+
+    After the last block stands the extra BatchNorm and ReLU of the paper's appendix ("when adding
+    the last residual unit"); some public code leaves it out, and with it the 1,024 parameters.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=convolution(channels, 64, 3))
+    inputs = 64
+    for number in range(1, 5):
+        width = 64 * 2 ** (number - 1)
+        stride = 1 if number == 1 else 2
+        layers[f"layer{number}"] = nn.Sequential(
+            PreActBlock(inputs, width, stride), PreActBlock(width, width, 1)
+        )
+        inputs = width
+    layers["bn"] = nn.BatchNorm2d(inputs)
+    layers["relu"] = nn.ReLU(inplace=True)
+    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    net = nn.Sequential(layers)
+    initialise_convolutions(net)
+    return net
 
 
 def _cifar_layout(channels: int, width: int, blocks: int, *, pad: bool) -> nn.Sequential:

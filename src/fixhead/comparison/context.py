@@ -19,7 +19,7 @@ from ..data import (
     thin,
     validation_split,
 )
-from ..training import Classifier, check_mixing, classifier, resolve_device
+from ..training import Classifier, build_classifier, check_mixing, resolve_device
 from ..training.loop import ChooseOn
 from .config import Comparison, RunPlan
 
@@ -97,7 +97,7 @@ class Context:
 
     def model(self, plan: RunPlan) -> Classifier:
         """Backbone and head of one run; frozen and learned arms draw the same vectors."""
-        return classifier(
+        return build_classifier(
             self.backbone(plan.seed),
             plan.head,
             len(self.dataset.classes),

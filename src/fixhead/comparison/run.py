@@ -108,6 +108,10 @@ def _train_and_test(
     model = context.model(plan)
     sizes = _sizes(model, plan.recipe.optimizer)
     classes = len(context.dataset.classes)
+
+    def monitor() -> CollapseMonitor:
+        return CollapseMonitor(model.head, classes)
+
     result = train(
         model,
         parts.train,
@@ -118,7 +122,7 @@ def _train_and_test(
         device=context.device,
         progress=progress,
         choose_on=context.choose_on,
-        watch=(lambda: CollapseMonitor(model.head, classes)) if classes <= MAX_CLASSES else None,
+        validation_hook=monitor if classes <= MAX_CLASSES else None,
         checkpoint_every_s=checkpoint_every_s,
         keep_checkpoint=True,  # until the row is on disk: a kill in between costs no training
     )

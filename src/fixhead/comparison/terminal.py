@@ -17,7 +17,6 @@ from rich.table import Table
 from ..runs.layout import COMPUTED_SCHEMA, REPORT_PAGE, RUN_SCHEMA
 from ..runs.records import Record
 from ..runs.store import Tell
-from ..training.history import Row
 from ..training.progress import Progress, progress_for
 
 REPORT_EVERY_S = 0.25
@@ -81,7 +80,7 @@ class RunProgress:
         self._tell("report", epoch, step, loss, images_per_second)
         self._last = time.monotonic()
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: Record) -> None:
         self._tell("epoch", row)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Training on Lightning Fabric: a recipe, a loop that can be stopped, saved models.
+"""Training on Lightning Fabric: a recipe, a loop that can be stopped, saved models, fine-tuning.
 
 The names are imported when first used: the recipe needs no torch, and fine-tuning no lightning.
 """
@@ -10,27 +10,36 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .checkpoint import load_model_state, read_description, save_model
+    from .batches import EpochBatches, check_mixing, labelled
+    from .checkpoints import (
+        load_classifier,
+        load_model_state,
+        read_description,
+        remove_checkpoint,
+        save_model,
+    )
     from .engine import resolve_device
+    from .finetune import FinetuneEpoch, FinetuneReport, finetune_head
     from .loop import TrainingResult, train
-    from .mixing import Batches, check_mixing, labelled
-    from .model import Classifier
+    from .model import Classifier, build_classifier
     from .progress import Progress, SilentProgress, progress_for
-    from .rebuild import classifier, load_classifier
     from .recipe import Recipe
-    from .resume import remove_checkpoint
-    from .tally import NonFiniteLossError
+    from .step import NonFiniteLossError, ValidationHook
 
 __all__ = [
-    "Batches",
     "Classifier",
+    "EpochBatches",
+    "FinetuneEpoch",
+    "FinetuneReport",
     "NonFiniteLossError",
     "Progress",
     "Recipe",
     "SilentProgress",
     "TrainingResult",
+    "ValidationHook",
+    "build_classifier",
     "check_mixing",
-    "classifier",
+    "finetune_head",
     "labelled",
     "load_classifier",
     "load_model_state",
@@ -45,23 +54,27 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "Batches": "mixing",
+        "EpochBatches": "batches",
         "Classifier": "model",
-        "NonFiniteLossError": "tally",
+        "FinetuneEpoch": "finetune",
+        "FinetuneReport": "finetune",
+        "NonFiniteLossError": "step",
         "Progress": "progress",
         "Recipe": "recipe",
         "SilentProgress": "progress",
         "TrainingResult": "loop",
-        "check_mixing": "mixing",
-        "classifier": "rebuild",
-        "labelled": "mixing",
-        "load_classifier": "rebuild",
-        "load_model_state": "checkpoint",
+        "ValidationHook": "step",
+        "build_classifier": "model",
+        "check_mixing": "batches",
+        "finetune_head": "finetune",
+        "labelled": "batches",
+        "load_classifier": "checkpoints",
+        "load_model_state": "checkpoints",
         "progress_for": "progress",
-        "read_description": "checkpoint",
-        "remove_checkpoint": "resume",
+        "read_description": "checkpoints",
+        "remove_checkpoint": "checkpoints",
         "resolve_device": "engine",
-        "save_model": "checkpoint",
+        "save_model": "checkpoints",
         "train": "loop",
     },
 )

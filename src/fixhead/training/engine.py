@@ -1,4 +1,4 @@
-"""Lightning Fabric set up for one model: device, precision, compilation, determinism."""
+"""A model on its devices with its optimiser: Lightning Fabric's part of a training."""
 
 from __future__ import annotations
 
@@ -12,103 +12,19 @@ from torch import Tensor, nn
 
 from .._errors import RequestError, require
 from .model import Classifier
-from .optimizers import build_optimizer
 from .recipe import Recipe
-from .watch import Watch
+from .step import ValidationHook, take_step
 
 require("lightning_fabric", extra="lab")  # says how to install it, before the import below fails
 from lightning_fabric import Fabric  # noqa: E402
-
-
-class Engine:
-    """A model on its device, ready to learn from a batch or to be measured on one.
-
-    The model is not wrapped by Fabric: on one device a wrapped forward pass does nothing but what
-    ``autocast`` does, and costs 2 % of a small network's step.
-    """
-
-    def __init__(self, model: Classifier, recipe: Recipe, device: torch.device) -> None:
-        self._fabric = _fabric(device, recipe)
-        model.to(device)
-        model.to(memory_format=layout(device))  # type: ignore[call-overload]
-        self.device = device
-        self.model = model
-        self.optimizer = build_optimizer(model, recipe)
-        self._compiled: Any = compiled(model.backbone) if recipe.compile else None
-        self._whole = recipe.batch_size
-        self._stepping: Any = self._fabric.setup_optimizers(self.optimizer)
-
-    def set_learning_rate(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-
-    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step; the loss and the right predictions of before it."""
-        self.optimizer.zero_grad()
-        features = self.model.features
-        if self._compiled is not None and len(images) == self._whole:
-            features = self._compiled  # not for an epoch's last, smaller batch: another program
-        with self._fabric.autocast():
-            loss, right = self._judge(features(self._laid_out(images)), labels)
-        self._fabric.backward(loss)
-        self._stepping.step()
-        return loss.detach(), right
-
-    @torch.no_grad()
-    def measure(
-        self, images: Tensor, labels: Tensor, watch: Watch | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The loss and the right predictions, in the precision of training."""
-        with self._fabric.autocast():
-            features = self.model.features(self._laid_out(images))
-            loss, right = self._judge(features, labels)
-            points = features if watch is None else self.model.head.project(features)
-        if watch is not None:
-            watch.add(points, labels)
-        return loss.float(), right
-
-    def _judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """features (N, d), labels → the head's loss (a scalar), and which predictions are right.
-
-        Of probabilities (N, K) in the labels' place, the largest is what is right.
-        """
-        loss, logits = self.model.head.loss_and_logits(features, labels)
-        wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
-        return loss, logits.detach().argmax(dim=-1) == wanted
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        if images.ndim != 4:
-            return images
-        return images.contiguous(memory_format=layout(self.device))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Optimiser and, in 16-bit training, the loss scale."""
-        precision = self._fabric.strategy.precision
-        return {"optimizer": self.optimizer.state_dict(), "precision": precision.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._fabric.strategy.precision.load_state_dict(state["precision"])
-
-
-def layout(device: torch.device) -> torch.memory_format:
-    """How images lie in memory: NVIDIA's 16-bit convolutions are made for channels last."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
 
 PROGRAMS = 64
 """Backbones that one process may compile. torch stops at eight, and would then run further ones
 uncompiled without an error."""
 
-
-def compiled(backbone: nn.Module) -> Any:
-    """The backbone through ``torch.compile``, for batches of one size.
-
-    Backbones that differ in their weights only share one program, whatever their heads are.
-    """
-    limit = torch._dynamo.config.recompile_limit
-    torch._dynamo.config.recompile_limit = max(limit, PROGRAMS)
-    return torch.compile(backbone, dynamic=False)
+_UNDECAYED = ("scale", "bias")
+# fused: one kernel over all weights instead of several per weight
+_FUSED_DEVICES = ("cpu", "cuda")
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -131,13 +47,174 @@ def resolve_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def _fabric(device: torch.device, recipe: Recipe) -> Fabric:
+def open_fabric(
+    device: torch.device,
+    recipe: Recipe,
+    *,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+) -> Fabric:
+    """Fabric for one device or, with ``devices`` or ``num_nodes``, for a process on each of several
+    of its kind: ``fabric.launch(function)`` starts them, and each makes its own ``Engine``.
+
+    Raises:
+        RequestError: a precision that the device does not have.
+    """
     if recipe.precision == "16-mixed" and device.type == "cpu":
         raise RequestError("precision='16-mixed' needs a GPU, got the CPU; try bf16-mixed")
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        return Fabric(accelerator="cuda", devices=[index], precision=recipe.precision)
-    return Fabric(accelerator=device.type, devices=1, precision=recipe.precision)
+    chosen: int | list[int] = devices
+    if device.type == "cuda" and devices == num_nodes == 1:
+        chosen = [torch.cuda.current_device() if device.index is None else device.index]
+    return Fabric(
+        accelerator=device.type,
+        devices=chosen,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        precision=recipe.precision,
+    )
+
+
+class Engine:
+    """A model on its device, ready to learn from a batch or to be measured on one.
+
+    Among several processes Fabric wraps the model by its strategy, and each process learns from its
+    own part of a batch. A single process leaves the wrapper out: there a wrapped forward pass does
+    nothing but what ``autocast`` does, and costs 2 % of a small network's step.
+    """
+
+    def __init__(self, model: Classifier, recipe: Recipe, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self.device = fabric.device
+        model.to(self.device)
+        model.to(memory_format=layout(self.device))  # type: ignore[call-overload]
+        self.model = model
+        self.optimizer = build_optimizer(model, recipe)
+        objective = HeadLoss(model, recipe, self.device)
+        self._objective: Any = objective.forward
+        if fabric.world_size > 1:
+            self._objective = fabric.setup_module(objective)
+        self._updates: Any = fabric.setup_optimizers(self.optimizer)
+
+    def set_learning_rate(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One optimiser step; the loss and the right predictions of before it."""
+        return take_step(self._objective, self._updates, images, labels, self._fabric)
+
+    @torch.no_grad()
+    def measure(
+        self, images: Tensor, labels: Tensor, hook: ValidationHook | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The loss and the right predictions, in the precision of training."""
+        with self._fabric.autocast():
+            features = self.model.features(laid_out(images, self.device))
+            loss, right = judge(self.model, features, labels)
+            points = features if hook is None else self.model.head.project(features)
+        if hook is not None:
+            hook.add(points, labels)
+        return loss.float(), right
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser and, in 16-bit training, the loss scale."""
+        precision = self._fabric.strategy.precision
+        return {"optimizer": self.optimizer.state_dict(), "precision": precision.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._fabric.strategy.precision.load_state_dict(state["precision"])
+
+
+class HeadLoss(nn.Module):
+    """images (N, C, H, W), labels → the head's loss, and which predictions are right: the whole
+    forward pass of a training step, so that a wrapper sees every gradient of it."""
+
+    def __init__(self, model: Classifier, recipe: Recipe, device: torch.device) -> None:
+        super().__init__()
+        self.model = model
+        self._device = device
+        self._compiled: Any = compiled(model.backbone) if recipe.compile else None
+        self._full_batch = recipe.batch_size
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.model.features
+        if self._compiled is not None and len(images) == self._full_batch:
+            features = self._compiled  # not for an epoch's last, smaller batch: another program
+        return judge(self.model, features(laid_out(images, self._device)), labels)
+
+
+def judge(model: Classifier, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """features (N, d), labels → the head's loss (a scalar), and which predictions are right.
+
+    Of probabilities (N, K) in the labels' place, the largest is what is right.
+    """
+    loss, logits = model.head.loss_and_logits(features, labels)
+    wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
+    return loss, logits.detach().argmax(dim=-1) == wanted
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """How images lie in memory: NVIDIA's 16-bit convolutions are made for channels last."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def laid_out(images: Tensor, device: torch.device) -> Tensor:
+    return images if images.ndim != 4 else images.contiguous(memory_format=layout(device))
+
+
+def compiled(backbone: nn.Module) -> Any:
+    """The backbone through ``torch.compile``, for batches of one size.
+
+    Backbones that differ in their weights only share one program, whatever their heads are.
+    """
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, PROGRAMS)
+    return torch.compile(backbone, dynamic=False)
+
+
+def build_optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the trained weights of ``model``.
+
+    sgd    v ← μ v + g + λ w;  w ← w − η (g + λ w + μ v) with Nesterov, w − η v without
+    adam   Kingma & Ba 2015 on the gradient g + λ w (coupled L2)
+    adamw  Loshchilov & Hutter 2019: w ← (1 − η λ) w, then Adam's step on g
+
+    Raises:
+        RequestError: nothing in the model is trained.
+    """
+    groups = parameter_groups(model, recipe.weight_decay)
+    if not groups:
+        raise RequestError("the model has no trained weights, so there is nothing to train")
+    fused = all(weight.device.type in _FUSED_DEVICES for weight in model.parameters())
+    options: dict[str, Any] = {"lr": recipe.lr, "fused": fused}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, momentum=recipe.momentum, nesterov=recipe.nesterov, **options
+        )
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, **options)
+
+
+def parameter_groups(model: Classifier, weight_decay: float) -> list[dict[str, Any]]:
+    """The decayed and the undecayed weights; a group without weights is left out.
+
+    Decayed: every trained weight of the backbone, its biases and BatchNorm weights among them (as
+    torch's optimisers do by default and the papers' code did), and learned class vectors.
+    Not decayed: the head's scale and bias.
+    """
+    spared = {
+        id(weight)
+        for name, weight in model.head.named_parameters(recurse=False)
+        if name in _UNDECAYED
+    }
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [w for w in trained if id(w) not in spared], "weight_decay": weight_decay},
+        {"params": [w for w in trained if id(w) in spared], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 @contextmanager

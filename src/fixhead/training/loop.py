@@ -10,23 +10,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
 from .._errors import RequestError
 from .._seeds import forked
-from .engine import Engine, determinism, resolve_device
-from .history import HistoryFile, Row
-from .mixing import Batches, check_mixing, labelled, mixing_of
-from .model import Classifier
+from ..runs.records import Record
+from .batches import EpochBatches, check_mixing, labelled, mixing_of
+from .checkpoints import HistoryFile, RunCheckpoint
+from .engine import Engine, determinism, open_fabric, resolve_device
+from .model import Classifier, Weights, cloned, on_cpu, weights_on_cpu
 from .progress import Progress, SilentProgress
 from .recipe import Recipe
-from .resume import RunCheckpoint
-from .run import Run, State, copy_of_weights, on_cpu
 from .schedules import Schedule
-from .tally import Tally
-from .watch import MakeWatch
+from .step import MakeValidationHook, Tally
 
 ChooseOn = Literal["accuracy", "balanced_accuracy", "last"]
 
@@ -35,7 +33,12 @@ ChooseOn = Literal["accuracy", "balanced_accuracy", "last"]
 class TrainingResult:
     """What a run came to. Weights are on the CPU; the model itself holds the last ones.
 
-    history: a row per epoch (``fixhead.training.history.Row``).
+    history: a row per epoch: epoch (from 1), lr (of the epoch's first step), train_loss,
+        train_accuracy, val_loss, val_accuracy, seconds (of the whole epoch), images_per_second (of
+        its training part); with choose_on="balanced_accuracy" also val_balanced_accuracy, with a
+        validation hook also collapse; where the head's scale rises also scale (of the epoch's last
+        step). Accuracies are fractions, losses nats; what concerns validation is None where there
+        is no validation split.
     best_epoch: the first one (from 1) with the best validation score; the last one where there is
         no validation split.
     seconds: of all epochs, validation included, also those before a stop.
@@ -43,10 +46,10 @@ class TrainingResult:
     resumed_from: the epoch after which this process went on; 0 for an undisturbed run.
     """
 
-    history: list[Row]
+    history: list[Record]
     best_epoch: int
-    best_state: State
-    last_state: State
+    best_state: Weights
+    last_state: Weights
     seconds: float
     images_per_second: float
     device: str
@@ -55,17 +58,17 @@ class TrainingResult:
 
 def train(
     model: Classifier,
-    train_batches: Batches,
-    validation_batches: Batches | None,
+    train_batches: EpochBatches,
+    validation_batches: EpochBatches | None,
     recipe: Recipe,
     *,
     seed: int,
     run_dir: Path | None = None,
     device: str | torch.device = "auto",
     progress: Progress | None = None,
-    on_epoch: Callable[[Row], None] | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
     choose_on: ChooseOn = "accuracy",
-    watch: MakeWatch | None = None,
+    validation_hook: MakeValidationHook | None = None,
     checkpoint_every_s: float = 5.0,
     keep_checkpoint: bool = False,
 ) -> TrainingResult:
@@ -83,8 +86,8 @@ def train(
         on_epoch: called with every finished epoch's row.
         choose_on: the validation score that chooses the epoch and lowers a plateau schedule;
             ``"last"`` for none: the last epoch counts.
-        watch: makes what sees each validation pass; what it says is the row's ``collapse``
-            (without a validation split it sees no image, and may tell of the head).
+        validation_hook: makes what sees each validation pass; what it says is the row's
+            ``collapse`` (without a validation split it sees no image, and may speak of the head).
         checkpoint_every_s: seconds between two checkpoints, taken at the end of an epoch.
         keep_checkpoint: leave the finished run's checkpoint, so that a process killed after this
             function need not train again; ``remove_checkpoint(run_dir)`` takes it away.
@@ -101,7 +104,8 @@ def train(
     history = HistoryFile(run_dir)
     progress = progress or SilentProgress()
     with determinism(recipe.deterministic):
-        engine = Engine(model, recipe, resolve_device(device))
+        chosen = resolve_device(device)
+        engine = Engine(model, recipe, open_fabric(chosen, recipe))
         run = Run(engine, Schedule(recipe, len(train_batches)))
         resumed_from = run.restore(checkpoint.load())
         history.rewrite(run.history)
@@ -111,9 +115,9 @@ def train(
                 with forked(seed, "dropout", epoch):
                     row = _learn(run, recipe, epoch, train_batches, progress)
                     if validation_batches is not None:
-                        _measure(run, row, validation_batches, choose_on, watch)
-                    elif watch is not None:
-                        row["collapse"] = dict(watch().finish())
+                        _measure(run, row, validation_batches, choose_on, validation_hook)
+                    elif validation_hook is not None:
+                        row["collapse"] = dict(validation_hook().finish())
                 run.finish_epoch(row, row.get(f"val_{choose_on}"))
                 history.append(row)
                 if checkpoint.due and epoch < recipe.epochs:
@@ -127,10 +131,62 @@ def train(
         checkpoint.remove()
     elif resumed_from < recipe.epochs:
         checkpoint.save(run.state_dict())
-    return _result(run, resumed_from)
+    return _result(run, str(chosen), resumed_from)
 
 
-def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Progress) -> Row:
+class Run:
+    """An engine, its schedule, and what the finished epochs came to: what a checkpoint holds."""
+
+    def __init__(self, engine: Engine, schedule: Schedule) -> None:
+        self.engine = engine
+        self.schedule = schedule
+        self.epoch = 0
+        self.history: list[Record] = []
+        self.best_epoch = 0
+        self.best_score: float | None = None
+        self.best_state: Weights = {}
+
+    def finish_epoch(self, row: Record, score: float | None) -> None:
+        """Keep the row, and the weights if no earlier epoch scored as high.
+
+        Without a score (no validation split) every epoch is the best so far.
+        """
+        self.epoch = row["epoch"]
+        self.history.append(row)
+        self.schedule.observe(score)
+        if score is None or self.best_score is None or score > self.best_score:
+            self.best_epoch, self.best_score = self.epoch, score
+            # on its device: fetching them every epoch would hold up an accelerator
+            self.best_state = cloned(self.engine.model.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain Python values only, for ``torch.load(weights_only=True)``."""
+        return {
+            "model": self.engine.model.state_dict(),
+            "engine": self.engine.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "epoch": self.epoch,
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+            "best_state": self.best_state,
+        }
+
+    def restore(self, state: dict[str, Any] | None) -> int:
+        """Go on from a saved state, if there is one; the number of epochs it had finished."""
+        if state is not None:
+            self.engine.model.load_state_dict(state["model"])
+            self.engine.load_state_dict(state["engine"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.epoch, self.history = state["epoch"], state["history"]
+            self.best_epoch, self.best_score = state["best_epoch"], state["best_score"]
+            self.best_state = state["best_state"]
+        return self.epoch
+
+
+def _learn(
+    run: Run, recipe: Recipe, epoch: int, batches: EpochBatches, progress: Progress
+) -> Record:
     """Learn from every batch once; the epoch's row, its validation still unknown.
 
     Where labels are mixed, the training accuracy counts the label with the larger share.
@@ -152,7 +208,7 @@ def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Pro
             progress.report(epoch, step + 1, tally.recent_loss(), pace)
     loss, accuracy = tally.finish()
     seconds = time.perf_counter() - start
-    row: Row = {
+    row: Record = {
         "epoch": epoch,
         "lr": recipe.lr * schedule.factor(first_step),
         "train_loss": loss,
@@ -168,25 +224,31 @@ def _learn(run: Run, recipe: Recipe, epoch: int, batches: Batches, progress: Pro
 
 
 def _measure(
-    run: Run, row: Row, batches: Batches, choose_on: ChooseOn, watch: MakeWatch | None
+    run: Run,
+    row: Record,
+    batches: EpochBatches,
+    choose_on: ChooseOn,
+    make_hook: MakeValidationHook | None,
 ) -> None:
     """Add what one pass over the validation split gives to the epoch's row."""
     engine = run.engine
     engine.model.eval()
     tally = Tally(row["epoch"], "validation")
     start = time.perf_counter()
-    seen = None if watch is None else watch()
+    hook = None if make_hook is None else make_hook()
     for images, labels in batches.epoch(row["epoch"]):
-        tally.add(*engine.measure(images, labels, seen), labels)
+        tally.add(*engine.measure(images, labels, hook), labels)
     row["val_loss"], row["val_accuracy"] = tally.finish()
     if choose_on == "balanced_accuracy":
         row["val_balanced_accuracy"] = tally.balanced_accuracy()
-    if seen is not None:
-        row["collapse"] = dict(seen.finish())
+    if hook is not None:
+        row["collapse"] = dict(hook.finish())
     row["seconds"] += time.perf_counter() - start
 
 
-def _check(recipe: Recipe, train: Batches, validation: Batches | None, choose_on: ChooseOn) -> None:
+def _check(
+    recipe: Recipe, train: EpochBatches, validation: EpochBatches | None, choose_on: ChooseOn
+) -> None:
     if choose_on not in get_args(ChooseOn):
         raise RequestError(f"choose_on must be one of {get_args(ChooseOn)}, got {choose_on!r}")
     if recipe.schedule == "plateau" and (validation is None or choose_on == "last"):
@@ -198,16 +260,16 @@ def _check(recipe: Recipe, train: Batches, validation: Batches | None, choose_on
         raise RequestError("training and validation need at least one batch each, got an empty one")
 
 
-def _result(run: Run, resumed_from: int) -> TrainingResult:
+def _result(run: Run, device: str, resumed_from: int) -> TrainingResult:
     history = run.history
     images = sum(row["images_per_second"] for row in history)
     return TrainingResult(
         history=history,
         best_epoch=run.best_epoch,
         best_state=on_cpu(run.best_state),
-        last_state=copy_of_weights(run.engine.model),
+        last_state=weights_on_cpu(run.engine.model),
         seconds=sum(row["seconds"] for row in history),
         images_per_second=images / len(history),
-        device=str(run.engine.device),
+        device=device,
         resumed_from=resumed_from,
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
 
 from .._errors import RequestError
-from ..backbones import Backbone
-from ..heads import ClassificationHead
+from .._seeds import stream
+from ..backbones.backbone import Backbone
+from ..heads.head import ClassificationHead
+from ..heads.spec import parse_head
+
+Weights = dict[str, Tensor]
+"""A state_dict."""
 
 
 class Classifier(nn.Module):
@@ -34,3 +40,40 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.features(images)))
+
+
+def build_classifier(
+    backbone: Backbone,
+    head: str,
+    classes: int,
+    *,
+    counts: Sequence[int] | Tensor | None,
+    seed: int,
+) -> Classifier:
+    """``backbone`` under the head of that preset or spec, its vectors drawn from ``seed``.
+
+    ``counts`` (K,) are the training images of each class, for heads that follow them.
+    """
+    layer = ClassificationHead(
+        backbone.features,
+        classes,
+        generator=stream(seed, "vectors"),
+        class_counts=counts,
+        nonnegative_features=backbone.nonnegative,
+        **parse_head(head).arguments(),
+    )
+    return Classifier(backbone, layer)
+
+
+def cloned(weights: Weights) -> Weights:
+    """The weights apart from the model's own memory, on the same device."""
+    return {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+
+def on_cpu(weights: Weights) -> Weights:
+    return {name: tensor.cpu() for name, tensor in weights.items()}
+
+
+def weights_on_cpu(model: nn.Module) -> Weights:
+    """The state_dict on the CPU, apart from the model's own memory."""
+    return on_cpu(cloned(model.state_dict()))

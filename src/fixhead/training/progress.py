@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from .history import Row
+from ..runs.records import Record
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -16,7 +16,7 @@ LINE_EVERY_S = 5.0
 
 
 class Progress(Protocol):
-    """What the loop tells; it asks ``due`` first, because telling makes it wait for the device."""
+    """What the loop reports to; it asks ``due`` first, because a report waits for the device."""
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """A run of so many epochs and steps per epoch, the first ``done`` epochs done before."""
@@ -27,7 +27,7 @@ class Progress(Protocol):
     def report(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
         """In epoch ``epoch`` (from 1), ``step`` steps (from 1) are done."""
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: Record) -> None:
         """An epoch and its validation are done."""
 
     def end(self) -> None:
@@ -44,7 +44,7 @@ class SilentProgress:
 
     def report(self, epoch: int, step: int, loss: float, images_per_second: float) -> None: ...
 
-    def epoch(self, row: Row) -> None: ...
+    def epoch(self, row: Record) -> None: ...
 
     def end(self) -> None: ...
 
@@ -82,7 +82,7 @@ class LineProgress:
             f"{images_per_second:,.0f} images/s, {clock.left(epoch, step)} left"
         )
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: Record) -> None:
         clock = self._clock
         if self.due() or row["epoch"] == clock.epochs:
             left = clock.left(row["epoch"], clock.steps)
@@ -118,7 +118,7 @@ class BarProgress:
         live = f"epoch {epoch}/{self._clock.epochs} loss {loss:.3f} {images_per_second:,.0f} img/s"
         self._show(epoch, step, f"{live} {self._figures}")
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: Record) -> None:
         if row["val_accuracy"] is not None:
             self._figures = f"val {100 * row['val_accuracy']:.1f} %"
         if self.due() or row["epoch"] == self._clock.epochs:
@@ -140,7 +140,7 @@ class BarProgress:
         self._last = time.monotonic()
 
 
-def describe(row: Row) -> str:
+def describe(row: Record) -> str:
     """An epoch's figures in words."""
     text = f"loss {row['train_loss']:.4f}, training {100 * row['train_accuracy']:.2f} %"
     if row["val_accuracy"] is not None:

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .._errors import RequestError
-from ..data.augment import Mixed
-from ..heads import ClassificationHead
-from ..losses import LOSSES
+from ..data.augment.mixing import Mixed
+from ..heads.head import ClassificationHead
+from ..losses.catalogue import LOSSES
 
 
-class Batches(Protocol):
-    """What the loop needs of data; ``fixhead.data.Batches`` is one."""
+class EpochBatches(Protocol):
+    """What a pass over data needs of it; ``fixhead.data.Batches`` is one."""
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -41,12 +41,12 @@ class MixingBatches(Protocol):
         """Mixed images with both labels and their weight."""
 
 
-def mixing_of(batches: Batches) -> object | None:
+def mixing_of(batches: EpochBatches) -> object | None:
     """How these batches mix; None where every image has one label."""
     return batches.mixing if isinstance(batches, MixingBatches) else None
 
 
-def labelled(batches: Batches, epoch: int, classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+def labelled(batches: EpochBatches, epoch: int, classes: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Images (N, C, H, W) with labels (N,), or with probabilities (N, K) where they are mixed."""
     if not isinstance(batches, MixingBatches) or batches.mixing is None:
         yield from batches.epoch(epoch)
@@ -57,8 +57,8 @@ def labelled(batches: Batches, epoch: int, classes: int) -> Iterator[tuple[Tenso
 
 def targets(mixed: Mixed, classes: int) -> Tensor:
     """t (N, K) in float32, each row adding up to 1."""
-    own, other = (one_hot(labels, classes).float() for labels in (mixed.labels, mixed.others))
-    return other.lerp(own, mixed.weight)
+    first, second = (one_hot(labels, classes).float() for labels in (mixed.labels, mixed.others))
+    return second.lerp(first, mixed.weight)
 
 
 def check_mixing(mixing: object | None, head: ClassificationHead) -> None:

@@ -1,6 +1,14 @@
-"""Losses and hits of one pass, left on the device until somebody asks."""
+"""One optimiser step, the sums of a pass over batches, and what may look at a validation pass.
+
+Training, fine-tuning and runs in several processes take the same step; what is trained, on what
+device and in what precision, is the caller's.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +18,61 @@ CHECK_EVERY = 64
 
 RECENT = 16
 """Batches whose mean loss a progress report shows."""
+
+Objective = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
+"""inputs, labels → the loss, a scalar with gradients, and which predictions are right, (N,)."""
+
+
+class Updates(Protocol):
+    """An optimiser, as far as a step needs one."""
+
+    def zero_grad(self) -> None: ...
+
+    def step(self) -> Any: ...
+
+
+class Runner(Protocol):
+    """Precision and gradients of the place where a step is taken; a Fabric is one."""
+
+    def autocast(self) -> AbstractContextManager[Any]: ...
+
+    def backward(self, tensor: Tensor, /) -> None: ...
+
+
+class PlainRunner:
+    """One device, in the precision of the weights."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def backward(self, tensor: Tensor, /) -> None:
+        torch.autograd.backward(tensor)
+
+
+def take_step(
+    objective: Objective, optimizer: Updates, inputs: Any, labels: Tensor, runner: Runner
+) -> tuple[Tensor, Tensor]:
+    """Move the weights once against the gradient of the loss; the loss and the hits of before."""
+    optimizer.zero_grad()
+    with runner.autocast():
+        loss, right = objective(inputs, labels)
+    runner.backward(loss)
+    optimizer.step()
+    return loss.detach(), right
+
+
+class ValidationHook(Protocol):
+    """Sees one validation pass, and says in plain JSON what it saw, without the loop knowing any
+    measure; nothing in it waits for the device until ``finish``."""
+
+    def add(self, points: Tensor, labels: Tensor) -> None:
+        """What the class vectors see of a batch, (N, D), and labels (N,)."""
+
+    def finish(self) -> Mapping[str, Any]: ...
+
+
+MakeValidationHook = Callable[[], ValidationHook]
+"""Makes a new hook for each pass."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -25,7 +88,8 @@ class NonFiniteLossError(RuntimeError):
 
 
 class Tally:
-    """Sums of a pass over batches of losses (scalars) and hits (N,) bool.
+    """Sums of a pass over batches of losses (scalars) and hits (N,) bool, left on the device until
+    they are asked for.
 
     Raises:
         NonFiniteLossError: from ``add`` (at most CHECK_EVERY batches late, naming the very step)
@@ -64,8 +128,8 @@ class Tally:
         hits, labels = torch.cat(self._hits).cpu(), torch.cat(self._labels).cpu()
         counts = torch.bincount(labels)
         right = torch.bincount(labels[hits], minlength=len(counts))
-        seen = counts > 0
-        return (right[seen] / counts[seen]).double().mean().item()
+        present = counts > 0
+        return (right[present] / counts[present]).double().mean().item()
 
     def _check(self, start: int) -> Tensor:
         """The losses from batch ``start`` on, on the CPU, all finite."""
