@@ -13,7 +13,7 @@ from fixhead.runs.statistics import range_of_few
 
 DIVERGED = (
     "Traceback (most recent call last):\n"
-    "fixhead.training.tally.NonFiniteLossError: the training loss became nan at step 5 of epoch 1"
+    "fixhead.training.step.NonFiniteLossError: the training loss became nan at step 5 of epoch 1"
 )
 
 

@@ -20,7 +20,7 @@ from ..runs.statistics import (
     spread,
     supports_claim,
 )
-from ..training.tally import NonFiniteLossError
+from ..training.step import NonFiniteLossError
 from .item import RANGE_RUNS, Claim, Content, Option, PaperFigure, TableEntry
 from .verdict import judge, lead_only
 
