@@ -9,15 +9,17 @@ For losses that are linear in the target, such as cross-entropy, that is mixup's
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .._errors import RequestError
-from ..data.augment.mixing import Mixed
 from ..heads.head import ClassificationHead
 from ..losses.catalogue import LOSSES
+
+if TYPE_CHECKING:
+    from ..data.augment.mixing import Mixed
 
 
 class EpochBatches(Protocol):
