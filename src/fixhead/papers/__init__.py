@@ -2,18 +2,27 @@
 
 A paper is a module (or a folder of them) that lists its items; ``registry`` names the papers. An
 item says which runs it needs (cells) and how its table and figures are read from their records.
+The names are imported when first used.
 """
 
-from .item import Claim, Content, Item, Option, Printed, TableEntry
-from .recipe import PaperRecipe, PaperRequest, stated
-from .registry import find, items
-from .run import RunOptions, perform
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .item import Claim, Content, Item, Option, Paper, Printed, TableEntry
+    from .recipe import PaperRecipe, PaperRequest, stated
+    from .registry import find, items
+    from .run import RunOptions, perform
 
 __all__ = [
     "Claim",
     "Content",
     "Item",
     "Option",
+    "Paper",
     "PaperRecipe",
     "PaperRequest",
     "Printed",
@@ -24,3 +33,11 @@ __all__ = [
     "perform",
     "stated",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    dict.fromkeys(("Claim", "Content", "Item", "Option", "Paper", "Printed", "TableEntry"), "item")
+    | dict.fromkeys(("PaperRecipe", "PaperRequest", "stated"), "recipe")
+    | dict.fromkeys(("find", "items"), "registry")
+    | dict.fromkeys(("RunOptions", "perform"), "run"),
+)

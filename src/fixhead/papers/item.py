@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..comparison.config import Comparison, RunPlan
-from ..comparison.context import Context
 from ..runs.records import Record, dumps
 from .recipe import PaperRecipe, PaperRequest, ScaleName
+
+if TYPE_CHECKING:
+    from ..comparison.context import Context
 
 # --- what the paper prints ------------------------------------------------------------------------
 
@@ -51,8 +53,13 @@ def recalled(value: float, note: str = "") -> Printed:
 
 # --- runs -----------------------------------------------------------------------------------------
 
-LoadContext = Callable[[Comparison], Context]
 Compute = Callable[..., Record]
+
+
+class LoadContext(Protocol):
+    """Gives a comparison with its data loaded."""
+
+    def __call__(self, comparison: Comparison, /) -> Context: ...
 
 
 class PaperCell(Protocol):

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from .._errors import RequestError
-from . import delacalle2019, hoffer2018, shalev2020, yang2022
 from .item import Content, Item, Paper
 from .recipe import PaperRequest
 
-_PAPERS = (delacalle2019.PAPER, shalev2020.PAPER, yang2022.PAPER, hoffer2018.PAPER)
+PAPERS = ("delacalle2019", "shalev2020", "yang2022", "hoffer2018")
+"""Modules of this room, each with its PAPER; imported when they are asked for."""
+
+
+def paper(name: str) -> Paper:
+    """A paper by its name.
+
+    Raises:
+        RequestError: no such paper.
+    """
+    if name not in PAPERS:
+        raise RequestError(f"PAPER must be one of {', '.join(PAPERS)}, got {name!r}")
+    found: Paper = import_module(f".{name}", __package__).PAPER
+    return found
 
 
 def items() -> list[Item]:
     """Every table, figure and number of the papers."""
-    return [item for paper in _PAPERS for item in paper.items]
+    return [item for name in PAPERS for item in paper(name).items]
 
 
-def paper_of(item: Item) -> Paper:
-    return next(paper for paper in _PAPERS if paper.name == item.paper)
-
-
-def find(paper: str, name: str) -> Item:
-    """The item of that paper and name.
+def find(name: str, item: str) -> Item:
+    """The item ``item`` of the paper ``name``.
 
     Raises:
         RequestError: no such paper, or no such item in it.
     """
-    papers = [one.name for one in _PAPERS]
-    if paper not in papers:
-        raise RequestError(f"PAPER must be one of {', '.join(papers)}, got {paper!r}")
-    by_name = {item.name: item for item in items() if item.paper == paper}
-    if name not in by_name:
-        raise RequestError(f"ITEM of {paper} must be one of {', '.join(by_name)}, got {name!r}")
-    return by_name[name]
+    by_name = {one.name: one for one in paper(name).items}
+    if item not in by_name:
+        raise RequestError(f"ITEM of {name} must be one of {', '.join(by_name)}, got {item!r}")
+    return by_name[item]
 
 
 def build(item: Item, request: PaperRequest) -> Content:

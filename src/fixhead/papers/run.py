@@ -18,7 +18,7 @@ from ..runs.records import Record, write_json
 from . import outcome
 from .item import Content, Item
 from .recipe import PaperRequest
-from .registry import build, find, paper_of
+from .registry import build, find, paper
 from .store import PaperStore, share_of
 
 
@@ -95,8 +95,10 @@ def _helpers(
             helper.join()
 
 
-def _help(paper: str, name: str, request: PaperRequest, folder: Path, options: RunOptions) -> None:
-    item = find(paper, name)
+def _help(
+    paper_name: str, name: str, request: PaperRequest, folder: Path, options: RunOptions
+) -> None:
+    item = find(paper_name, name)
     cells = share_of(build(item, request).cells, options.cells)
     _store(item, request, folder, options).run_missing(cells)
 
@@ -112,12 +114,12 @@ def summarise(
         "schema": PAPER_SCHEMA,
         "fixhead": __version__,
         "paper": item.paper,
-        "paper_title": paper_of(item).title,
+        "paper_title": paper(item.paper).title,
         "item": item.name,
         "title": item.title,
         "scale": request.scale,
         "as_published": request.as_published,
-        "protocol": paper_of(item).as_published if request.as_published else None,
+        "protocol": paper(item.paper).as_published if request.as_published else None,
         "command": command(item, request),
         "cells": {"planned": len(content.cells), "done": len(found), "missing": missing},
         "rows": rows,

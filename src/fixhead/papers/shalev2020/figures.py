@@ -8,8 +8,7 @@ from typing import Any
 from ...runs.records import Record
 from ..item import Content, Item, PaperFigure, TrainingCell
 from ..recipe import PaperRequest, place
-from .recipe import NAME, NOTES, cosine_cells, dot_cells, grid
-from .tables import SHOWN_RATE
+from .recipe import NAME, NOTES, SHOWN_RATE, cosine_cells, dot_cells, grid
 
 _PLANE = (
     "Measured here: 30 test images of each class in the principal plane of their features, with "

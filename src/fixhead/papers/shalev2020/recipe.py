@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..item import Option, TrainingCell, training_cells
+from ..item import Option, Read, TrainingCell, measured, training_cells
 from ..recipe import (
     JPEG_COPY,
     PaperRecipe,
@@ -25,6 +25,12 @@ S_GRID = {"full": (1, 20, 40), "medium": (1, 20), "small": (1, 20)}
 """S searched for Table 3: the paper names 1, 20 and 40, and does not give its grid."""
 S_SHOWN = (1, 20, 40)
 """S of Table 4."""
+SHOWN_RATE = 0.1
+"""The dot arms' rate in Table 6 and in the figures, the same for both."""
+SHOWN_SCALE = 20
+"""The cosine arms' S in Table 6."""
+predicted_cosine: Read = measured("compactness", "predicted")
+"""Mean cosine of test features to the vector of the class that they are put into."""
 PLACES: Places = {
     "full": [
         (data, net)

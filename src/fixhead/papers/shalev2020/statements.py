@@ -15,14 +15,15 @@ from .recipe import (
     ARMS,
     NAME,
     NOTES,
+    SHOWN_RATE,
     by_rate,
     cosine_cells,
     differs,
     dot_cells,
     grid,
+    predicted_cosine,
     published_dot,
 )
-from .tables import SHOWN_RATE, predicted_cosine
 
 
 def spearman(row: Record) -> float | None:

@@ -31,23 +31,19 @@ from .recipe import (
     NOTES,
     RATES,
     S_SHOWN,
+    SHOWN_RATE,
+    SHOWN_SCALE,
     by_rate,
     by_scale,
     cosine_cells,
     differs,
     dot_cells,
     grid,
+    predicted_cosine,
     published_cosine,
     published_dot,
 )
 
-SHOWN_RATE = 0.1
-"""The dot arms' rate in Table 6 and in the figures, the same for both."""
-SHOWN_SCALE = 20
-"""The cosine arms' S in Table 6."""
-
-predicted_cosine: Read = measured("compactness", "predicted")
-"""Mean cosine of test features to the vector of the class that they are put into."""
 on_cifar10_1: Read = measured("cifar10.1", "accuracy")
 
 
