@@ -166,3 +166,39 @@ def test_which_weights_is_a_question_for_files_of_weights_only(capsys, tmp_path)
     given = ["--architecture", TIMM, "--weights", "best"]
     assert run(["evaluate", str(tmp_path / "w.pth"), *given]) == 2
     assert "ema or raw" in capsys.readouterr().err
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Twelve folders that sort otherwise than they count."""
+    for part in ("train", "test"):
+        for number in range(12):
+            place = tmp_path / "numbers" / part / str(number)
+            place.mkdir(parents=True)
+            for at in range(2):
+                Image.new("RGB", (32, 32), (20 * number, 0, 90 * at)).save(place / f"{at}.png")
+    return tmp_path / "numbers"
+
+
+def test_the_order_of_timms_folders_is_warned_of_and_can_be_asked_for(capsys, tmp_path, numbered):
+    network = build_full(TIMM, 3, 32, 12).eval()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    command = [tmp_path / "w.pth", "--architecture", TIMM, "--data", numbered]
+    with pytest.warns(UserWarning, match=r"class 2 is '10' .* '2' in the natural order that timm"):
+        _evaluated(capsys, *command, "--out", tmp_path / "a")
+    found = _evaluated(capsys, *command, "--class-order", "natural", "--out", tmp_path / "b")
+    assert found["classes"] == [str(number) for number in range(12)]
+    sorted_order = _evaluated(capsys, *command, "--class-order", "sorted", "--out", tmp_path / "c")
+    assert sorted_order["classes"][2] == "10"
+
+
+def test_weights_of_more_classes_are_tested_on_some_of_them(capsys, tmp_path, pictures):
+    names = ["blue", "cyan", "green", "red", "violet"]
+    network = build_full(TIMM, 3, 32, 5).eval()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    (tmp_path / "map.json").write_text(json.dumps(dict(enumerate(names))))
+    command = [tmp_path / "w.pth", "--architecture", TIMM, "--data", pictures]
+    found = _evaluated(capsys, *command, "--class-map", tmp_path / "map.json", "--out", tmp_path)
+    assert found["classes"] == names
+    matrix = np.array(found["models"][0]["geometry"]["confusion"])
+    assert matrix.sum(axis=1).tolist() == [10, 0, 10, 10, 0]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .options import (
+    READING,
     AsJson,
     CheckpointEvery,
     Config,
@@ -19,7 +20,7 @@ from .options import (
 
 
 @configured(
-    *("data", "data_dir", "image_size", "imbalance"),
+    *("data", "data_dir", "image_size", *READING, "imbalance"),
     *("backbone", "features", "neck", "pretrained"),
     *("heads", "seeds", "first_seed", "epochs", "batch_size", "lr", "tune"),
     *("optimizer", "weight_decay", "schedule", "warmup_epochs", "augmentation"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .._errors import RequestError
-from .options import AsJson, DataDir, ImageSize
+from ..data.reading import Reading
+from .options import READING, AsJson, DataDir, ImageSize, configured
 
 data_app = typer.Typer(
     name="data",
@@ -35,7 +36,9 @@ def list_command(as_json: AsJson = False) -> None:
 
 
 @data_app.command("check")
+@configured(*READING)
 def check_command(
+    reading: dict[str, Any],
     name: Name,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
@@ -53,14 +56,22 @@ def check_command(
     from ..data.checks import check
     from ..data.show import show_check
 
-    found = check(name, data_dir=data_dir, image_size=image_size, imbalance=imbalance)
+    found = check(
+        name,
+        data_dir=data_dir,
+        image_size=image_size,
+        imbalance=imbalance,
+        reading=Reading(**reading),
+    )
     _print_json(found.as_dict()) if as_json else show_check(found)
     if not found.passed:
         raise typer.Exit(1)
 
 
 @data_app.command("prepare")
+@configured(*READING)
 def prepare_command(
+    reading: dict[str, Any],
     name: Name,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
@@ -79,7 +90,13 @@ def prepare_command(
     if fetch and data_dir is not None:
         download(name, data_dir)
     with _bar() as progress:
-        prepared = prepare(name, data_dir=data_dir, image_size=image_size, progress=progress)
+        prepared = prepare(
+            name,
+            data_dir=data_dir,
+            image_size=image_size,
+            reading=Reading(**reading),
+            progress=progress,
+        )
     _print_json(vars(prepared)) if as_json else show_prepared(prepared)
 
 

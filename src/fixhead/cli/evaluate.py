@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from .options import AsJson, Config, DataDir, Device, split_list
+from ..data.reading import Reading
+from .options import READING, AsJson, Config, DataDir, Device, configured, split_list
 
 
+@configured(*READING)
 def evaluate(
+    reading: dict[str, Any],
     model: Annotated[
         Path,
         typer.Argument(
@@ -173,6 +176,7 @@ def evaluate(
         outside=tuple(outside or ()),
         third_party=third_party,
         image_size=image_size,
+        reading=Reading(**reading),
     )
     found = evaluate_saved(
         request, out=out, overwrite=overwrite, say=lambda line: print(line, file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from .._errors import RequestError
 from ..comparison.config import Comparison
+from ..data.reading import Reading
 from ..training.recipe import Recipe, help_of
 
 
@@ -83,12 +85,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 _TYPES = {
     "data_dir": Path | None,
     "image_size": int | None,
+    **dict.fromkeys((one.name for one in fields(Reading)), str | None),
+    "skip_unreadable": bool,
+    "max_pixels": int | None,
     "imbalance": str | None,
     "features": int | None,
     "heads": str,
     "tune": str | None,
 }
 """What is typed for a field, where its default does not show it."""
+
+READING = tuple(one.name for one in fields(Reading))
+"""The options that say how data are read."""
 
 _TYPED = {"heads": ",".join(Comparison.heads), "tune": None}
 """The defaults of the options that hold lists, as they are typed."""
@@ -106,7 +114,9 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
             command({name: values.pop(name) for name in names}, **values)
 
         _, *others = inspect.signature(command, eval_str=True).parameters.values()
-        shown = inspect.Signature([*map(_option, names), *others])
+        needed = [one for one in others if one.default is inspect.Parameter.empty]
+        rest = [one for one in others if one not in needed]
+        shown = inspect.Signature([*needed, *map(_option, names), *rest])
         parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
         parsed.__signature__ = shown  # type: ignore[attr-defined]
         parsed.__annotations__ = {one.name: one.annotation for one in shown.parameters.values()}

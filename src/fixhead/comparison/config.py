@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import RequestError
+from ..data.reading import Reading, read_text
 from ..runs.layout import RUNS_FILE, TUNING_FILE
 from ..runs.records import dumps
 from ..training.recipe import Recipe, as_first_recorded, option, refuse_other_values
@@ -46,6 +47,45 @@ class Task:
         "geometric:0.5 or counts:FILE.",
         late=True,
     )
+    image_column: str | None = option(
+        None, "Take the images from this column of tables.", late=True
+    )
+    label_column: str | None = option(
+        None, "Take the labels from this column of tables.", late=True
+    )
+    train_part: str | None = option(
+        None,
+        "Train on this part: a folder, a split, or the beginning of file names; '.' reads all "
+        "folders as classes.",
+        late=True,
+    )
+    test_part: str | None = option(
+        None, "Test on this part: a folder, a split, or the beginning of file names.", late=True
+    )
+    class_order: str | None = option(
+        None,
+        "Order the classes by sorted names, by natural ones (1, 2, 10, as timm does), or as in a "
+        "FILE with a class a line.",
+        late=True,
+    )
+    class_map: str | None = option(
+        None,
+        "Name the classes, or place them among those of a larger model, by this file (JSON or "
+        "lines: index or folder, name).",
+        late=True,
+    )
+    keep_together: str | None = option(
+        None,
+        "Keep images of one group on one side of every cut: a pattern for file names, as "
+        "'patient\\d+', or a FILE with an image and its group a line.",
+        late=True,
+    )
+    skip_unreadable: bool = option(
+        False, "Go on without images that cannot be decoded, and record which.", late=True
+    )
+    max_pixels: int | None = option(
+        None, "Decode images of up to this many pixels, instead of about 89 million.", late=True
+    )
     train_images: int | None = option(
         None,
         "Keep about this many training images, the same share of every class, the same for every "
@@ -75,6 +115,11 @@ class Task:
         late=True,
     )
 
+    @property
+    def reading(self) -> Reading:
+        """How the data are read."""
+        return Reading(**{one.name: getattr(self, one.name) for one in fields(Reading)})
+
 
 @dataclass(frozen=True)
 class Comparison(Task):
@@ -100,6 +145,8 @@ class Comparison(Task):
         from ..data import parse_long_tail
         from ..heads import parse_head
 
+        self.reading  # noqa: B018  refuses what it cannot be
+
         if self.seeds < 1:
             raise RequestError(f"seeds must be 1 or more, got {self.seeds}")
         if not 0 <= self.first_seed < 2**31:
@@ -124,7 +171,7 @@ class Comparison(Task):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as config.json keeps them; a data path is kept as it was given."""
         facts = asdict(self) | {"heads": list(self.heads), "tune": list(self.tune)}
-        return {name: facts[name] for name in _RECORDED_ORDER}
+        return {name: facts[name] for name in _RECORDED_ORDER} | self.reading.chosen()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Comparison:
@@ -147,6 +194,9 @@ class Comparison(Task):
             facts["data_dir"] = str(Path(self.data_dir).resolve())
         if self.imbalance is not None and self.imbalance.startswith("counts:"):
             facts["imbalance"] = ["counts", _content(Path(self.imbalance.partition(":")[2]))]
+        for name in ("class_order", "class_map", "keep_together"):
+            if facts.get(name) is not None and Path(facts[name]).is_file():
+                facts[name] = ["file", read_text(Path(facts[name]), name)]
         facts["recipe"] = as_first_recorded(self.recipe, facts["recipe"])
         facts = as_first_recorded(self, facts)
         return hashlib.sha256(dumps(facts).encode()).hexdigest()
@@ -157,7 +207,8 @@ _RECORDED_ORDER = (
     *("heads", "seeds", "first_seed", "augmentation", "train_images", "choose", "initial", "tune"),
     *("device", "recipe"),
 )
-"""The order of config.json's fields, which the digest is taken in."""
+"""The order of config.json's fields, which the digest is taken in; how the data are read follows,
+where anything was said of it."""
 
 
 def _content(path: Path) -> str:

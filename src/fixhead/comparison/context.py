@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from .._errors import RequestError
 from ..backbones import Backbone, build, xavier_
 from ..data import (
     Batches,
@@ -19,12 +20,16 @@ from ..data import (
     thin,
     validation_split,
 )
+from ..data.dataset import Labels
 from ..training import Classifier, build_classifier, check_mixing, resolve_device
 from ..training.loop import ChooseOn
 from .config import Comparison, RunPlan
 
 UPRIGHT = ("digits", "mnist")
 """Data sets whose pictures mean something else when flipped."""
+
+MOST_FEATURES = 4096
+"""More features than this are not proposed."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,23 @@ class Context:
             return "none"
         return f"crop:{max(1, self.dataset.image_size // 8)},flip"
 
+    @property
+    def choices(self) -> list[str]:
+        """What was chosen without being asked for, or decides what the figures mean: sentences."""
+        data, chosen = self.dataset, self.comparison
+        asked = "" if chosen.augmentation != "auto" else " (auto)"
+        flips = "flip" in self.augmentation_name.split(",")
+        flipped = "; images are flipped left to right" if flips else ""
+        lines = [f"augmentation: {self.augmentation_name}{asked}{flipped}"]
+        if chosen.choose == "validation":
+            first, second = self.validation_cut(chosen.first_seed)
+            grouped = ", whole groups" if data.train.groups is not None else ""
+            lines.append(
+                f"validation: {len(second):,} of {len(first) + len(second):,} training images"
+                f"{grouped}; the epoch is chosen by {self.choose_on.replace('_', ' ')}"
+            )
+        return lines + [f"data: {note}" for note in data.notes]
+
     def parts(self, seed: int, batch_size: int) -> Parts:
         """Every arm of one seed gets the same split, order and augmentation draws."""
         data = self.dataset
@@ -72,12 +94,17 @@ class Context:
         if self.comparison.choose != "validation":
             train = self.batches(data.train, seed, batch_size, shuffle=True)
             return Parts(train, test if self.comparison.choose == "test" else None, test)
-        first, second = validation_split(data.train.labels, seed=seed)
+        first, second = self.validation_cut(seed)
         return Parts(
             self.batches(data.train.take(first), seed, batch_size, shuffle=True),
             self.batches(data.train.take(second), seed, batch_size, shuffle=False),
             test,
         )
+
+    def validation_cut(self, seed: int) -> tuple[Labels, Labels]:
+        """The indices of one seed's training and validation images."""
+        train = self.dataset.train
+        return validation_split(train.labels, seed=seed, groups=train.groups)
 
     def backbone(self, seed: int) -> Backbone:
         """Every arm of one seed starts from the same weights."""
@@ -109,7 +136,7 @@ class Context:
         """Images per class (K,) after the validation split was taken."""
         train = self.dataset.train
         if self.comparison.choose == "validation":
-            train = train.take(validation_split(train.labels, seed=seed)[0])
+            train = train.take(self.validation_cut(seed)[0])
         return torch.from_numpy(train.counts(len(self.dataset.classes)))
 
     def batches(self, split: Split, seed: int, batch_size: int, *, shuffle: bool) -> Batches:
@@ -153,7 +180,45 @@ def check_heads(context: Context) -> None:
 def load_data(comparison: Comparison) -> Dataset:
     """The data set, with the share of its training images and the long tail that were asked for."""
     folder = None if comparison.data_dir is None else Path(comparison.data_dir)
-    dataset = load(comparison.data, data_dir=folder, image_size=comparison.image_size)
+    dataset = load(
+        comparison.data,
+        data_dir=folder,
+        image_size=comparison.image_size,
+        reading=comparison.reading,
+        before_decoding=lambda classes: refuse_impossible(comparison, classes),
+    )
     if comparison.train_images is not None:
         dataset = share(dataset, comparison.train_images)
     return dataset if comparison.imbalance is None else thin(dataset, comparison.imbalance)
+
+
+def refuse_impossible(comparison: Comparison, classes: int) -> None:
+    """Refuse heads that cannot be had for so many classes, before any image is decoded.
+
+    Raises:
+        RequestError: naming the arm, and the number of features that would do.
+    """
+    if classes < 2:
+        return  # which the data set itself refuses
+    counts = torch.ones(classes, dtype=torch.int64)
+
+    def attempt(head: str, features: int | None) -> RequestError | None:
+        size = comparison.image_size or 32
+        name, neck = comparison.backbone, comparison.neck
+        try:
+            backbone = build(
+                name, channels=3, image_size=size, features=features, neck=neck, seed=0
+            )
+            build_classifier(backbone, head, classes, counts=counts, seed=0)
+        except RequestError as error:
+            return error
+        return None
+
+    for head in comparison.heads:
+        error = attempt(head, comparison.features)
+        if error is None:
+            continue
+        enough = 1 << max(classes - 2, 1).bit_length()
+        helps = enough <= MOST_FEATURES and attempt(head, enough) is None
+        advice = f"; --features {enough} would do" if helps else ""
+        raise RequestError(f"--heads {head}: {error}{advice}") from error

@@ -48,6 +48,8 @@ def compare(
     runner = ComparisonRunner(comparison, directory, checkpoint_every_s)
     check_heads(runner.context)  # what cannot be met is refused before the folder is made
     progress = progress or ComparisonProgress()
+    for line in runner.context.choices:
+        progress.say(f"· {line}")
     with store.claim(facts):
         rates = _tuned_rates(runner, store, progress)
         rows = _run_missing(plan_runs(comparison, rates), runner, store, progress)
@@ -82,6 +84,7 @@ def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
         "features": context.backbone(0).features,
         "device": str(context.device),
         "epochs": comparison.recipe.epochs,
+        "choices": context.choices,
         "done": len(plans) - len(runs),
         "runs": runs,
         "seconds": sum(run["seconds"] for run in runs),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._errors import RequestError
 from ..backbones import Backbone
+from ..data import Dataset
 from ..evaluation.details import accuracies, describe_geometry
 from ..evaluation.examples import save_examples
 from ..evaluation.monitor import MAX_CLASSES, CollapseMonitor
@@ -201,7 +202,16 @@ def _identity(context: Context, plan: RunPlan, started: str) -> dict[str, Any]:
         }
         | machine.origin(context.device, started)
         | describe_tail(comparison.imbalance, context.dataset)
+        | _skipped(context.dataset)
     )
+
+
+def _skipped(dataset: Dataset) -> dict[str, Any]:
+    """The images that were left out because they cannot be decoded, by part, and why."""
+    if not dataset.skipped:
+        return {}
+    reasons = {part: list(found.values()) for part, found in dataset.skipped.items()}
+    return {"skipped_images": reasons}
 
 
 def _neck(backbone: Backbone, spec: HeadSpec) -> str:
@@ -213,7 +223,9 @@ def _neck(backbone: Backbone, spec: HeadSpec) -> str:
 def _description(context: Context, plan: RunPlan, model: Classifier) -> dict[str, Any]:
     """All that ``training.load_classifier`` needs to build the model again, and to feed it."""
     dataset, comparison = context.dataset, context.comparison
-    return describe_tail(comparison.imbalance, dataset) | {
+    reading = comparison.reading.chosen()
+    facts = describe_tail(comparison.imbalance, dataset) | ({"reading": reading} if reading else {})
+    return facts | {
         "data": comparison.data,
         "seed": plan.seed,
         "training_counts": context.training_counts(plan.seed).tolist(),

@@ -103,6 +103,8 @@ def show_plan(plan: dict[str, Any]) -> None:
         f"images in {plan['classes']} classes; {plan['backbone']} with {plan['features']} "
         f"features; {plan['epochs']} epochs on {plan['device']}"
     )
+    for line in plan["choices"]:
+        console.print(f"· {line}", highlight=False, soft_wrap=True)
     table = Table("run", "about")
     for run in plan["runs"]:
         table.add_row(run["run_id"], duration(run["seconds"]))

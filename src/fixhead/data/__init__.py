@@ -1,11 +1,21 @@
-"""Data sets as memory-mapped uint8 arrays, and the batches that a training loop takes from them."""
+"""Data sets as memory-mapped uint8 arrays, and the batches that a training loop takes from them.
 
-from .augment import Augmentation, augmentation
-from .batches import Batches
-from .catalogue import DATASETS, load
-from .dataset import Dataset, Split
-from .longtail import LongTail, groups, is_imbalanced, parse_long_tail, share, thin
-from .splits import holdout_split, validation_split
+The names are imported when first used: what a person says of data is checked without torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .augment import Augmentation, augmentation
+    from .batches import Batches
+    from .catalogue import DATASETS, load
+    from .dataset import Dataset, Split
+    from .longtail import LongTail, groups, is_imbalanced, parse_long_tail, share, thin
+    from .splits import holdout_split, validation_split
 
 __all__ = [
     "DATASETS",
@@ -24,3 +34,24 @@ __all__ = [
     "thin",
     "validation_split",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Augmentation": "augment",
+        "Batches": "batches",
+        "DATASETS": "catalogue",
+        "Dataset": "dataset",
+        "LongTail": "longtail",
+        "Split": "dataset",
+        "augmentation": "augment",
+        "groups": "longtail",
+        "holdout_split": "splits",
+        "is_imbalanced": "longtail",
+        "load": "catalogue",
+        "parse_long_tail": "longtail",
+        "share": "longtail",
+        "thin": "longtail",
+        "validation_split": "splits",
+    },
+)

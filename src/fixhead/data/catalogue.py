@@ -206,7 +206,7 @@ def _dataset(
         loaded.test,
         (*loaded.notes, *_skipped(loaded)),
         loaded.moments,
-        named=named,
+        from_path=not named,
         sorted_classes=not (named or given) and list(loaded.classes) == sorted(loaded.classes),
         skipped=loaded.skipped,
     )

@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +21,8 @@ import numpy as np
 from .catalogue import DATASETS, open_request
 from .dataset import Dataset, Split, chunks
 from .encoded import Progress
-from .longtail import parse_long_tail
+from .longtail import LongTail, parse_long_tail, settled
+from .reading import Reading
 from .sources.request import DataRequest
 from .sources.small_sets import GZIP_MAGIC
 
@@ -110,7 +111,8 @@ class Check:
 
     ``duplicates``: test images whose very pixels are also a training image; ``disagreeing`` of
     them have another label there. ``checksums``: "ok" or "differs" by path, for files that a sum
-    is known of. ``imbalance``: the training part that a long tail would leave.
+    is known of. ``imbalance``: the training part that a long tail would leave. ``unreadable``: a
+    sentence for every image that cannot be decoded. ``classes``: K, empty ones included.
     """
 
     name: str
@@ -123,11 +125,13 @@ class Check:
     checksums: dict[str, str]
     notes: tuple[str, ...]
     imbalance: dict[str, Any] | None = None
+    unreadable: tuple[str, ...] = ()
+    classes: int = 0
 
     @property
     def passed(self) -> bool:
-        """Whether every known checksum agrees."""
-        return "differs" not in self.checksums.values()
+        """Whether every known checksum agrees and every image can be decoded."""
+        return "differs" not in self.checksums.values() and not self.unreadable
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -161,14 +165,18 @@ def check(
     data_dir: Path | None = None,
     image_size: int | None = None,
     imbalance: str | None = None,
+    reading: Reading | None = None,
 ) -> Check:
     """Load a data set, count it, compare its parts pixel by pixel, and verify its checksums.
+
+    Images that cannot be decoded are left out and listed, all of them.
 
     Raises:
         RequestError: it cannot be loaded, or the long tail cannot be met.
     """
     tail = None if imbalance is None else parse_long_tail(imbalance)
-    request = DataRequest(name_or_path, data_dir, image_size=image_size)
+    reading = replace(reading or Reading(), skip_unreadable=True)
+    request = DataRequest(name_or_path, data_dir, image_size=image_size, reading=reading)
     data = open_request(request)
     shared, disagreeing = duplicates(data)
     sizes = data.train.counts(len(data.classes))
@@ -182,7 +190,9 @@ def check(
         disagreeing,
         verify(data.name, request.used),
         data.notes,
-        None if tail is None else _tail(data, str(tail), tail.counts(sizes)),
+        None if tail is None else _tail(data, settled(tail, data, sizes)),
+        tuple(reason for found in data.skipped.values() for reason in found.values()),
+        len(data.classes),
     )
 
 
@@ -202,6 +212,7 @@ def prepare(
     *,
     data_dir: Path | None = None,
     image_size: int | None = None,
+    reading: Reading | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Decode a data set into the cache now, so that the first training run need not.
@@ -209,7 +220,13 @@ def prepare(
     Raises:
         RequestError: it cannot be loaded.
     """
-    request = DataRequest(name_or_path, data_dir, image_size=image_size, progress=progress)
+    request = DataRequest(
+        name_or_path,
+        data_dir,
+        image_size=image_size,
+        reading=reading or Reading(),
+        progress=progress,
+    )
     start = time.perf_counter()
     data = open_request(request)
     seconds = time.perf_counter() - start
@@ -226,9 +243,10 @@ def _counts(data: Dataset, split: Split) -> Counts:
     return Counts(len(split), sum(count > 0 for count in counts), per_class)
 
 
-def _tail(data: Dataset, rule: str, counts: Any) -> dict[str, Any]:
+def _tail(data: Dataset, tail: LongTail) -> dict[str, Any]:
+    counts = tail.counts(data.train.counts(len(data.classes)))
     per_class = dict(zip(data.classes, counts.tolist(), strict=True))
-    return {"rule": rule, "images": int(counts.sum()), "per_class": per_class}
+    return {"rule": str(tail), "images": int(counts.sum()), "per_class": per_class}
 
 
 def _image_digests(split: Split) -> Iterator[tuple[bytes, int]]:

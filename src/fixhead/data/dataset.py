@@ -115,7 +115,7 @@ class Dataset:
     ``name`` is what a person types, ``title`` what tables say, ``notes`` what should be known
     about it (passed-over files, lossy copies, ...). ``moments`` are the mean and standard
     deviation per channel where they are already known; otherwise they are computed when needed.
-    ``named`` says that it came by its name, ``sorted_classes`` that nobody gave its classes an
+    ``from_path`` says that it is a person's own, ``sorted_classes`` that nobody gave its classes an
     order and they stand in that of their names. ``skipped`` holds the images that were left out
     because they cannot be decoded, by part and number, and why.
 
@@ -131,7 +131,7 @@ class Dataset:
     test: Split
     notes: tuple[str, ...] = ()
     moments: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    named: bool = False
+    from_path: bool = False
     sorted_classes: bool = False
     skipped: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 

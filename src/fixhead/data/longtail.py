@@ -7,7 +7,8 @@
 
 r = 0 .. K − 1 is a class's rank, n = ⌊N / K⌋, y the images that the class has. At least one image
 stays. By default class 0 has rank 0, as published; ``exp:0.01,order=reversed`` changes that:
-``index``, ``reversed``, ``size`` (the largest class first) or ``shuffled:SEED``.
+``index``, ``reversed``, ``size`` (the largest class first) or ``shuffled:SEED``. For a person's own
+data with classes of different sizes ``size`` is the default: their numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,13 @@ from .._errors import RequestError
 from .._seeds import stream
 from .dataset import Dataset, Labels
 
-ORDERS = ("index", "reversed", "size", "shuffled")
+ORDER_WORDS = {
+    "index": "their numbers",
+    "reversed": "their numbers, from the last",
+    "size": "their sizes, the largest first",
+    "shuffled": "a seed",
+}
+ORDERS = tuple(ORDER_WORDS)
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,10 @@ class LongTail:
 
     kind: str
     value: str
-    order: str = "index"
+    order: str = ""
 
     def __str__(self) -> str:
-        order = "" if self.order == "index" else f",order={self.order}"
+        order = "" if self.order in ("", "index") else f",order={self.order}"
         return f"{self.kind}:{self.value}{order}"
 
     def counts(self, sizes: Labels) -> Labels:
@@ -79,8 +86,7 @@ def parse_long_tail(text: str) -> LongTail:
             f"imbalance needs {', '.join(f'{name}:NUMBER' for name in _RULES)} or counts:FILE, "
             f"got {text!r}"
         )
-    order = order or "index"
-    if not re.fullmatch(r"index|reversed|size|shuffled(:\d+)?", order):
+    if not re.fullmatch(r"|index|reversed|size|shuffled(:\d+)?", order):
         raise RequestError(f"imbalance order needs one of {', '.join(ORDERS)}, got {order!r}")
     tail = LongTail(kind, value, order)
     if kind != "counts":
@@ -100,9 +106,16 @@ def thin(data: Dataset, rule: str | LongTail, *, seed: int = 0) -> Dataset:
     """
     tail = parse_long_tail(rule) if isinstance(rule, str) else rule
     sizes = data.train.counts(len(data.classes))
+    tail = settled(tail, data, sizes)
     counts = tail.counts(sizes)
     kept = keep(data.train.labels, counts, seed=seed)
     return data.with_train(data.train.take(kept), *_notes(tail, data, sizes, counts))
+
+
+def settled(tail: LongTail, data: Dataset, sizes: Labels) -> LongTail:
+    """The rule with the order that it means for these data, where it names none."""
+    own = data.from_path and sizes.min() < sizes.max() and tail.kind in ("exp", "step")
+    return replace(tail, order="size" if own else "index") if not tail.order else tail
 
 
 def share(data: Dataset, images: int, *, seed: int = 0) -> Dataset:
@@ -211,9 +224,15 @@ def _from_file(path: Path, sizes: Labels) -> Labels:
 
 def _notes(tail: LongTail, data: Dataset, sizes: Labels, counts: Labels) -> list[str]:
     large, small = int(counts.argmax()), int(counts.argmin())
+    base = order = ""
+    if tail.kind in ("exp", "step"):
+        base = f", counted from {int(sizes.sum() // len(sizes))} images a class"
+    if tail.kind != "counts":
+        order = f", classes in the order of {ORDER_WORDS[tail.order.partition(':')[0]]}"
     notes = [
         f"long tail {tail}: {counts.sum()} of {sizes.sum()} training images, from {counts[large]} "
-        f"({data.classes[large]}) to {counts[small]} ({data.classes[small]}); the test set is whole"
+        f"({data.classes[large]}) to {counts[small]} ({data.classes[small]}){base}{order}; the "
+        "test set is whole"
     ]
     if tail.kind in ("exp", "step"):
         top = int(sizes.sum() // len(sizes))

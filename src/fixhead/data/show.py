@@ -16,6 +16,7 @@ def show_check(found: Check) -> None:
     """Counts, duplicates, checksums and notes, and what a long tail would leave."""
     colour = "colour" if found.channels == 3 else f"{found.channels} channel(s)"
     print(f"{found.title} ({found.name}): {found.image_size}x{found.image_size}, {colour}")
+    print(f"  {found.classes} classes")
     for part, counts in found.splits.items():
         sizes = counts.per_class.values()
         print(
@@ -26,6 +27,10 @@ def show_check(found: Check) -> None:
         f"  test images that are also training images: {found.duplicates} "
         f"({found.disagreeing} with another label)"
     )
+    if found.unreadable:
+        print(f"  {len(found.unreadable)} images cannot be decoded:")
+    for sentence in found.unreadable:
+        print(f"    {sentence}")
     for file, state in found.checksums.items():
         print(f"  checksum {state}: {file}")
     if not found.checksums:

@@ -64,24 +64,31 @@ def _whole_groups(
     labels: Labels, groups: Labels, wanted: Labels, generator: torch.Generator
 ) -> NDArray[np.bool_]:
     """Which images are cut off: group by group in a random order, those that bring the classes
-    nearer to ``wanted`` (K,) and leave an image of every class behind."""
+    nearer to ``wanted`` (K,) and leave an image of every class behind; then, for a class that has
+    only larger groups, the smallest of them."""
     _, groups = np.unique(groups, return_inverse=True)
     number = int(groups.max()) + 1
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(groups, minlength=number))[:-1])
     counts = np.bincount(labels, minlength=len(wanted))
     cut, chosen = np.zeros_like(wanted), np.zeros(len(labels), dtype=bool)
-    for group in torch.randperm(number, generator=generator).tolist():
-        held, sizes = np.unique(labels[members[group]], return_counts=True)
-        after, goal = cut[held] + sizes, wanted[held]
-        nearer = np.abs(after - goal).sum() < np.abs(cut[held] - goal).sum()
-        if nearer and (after < counts[held]).all():
-            cut[held] = after
-            chosen[members[group]] = True
+    drawn: list[int] = torch.randperm(number, generator=generator).tolist()
+    for anyhow, turn in (
+        (False, drawn),
+        (True, sorted(drawn, key=lambda group: len(members[group]))),
+    ):
+        for group in turn:
+            held, sizes = np.unique(labels[members[group]], return_counts=True)
+            after, goal = cut[held] + sizes, wanted[held]
+            nearer = np.abs(after - goal).sum() < np.abs(cut[held] - goal).sum()
+            missing = anyhow and ((cut[held] == 0) & (goal > 0)).any()
+            if (nearer or missing) and (after < counts[held]).all():
+                cut[held] = after
+                chosen[members[group]] = True
     if not chosen.any():
         raise RequestError(
             f"--keep-together leaves {number} groups of which none can be cut off for validation "
-            "or testing: every class needs at least two groups, a small one among them"
+            "or testing; a class needs at least two groups"
         )
     return chosen
 

@@ -12,6 +12,7 @@ from .._errors import RequestError
 from ..data.batches import Batches
 from ..data.catalogue import DATASETS, load
 from ..data.dataset import Dataset, Split
+from ..data.reading import Reading
 from ..data.shifted_sets import match_classes
 from ..runs.layout import RUN_FOLDERS, RUNS_FILE
 from ..runs.records import read
@@ -90,7 +91,10 @@ def checked(saved: SavedModel) -> SavedModel:
 
 
 def load_for(
-    facts: dict[str, Any], data: str | None, data_dir: Path | None
+    facts: dict[str, Any],
+    data: str | None,
+    data_dir: Path | None,
+    reading: Reading | None = None,
 ) -> tuple[Dataset, Split]:
     """The data set (the one of training by default), and its test part in the model's labels.
 
@@ -101,7 +105,10 @@ def load_for(
     if name is None:
         raise RequestError("--data is needed: model.json does not say what the model learned from")
     resizable = name not in DATASETS or DATASETS[name].resizable
-    dataset = load(name, data_dir=data_dir, image_size=facts["image_size"] if resizable else None)
+    if reading is None or reading == Reading():  # as in training
+        reading = Reading(**facts.get("reading", {})) if data is None else Reading()
+    size = facts["image_size"] if resizable else None
+    dataset = load(name, data_dir=data_dir, image_size=size, reading=reading)
     shape, wanted = (dataset.channels, dataset.image_size), (facts["channels"], facts["image_size"])
     if shape != wanted:
         raise RequestError(

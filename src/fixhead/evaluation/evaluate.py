@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from .._errors import RequestError
 from .._version import __version__
 from ..data.dataset import Dataset, Split
+from ..data.reading import Reading
 from ..data.shifted_sets import ShiftedSet, load_shifted_set
 from ..heads.spec import parse_head
 from ..report.evaluation_page import write_evaluation_page
@@ -58,6 +59,7 @@ class EvaluationRequest:
         projections: how features are shown in two dimensions (``evaluation.projections``).
         third_party: for a file of weights: which timm or torchvision network they are of.
         image_size: the data set's images are resized to it; only with ``third_party``.
+        reading: how the data are read; by default as in training.
         baseline: the head that corruption errors and drops are held against; by default a
             comparison's first.
     """
@@ -74,6 +76,7 @@ class EvaluationRequest:
     outside: tuple[str, ...] = ()
     third_party: ThirdPartyWeights | None = None
     image_size: int | None = None
+    reading: Reading = field(default_factory=Reading)
 
 
 def evaluate_saved(
@@ -98,7 +101,12 @@ def evaluate_saved(
         models = open_models(request.path)
     else:
         models = open_third_party(
-            request.path, request.third_party, request.data, request.data_dir, request.image_size
+            request.path,
+            request.third_party,
+            request.data,
+            request.data_dir,
+            request.image_size,
+            request.reading,
         )
     chosen = [saved.facts["weights"] for saved in models.models if saved.facts.get("weights")]
     notes = [f"evaluated are {words}" for words in chosen]
@@ -142,7 +150,7 @@ def _prepare(
     if request.baseline is not None:
         heads.sort(key=lambda head: head != request.baseline)
     device = resolve_device(request.device)
-    dataset, test = load_for(facts, request.data, request.data_dir)
+    dataset, test = load_for(facts, request.data, request.data_dir, request.reading)
     classes = tuple(facts["classes"])
     same_classes = replace(dataset, classes=classes, train=test, test=test)
     corrupted_copies = None

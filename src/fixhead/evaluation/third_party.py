@@ -6,6 +6,7 @@ before it becomes the backbone. Nothing else is changed, so logits stay what the
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from .._errors import RequestError
 from ..backbones.external import build_full, probed
 from ..data.catalogue import load
 from ..data.dataset import Dataset
+from ..data.reading import Reading, natural_key
 from ..heads.head import ClassificationHead
 from ..heads.locate import locate
 from ..heads.spec import parse_head
@@ -49,6 +51,7 @@ def open_third_party(
     data: str | None,
     data_dir: Path | None,
     image_size: int | None,
+    reading: Reading | None = None,
 ) -> SavedModels:
     """The weights of ``path``, for the classes of the data set ``data``.
 
@@ -59,8 +62,25 @@ def open_third_party(
         raise RequestError("--data is needed beside --architecture: weights do not name their data")
     if not path.is_file():
         raise RequestError(f"--architecture goes with a file of weights, got {path}, which is none")
-    dataset = load(data, data_dir=data_dir, image_size=image_size)
+    dataset = load(data, data_dir=data_dir, image_size=image_size, reading=reading)
+    if dataset.sorted_classes:
+        _warn_of_another_order(dataset)
     return SavedModels(path.parent, (checked(load_third_party(path, wanted, dataset, data)),))
+
+
+def _warn_of_another_order(dataset: Dataset) -> None:
+    """Weights from elsewhere number the classes in their own order: timm's is the natural one."""
+    natural = sorted(dataset.classes, key=natural_key)
+    here = list(dataset.classes)
+    if natural == here:
+        return
+    first = next(place for place, name in enumerate(natural) if name != here[place])
+    warnings.warn(
+        f"class {first} is {here[first]!r} in the order of sorted names, and {natural[first]!r} in "
+        "the natural order that timm numbers folders in: if the weights were trained so, give "
+        "--class-order natural, else --class-order sorted",
+        stacklevel=3,
+    )
 
 
 def load_third_party(

@@ -263,8 +263,8 @@ class _Work(Generic[P]):
 
 
 def _first_difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> str:
-    for name in ours:
-        then, now = theirs.get(name), ours[name]
+    for name in {**ours, **theirs}:
+        then, now = theirs.get(name), ours.get(name)
         if isinstance(then, dict) and isinstance(now, dict):
             inner = _first_difference(then, now, f"{prefix}{name}.")
             if inner:

@@ -233,7 +233,12 @@ def _mapped(
     notes: tuple[str, ...] = ()
     if len(entries) > len(classes):
         notes = (f"{len(classes)} of the {len(entries)} classes of {path.name}",)
-    return tuple(entry.name for entry in entries), np.asarray(found), notes
+    names = [entry.name for entry in entries]
+    told_apart = tuple(  # ImageNet has two kinds of crane
+        entry.name if names.count(entry.name) == 1 else f"{entry.name} ({entry.keys[-2:][0]})"
+        for entry in entries
+    )
+    return told_apart, np.asarray(found), notes
 
 
 def _ordered(classes: tuple[str, ...], order: str) -> list[str]:
