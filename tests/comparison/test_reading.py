@@ -122,3 +122,43 @@ def test_features_keep_their_groups(tmp_path):
     np.savez(tmp_path / "x.npz", features=features, labels=subject % 2, subject=subject)
     data = load_data(Comparison(data=str(tmp_path / "x.npz"), keep_together="subject"))
     assert len(set(data.train.groups.tolist())) == 16
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Features of five classes that lie apart."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(200) % 5
+    means = 2 * draw.normal(size=(5, 12))
+    features = (means[labels] + draw.normal(size=(200, 12))).astype(np.float32)
+    np.savez(tmp_path / "x.npz", features=features, labels=labels)
+    return str(tmp_path / "x.npz")
+
+
+def test_feature_arrays_train_through_the_identity_and_are_evaluated(tmp_path, rows, capsys):
+    options = ["--data", rows, "--heads", "learned-dot,random-cosine", "--neck", "linear"]
+    options += ["--epochs", "4", "--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert run(["compare", *options]) == 0
+    assert "backbone: identity, because the data are features" in capsys.readouterr().err
+    for row in read(tmp_path / "out" / "runs.jsonl"):
+        assert row["backbone"] == "identity"
+        assert row["features"] == 12
+        assert row["test_accuracy"] > 0.9
+    assert run(["evaluate", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [model["accuracy"] for model in found["models"]] == [
+        row["test_accuracy"] for row in read(tmp_path / "out" / "runs.jsonl")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"backbone": "resnet18"}, "features need --backbone identity, got resnet18"),
+        ({"heads": ("simplex",)}, "--heads simplex: nothing would be trained.*--neck linear"),
+        ({"features": 3, "heads": ("simplex",)}, "--heads simplex: .*; --features 4 would do"),
+    ],
+)
+def test_what_features_cannot_do_says_what_would(rows, options, words):
+    with pytest.raises(RequestError, match=words):
+        prepare(Comparison(data=rows, **options))

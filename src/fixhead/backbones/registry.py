@@ -61,7 +61,8 @@ _BUILT_IN: dict[str, tuple[Maker, int]] = {
     "shufflenet": (lambda channels, _: shufflenet(channels), 960),
 }
 
-NAMES: tuple[str, ...] = tuple(_BUILT_IN)
+IDENTITY = "identity"
+NAMES: tuple[str, ...] = (*_BUILT_IN, IDENTITY)
 """fixhead's own backbones; any timm name, ``timm:NAME`` and ``torchvision:NAME`` work too."""
 
 
@@ -82,6 +83,7 @@ def build(
     - fixhead's own: ``NAMES``, all but ``shufflenet`` in the style of CIFAR networks (3×3 stem, no
       max-pool). Plain ``resnet18`` and ``resnet101`` are these; for ImageNet's layout say
       ``timm:resnet18``. All end in a pooled ReLU: their features are non-negative.
+    - ``identity``: rows of features as they are (pixels, for images), for feature arrays.
     - ``timm:NAME``, or a bare timm name; ``torchvision:NAME``. Whether their features are
       non-negative is measured on noise.
 
@@ -98,7 +100,7 @@ def build(
         RequestError: an unknown name, images that the network does not take, a neck that does not
             fit, or weights that cannot be had.
     """
-    if channels < 1 or image_size < SMALLEST_IMAGE:
+    if channels < 1 or (image_size < SMALLEST_IMAGE and name != IDENTITY):
         raise RequestError(
             f"a backbone needs images with at least 1 channel and {SMALLEST_IMAGE} pixels a side, "
             f"got {channels} and {image_size}; enlarge the images"
@@ -111,7 +113,9 @@ def build(
 
 def _build_body(name: str, channels: int, image_size: int, pretrained: bool) -> Backbone:
     library, colon, bare = name.partition(":")
-    if name in _BUILT_IN:
+    if name == IDENTITY and not pretrained:
+        return Backbone(name, nn.Flatten(), channels * image_size**2, nonnegative=False)
+    if name in NAMES:
         if pretrained:
             raise RequestError(
                 f"backbone {name!r} has no pretrained weights; "

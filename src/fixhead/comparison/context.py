@@ -9,6 +9,7 @@ import torch
 
 from .._errors import RequestError
 from ..backbones import Backbone, build, xavier_
+from ..backbones.registry import IDENTITY
 from ..data import (
     Batches,
     Dataset,
@@ -77,7 +78,10 @@ class Context:
         asked = "" if chosen.augmentation != "auto" else " (auto)"
         flips = "flip" in self.augmentation_name.split(",")
         flipped = "; images are flipped left to right" if flips else ""
-        lines = [f"augmentation: {self.augmentation_name}{asked}{flipped}"]
+        lines = []
+        if self.backbone_name != chosen.backbone:
+            lines.append(f"backbone: {self.backbone_name}, because the data are features")
+        lines.append(f"augmentation: {self.augmentation_name}{asked}{flipped}")
         if chosen.choose == "validation":
             first, second = self.validation_cut(chosen.first_seed)
             grouped = ", whole groups" if data.train.groups is not None else ""
@@ -101,6 +105,13 @@ class Context:
             test,
         )
 
+    @property
+    def backbone_name(self) -> str:
+        """The network that was asked for; feature arrays need none, and take the identity."""
+        features = len(self.dataset.train.images.shape) == 2
+        default = self.comparison.backbone == Comparison.backbone
+        return IDENTITY if features and default else self.comparison.backbone
+
     def validation_cut(self, seed: int) -> tuple[Labels, Labels]:
         """The indices of one seed's training and validation images."""
         train = self.dataset.train
@@ -109,8 +120,12 @@ class Context:
     def backbone(self, seed: int) -> Backbone:
         """Every arm of one seed starts from the same weights."""
         chosen = self.comparison
+        if len(self.dataset.train.images.shape) == 2 and self.backbone_name != IDENTITY:
+            raise RequestError(
+                f"features need --backbone {IDENTITY}, got {chosen.backbone}, which takes images"
+            )
         backbone = build(
-            chosen.backbone,
+            self.backbone_name,
             channels=self.dataset.channels,
             image_size=self.dataset.image_size,
             features=chosen.features,
@@ -172,8 +187,16 @@ def check_heads(context: Context) -> None:
     """Refuse a head that cannot be built here, or cannot take what the augmentation mixes."""
     comparison = context.comparison
     chain = augmentation(context.augmentation_name)
+    body = (context.backbone_name, context.dataset.channels, context.dataset.image_size)
+    if body[0] == IDENTITY:  # the others were tried before images were decoded
+        refuse_impossible(comparison, len(context.dataset.classes), body)
     for head in comparison.heads:
         model = context.model(RunPlan(head, 0, comparison.recipe))
+        if not any(weight.requires_grad for weight in model.parameters()):
+            raise RequestError(
+                f"--heads {head}: nothing would be trained, neither features nor class vectors; "
+                "--neck linear puts a trained map before them"
+            )
         check_mixing(None if chain is None else chain.mixing, model.head)
 
 
@@ -192,8 +215,12 @@ def load_data(comparison: Comparison) -> Dataset:
     return dataset if comparison.imbalance is None else thin(dataset, comparison.imbalance)
 
 
-def refuse_impossible(comparison: Comparison, classes: int) -> None:
+def refuse_impossible(
+    comparison: Comparison, classes: int, body: tuple[str, int, int] | None = None
+) -> None:
     """Refuse heads that cannot be had for so many classes, before any image is decoded.
+
+    ``body`` is the backbone's name with the channels and the size of its images, where known.
 
     Raises:
         RequestError: naming the arm, and the number of features that would do.
@@ -201,13 +228,17 @@ def refuse_impossible(comparison: Comparison, classes: int) -> None:
     if classes < 2:
         return  # which the data set itself refuses
     counts = torch.ones(classes, dtype=torch.int64)
+    name, channels, size = body or (comparison.backbone, 3, comparison.image_size or 32)
 
     def attempt(head: str, features: int | None) -> RequestError | None:
-        size = comparison.image_size or 32
-        name, neck = comparison.backbone, comparison.neck
         try:
             backbone = build(
-                name, channels=3, image_size=size, features=features, neck=neck, seed=0
+                name,
+                channels=channels,
+                image_size=size,
+                features=features,
+                neck=comparison.neck,
+                seed=0,
             )
             build_classifier(backbone, head, classes, counts=counts, seed=0)
         except RequestError as error:

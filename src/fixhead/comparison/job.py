@@ -80,7 +80,7 @@ def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
         "training_images": len(dataset.train),
         "test_images": len(dataset.test),
         "classes": len(dataset.classes),
-        "backbone": comparison.backbone,
+        "backbone": context.backbone_name,
         "features": context.backbone(0).features,
         "device": str(context.device),
         "epochs": comparison.recipe.epochs,
