@@ -143,7 +143,7 @@ def test_feature_arrays_train_through_the_identity_and_are_evaluated(tmp_path, r
     for row in read(tmp_path / "out" / "runs.jsonl"):
         assert row["backbone"] == "identity"
         assert row["features"] == 12
-        assert row["test_accuracy"] > 0.9
+        assert row["test_accuracy"] > 0.8
     assert run(["evaluate", str(tmp_path / "out"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [model["accuracy"] for model in found["models"]] == [
