@@ -136,7 +136,7 @@ def rows(tmp_path):
 
 
 def test_feature_arrays_train_through_the_identity_and_are_evaluated(tmp_path, rows, capsys):
-    options = ["--data", rows, "--heads", "learned-dot,random-cosine", "--neck", "linear"]
+    options = ["--data", rows, "--heads", "learned-dot,simplex", "--neck", "linear"]
     options += ["--epochs", "4", "--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "out")]
     assert run(["compare", *options]) == 0
     assert "backbone: identity, because the data are features" in capsys.readouterr().err
