@@ -6,6 +6,7 @@ Skipped, and says so, where there is no Chromium; with FIXHEAD_REQUIRE_BROWSER=1
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import time
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from test_evaluation_page import evaluated_folder
+from test_paper_page import DATA, results
 from test_report_browser import picture_confusions
 from test_report_collapse import collapsing
 
-from fixhead.report import write_evaluation_page, write_page
+from fixhead.report import write_evaluation_page, write_page, write_paper_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -392,18 +394,85 @@ def test_the_command_is_copied(make_comparison: Make, visit: Callable[..., Visit
     assert copied == seen.page.locator("#command").text_content()
 
 
-def test_printing_draws_everything_in_light(
+def test_printing_draws_everything_in_light_and_whole(
     make_comparison: Make, visit: Callable[..., Visit]
 ) -> None:
-    seen = visit(write_page(make_comparison(heads=PAIR, seeds=1)), color_scheme="dark")
+    folder = picture_confusions(make_comparison(heads=PAIR, seeds=1))
+    seen = visit(write_page(folder), color_scheme="dark")
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    seen.page.emulate_media(media="print")
     seen.wait_until(
         "document.documentElement.dataset.plots === document.documentElement.dataset.plotsExpected"
     )
     assert seen.page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert (
+        seen.page.evaluate(
+            "[...document.querySelectorAll('[data-plot]')].filter(plot => {"
+            " const [drawn, box] = [plot.querySelector('.main-svg').clientWidth, plot.clientWidth];"
+            " return drawn > box + 1 || box < 200 || plot.getBoundingClientRect().right > 1000; })"
+            ".map(plot => plot.id)"
+        )
+        == []
+    )
+    assert seen.page.evaluate("document.querySelector('main').clientWidth") <= 690
+    assert seen.page.locator("[role=tabpanel]:visible").count() == 4
+    assert seen.page.locator("#vectors .printed:visible").count() == 2
+    assert seen.page.locator("details:not(.foot details):not([open])").count() == 0
+    tile = seen.page.locator(".tile").first
+    assert tile.evaluate("one => getComputedStyle(one).printColorAdjust") == "exact"
+    assert seen.page.pdf().startswith(b"%PDF")
+    seen.page.emulate_media(media="screen")
     seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert seen.page.evaluate("document.documentElement.dataset.theme ?? 'none'") == "none"
+    assert seen.page.locator("details[open]").count() == 0
     assert seen.troubles == []
+
+
+@pytest.mark.parametrize("epochs", [1, 12])
+def test_no_axis_of_a_share_leaves_0_to_100_percent(
+    make_comparison: Make, visit: Callable[..., Visit], epochs: int
+) -> None:
+    perfect = {head: [1.0] for head in PAIR}
+    path = write_page(make_comparison(heads=PAIR, seeds=1, epochs=epochs, accuracies=perfect))
+    seen = visit(path)
+    seen.draw_all()
+    layout = "document.querySelector('#plot-curves')._fullLayout.yaxis"
+    for choice in ("val_accuracy", "train_accuracy", "val_error"):
+        seen.page.locator("[data-control=measure]").select_option(choice)
+        kind = "log" if choice == "val_error" else "linear"
+        seen.wait_until(f"{layout}.type === '{kind}'")
+        low, high = seen.page.evaluate(f"{layout}.range")
+        low, high = (10**low, 10**high) if kind == "log" else (low, high)
+        assert 0 <= low < high <= 1
+    low, high = seen.page.evaluate(
+        "document.querySelector('#plot-classes')._fullLayout.xaxis.range"
+    )
+    assert 0 <= low < high <= 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_kind_of_a_papers_figures_is_drawn(
+    tmp_path: Path, visit: Callable[..., Visit], size: str
+) -> None:
+    figures = [
+        {"kind": kind, "title": kind, "measured": "here", "printed": "there", "data": data}
+        for kind, data in DATA.items()
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(results(figures=figures)))
+    path = write_paper_page(tmp_path)
+    seen = visit(path, size)
+    seen.draw_all()
+    drawn, expected = seen.counts
+    assert drawn == expected == len(DATA)
+    place = list(DATA).index("matrix")
+    assert seen.page.locator(f"#plot-figure-{place} .colorbar").count() == 1
+    labels = seen.page.locator(f"#plot-figure-{place} .ytick text").all_text_contents()
+    assert labels == ["a", "b"]
+    for place in range(len(DATA)):
+        seen.page.locator(f"#plot-figure-{place} + .foot summary").click()
+        seen.page.locator(f"[data-table=figure-{place}] tbody tr").first.wait_for()
+    seen.assert_nothing_sticks_out()
+    seen.assert_sound(path)
 
 
 def test_little_motion_is_respected(make_comparison: Make, visit: Callable[..., Visit]) -> None:

@@ -3,6 +3,7 @@
 import copy
 import html
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,121 @@ def test_a_page_leaves_its_results_as_they_are():
     before = copy.deepcopy(given_)
     page_text(given_)
     assert given_ == before
+
+
+def cell(where, arm, ours, printed=None, metric="test accuracy", **more):
+    """A row of results.json by its plain words; ``ours`` are the values, none where not run."""
+    mean = sum(ours) / len(ours) if ours else None
+    interval = [mean - 0.05, mean + 0.05] if len(ours) > 1 else None
+    found = {"n": len(ours), "values": ours, "seeds": [*range(len(ours))], "option": None,
+             "mean": mean, "std": 0.01 if interval else None, "interval": interval}  # fmt: skip
+    value = None if printed is None else {"value": printed, "source": "paper", "note": ""}
+    return row(row=where, column=arm, where=where, arm=arm, metric=metric, ours=found,
+               printed=value, difference=None, why=[], **more)  # fmt: skip
+
+
+def lines(page):
+    return re.findall(r'<div class="cell-line">(.*?)</div>', page, re.S)
+
+
+def test_the_page_opens_with_one_line_per_cell_and_those_not_run_are_hollow():
+    rows = [
+        cell("MNIST", "fixed", [0.9, 0.92], 0.95),
+        cell("MNIST", "learned", [0.7]),
+        cell("CIFAR", "fixed", [], 0.5),
+        cell("CIFAR", "learned", []),
+    ]
+    page = page_text(results(rows=rows))
+    assert page.index("cells-picture") < page.index('id="claims"' if "claims" in page else "<table")
+    found = lines(page)
+    assert len(found) == 4
+    marks = [
+        (one.count("paper-mark"), one.count('"here-mark"'), one.count("hollow")) for one in found
+    ]
+    assert marks == [(1, 1, 0), (0, 1, 0), (1, 0, 1), (0, 0, 1)]
+    assert [one.count('class="bar"') for one in found] == [1, 0, 0, 0]
+    assert "91.0\u202f% · paper 95.0\u202f%" in found[0]
+    assert "not run" in found[2]
+    assert page.count('class="where"') == 2  # a place is named once over its arms
+    assert "2 of them run here, 2 with a figure of the paper" in page
+
+
+def test_marks_stand_where_the_numbers_say_and_no_axis_leaves_0_to_100_percent():
+    rows = [cell("a", "x", [0.99, 0.99], 1.0), cell("a", "y", [0.01, 0.01], 0.0)]
+    page = page_text(results(rows=rows))
+    assert re.findall(r'class="(?:paper|here)-mark" style="left:([\d.]+)%', page) == [
+        "100.0", "99.0", "0.0", "1.0",
+    ]  # fmt: skip
+    assert re.findall(r"<span>([\d.]+\u202f%)</span>", page.split("cell-line ends")[1])[:2] == [
+        "0.0\u202f%",
+        "100.0\u202f%",
+    ]
+
+
+def test_only_metrics_that_the_paper_prints_are_in_the_picture_or_all_where_it_prints_none():
+    rows = [cell("a", "x", [0.5], 0.6), cell("a", "x", [3.0], metric="NC1", unit="number")]
+    assert len(lines(page_text(results(rows=rows)))) == 1
+    assert len(lines(page_text(results(rows=[row_ | {"printed": None} for row_ in rows])))) == 2
+
+
+def test_what_was_run_at_which_scale_stands_beside_the_title():
+    recipes = {"a": {"epochs": {"value": 10, "source": "our choice", "stated": 80}}}
+    trained = {"settings": {"epochs": [10]}, "arms": [
+        {"where": "a", "arm": "x", "runs": 3, "settings": {}}]}  # fmt: skip
+    rows = [cell("a", "x", [0.5]), cell("a", "y", []), cell("a", "z", [])]
+    cells = {"planned": 9, "done": 3, "missing": ["m"] * 6}
+    page = page_text(results(rows=rows, recipes=recipes, trained=trained, cells=cells))
+    subtitle = re.search(r'<p class="subtitle">(.*?)</p>', page)[1]
+    assert html.unescape(subtitle) == (
+        "small scale (CPU): 10 of the paper's 80 epochs; 1 of 3 cells, 3 of 9 runs done."
+    )
+
+
+def test_labels_that_rows_share_stand_once_above_them_and_the_rest_in_the_caption():
+    rows = [
+        cell(where, arm, [0.5], metric=metric)
+        for where in ("MNIST", "CIFAR")
+        for metric in ("NC1", "NC3")
+        for arm in ("fixed", "learned", "guided")
+    ]
+    page = page_text(results(rows=rows))
+    table = re.search(r'<table id="table-paper".*?</table>', page, re.S)[0]
+    assert re.findall(r'scope="colgroup"[^>]*>(.*?)<', table) == [
+        "MNIST: NC1", "MNIST: NC3", "CIFAR: NC1", "CIFAR: NC3",
+    ]  # fmt: skip
+    assert table.count("MNIST") == 2
+    one = page_text(results(rows=[cell("MNIST", arm, [0.5]) for arm in ("fixed", "learned")]))
+    assert "All rows: MNIST; test accuracy." in one
+    assert "colgroup" not in one
+
+
+def test_recipes_are_printed_as_the_records_say_not_as_planned():
+    planned = {
+        "weight_decay": {"value": 0.0005, "source": "code"},
+        "lr": {"value": 0.1, "source": "paper"},
+    }
+    trained = {
+        "settings": {"lr": [0.1]},
+        "arms": [
+            {"where": where, "arm": arm, "runs": 3, "settings": {"weight_decay": [decay]}}
+            for where, arm, decay in (
+                ("MNIST", "dot", 0.0005),
+                ("MNIST", "cosine", 0.0),
+                ("MNIST", "cosine, S = 20", 0.0),
+                ("CIFAR", "cosine", 0.0),
+            )
+        ],
+    }
+    recipes = {"MNIST": planned, "CIFAR": planned}
+    page = page_text(results(trained=trained, recipes=recipes))
+    table = re.search(r'<table id="table-recipes".*?</table>', page, re.S)[0]
+    rows = [re.findall(r'data-v="">(.*?)<', part) for part in table.split("<tr")[2:]]
+    assert rows == [
+        ["MNIST", "dot", "0.0005"],
+        ["MNIST", "cosine; cosine, S = 20", "0.0"],
+        ["CIFAR", "cosine", "0.0"],
+    ]
+    first, second = (part for part in re.split("Recipe: ", page)[1:])
+    assert "<td>0.0005 and 0.0</td>" in first
+    assert "<td>0.0</td><td>our choice; code: 0.0005</td>" in second
+    assert second.count("0.0005") == 1

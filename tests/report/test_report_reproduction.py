@@ -9,6 +9,7 @@ from typing import Any
 
 from fixhead.cli.compare import compare
 from fixhead.comparison import Comparison
+from fixhead.report.comparison_page import training
 from fixhead.report.records import ComparisonRecords, read_records
 from fixhead.report.reproduction import OPTIONS, command, flat, reproduction, unspoken
 
@@ -83,3 +84,27 @@ def test_differing_machines_are_both_named(make_comparison: Make) -> None:
     (folder / "runs.jsonl").write_text("\n".join(lines) + "\n")
     body = reproduction(read_records(folder)).body
     assert "no device: generated test data and another: generated test data" in body
+
+
+def test_each_arms_training_is_printed_from_its_runs_records(make_comparison: Make) -> None:
+    folder = make_comparison(heads=("learned-dot", "simplex"), seeds=2)
+    runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    for run in runs:
+        decay = 0.0 if run["head"] == "simplex" else 0.0005
+        run["config"] |= {"weight_decay": decay, "lr": 0.1 / (1 + run["seed"])}
+    (folder / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    section = training(read_records(folder))
+    assert section is not None
+    table = section.body.split("<table")[1]
+    assert "weight_decay" in table
+    assert ">0.0005<" in table
+    assert ">0.0<" in table
+    assert "0.1 and 0.05" in section.body.split("<table")[2]  # the rate is shared, and no plan
+    assert "0.1 and 0.05" not in table
+
+
+def test_arms_trained_alike_say_so(make_comparison: Make) -> None:
+    section = training(read_records(make_comparison(seeds=1)))
+    assert section is not None
+    assert "All arms were trained alike." in section.body
+    assert "table-recipes" not in section.body

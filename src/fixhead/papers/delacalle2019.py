@@ -212,7 +212,14 @@ def figure2(request: PaperRequest) -> Content:
         }
 
     entries = [
-        TableEntry(f"class {c}", "thinned", only((cell,)), _count_of(c), unit="number")
+        TableEntry(
+            f"class {c}",
+            "thinned",
+            only((cell,)),
+            _count_of(c),
+            unit="number",
+            metric="training images",
+        )
         for c in range(10)
     ]
     figure = PaperFigure(
@@ -365,6 +372,9 @@ def _entry(
         tolerance=tolerance,
         tolerance_reason=TOLERANCES[unit],
         differs=what_differs(request, "mnist", {"small": SMALL}),
+        where="MNIST",
+        arm=arm,
+        metric=column,
     )
 
 

@@ -202,6 +202,8 @@ class TableEntry:
     same_as: why it cannot differ from another entry, by construction; it then counts there only.
     differs: why ours and the paper's are not of the same thing; empty where they are.
     remark: what else to know of this figure, beside its verdict.
+    where, arm, metric: what ``row`` and ``column`` mean, in plain words: the data and network (or
+        whatever else the rows are), the arm, and the figure; by default row, column and accuracy.
     """
 
     row: str
@@ -217,6 +219,9 @@ class TableEntry:
     same_as: str = ""
     differs: tuple[str, ...] = ()
     remark: str = ""
+    where: str | None = None
+    arm: str | None = None
+    metric: str = "test accuracy"
 
     @property
     def key(self) -> str:

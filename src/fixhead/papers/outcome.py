@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..report.records import settings_of_arms
 from ..runs.layout import REPORT_PAGE
 from ..runs.records import Record
 from ..runs.statistics import (
@@ -21,7 +22,8 @@ from ..runs.statistics import (
     supports_claim,
 )
 from ..training.step import NonFiniteLossError
-from .item import RANGE_RUNS, Claim, Content, Option, PaperFigure, TableEntry
+from .item import RANGE_RUNS, Claim, Content, Option, PaperCell, PaperFigure, TableEntry
+from .recipe import place
 from .verdict import judge, lead_only
 
 Records = Mapping[str, Record]
@@ -42,6 +44,9 @@ def row(entry: TableEntry, found: Records) -> dict[str, Any]:
     return {
         "row": entry.row,
         "column": entry.column,
+        "where": entry.row if entry.where is None else entry.where,
+        "arm": entry.column if entry.arm is None else entry.arm,
+        "metric": entry.metric,
         "unit": entry.unit,
         "over": entry.over,
         "printed": None if printed is None else vars(printed),
@@ -147,6 +152,40 @@ def _range(entry: TableEntry, values: Sequence[float]) -> dict[str, Any]:
         }
     interval = None if three.width_interval is None else list(three.width_interval)
     return {"mean": three.width, "interval": interval, "level": level}
+
+
+def trained(content: Content, found: Records) -> dict[str, Any]:
+    """What the arms were trained with: settings as the records of their runs hold them.
+
+    Arms of the entries by their names, with the runs of the option that was chosen; further runs of
+    figures by data set, network and head. Computations are no training.
+    """
+    arms: dict[tuple[str, str], dict[str, Record]] = {}
+    for entry in content.entries:
+        option, _ = chosen(entry, found)
+        named = row(entry, {})
+        arms.setdefault((named["where"], named["arm"]), _trained_runs(option.cells, found))
+    known = {name for runs in arms.values() for name in runs}
+    for figure in content.figures:
+        for name, run in _trained_runs(figure.cells, found).items():
+            if name not in known:
+                arms.setdefault((place(run["data"], run["backbone"]), run["head"]), {})[name] = run
+    arms = {key: runs for key, runs in arms.items() if runs}
+    shared, differing = settings_of_arms([list(runs.values()) for runs in arms.values()])
+    return {
+        "settings": shared,
+        "arms": [
+            {"where": where, "arm": arm, "runs": len(runs), "settings": settings}
+            for ((where, arm), runs), settings in zip(arms.items(), differing, strict=True)
+        ],
+    }
+
+
+def _trained_runs(cells: Sequence[PaperCell], found: Records) -> dict[str, Record]:
+    runs = {cell.name: found[cell.name] for cell in cells if cell.name in found}
+    return {
+        name: run for name, run in runs.items() if run["status"] == "done" and run.get("config")
+    }
 
 
 def claims(asked: Sequence[Claim], found: Records) -> list[dict[str, Any]]:

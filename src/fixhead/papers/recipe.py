@@ -51,7 +51,7 @@ NETWORK_TITLES = {
 
 def place(data: str, net: str) -> str:
     """A table's row: ``"CIFAR-10, ResNet-18"``."""
-    return f"{DATA_TITLES[data]}, {NETWORK_TITLES[net]}"
+    return f"{DATA_TITLES.get(data, data)}, {NETWORK_TITLES.get(net, net)}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class PaperRecipe:
         return replace(self.config, heads=(head,), seeds=1, first_seed=seed)
 
     def described(self) -> dict[str, dict[str, Any]]:
-        """Every setting's value and origin; a value that is not the stated one is our choice."""
+        """Every setting's value and origin; a value that is not the stated one is our choice, and
+        what is stated stands beside it."""
         described = {}
         for name, value in _settings(self.config).items():
             if name in _LISTED_IF_STATED and name not in self.origins:
@@ -121,6 +122,10 @@ class PaperRecipe:
             stated_value, origin = self.origins.get(name, (value, OURS))
             shown = list(value) if isinstance(value, tuple) else value
             described[name] = {"value": shown, "source": origin if value == stated_value else OURS}
+            if value != stated_value and origin != OURS:
+                described[name]["stated"] = (
+                    list(stated_value) if isinstance(stated_value, tuple) else stated_value
+                )
         return described
 
 

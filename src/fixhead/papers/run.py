@@ -129,6 +129,7 @@ def summarise(
             "claims": outcome.verdict_counts(claims),
         },
         "figures": outcome.figures(content.figures, found),
+        "trained": outcome.trained(content, found),
         "recipes": {name: recipe.described() for name, recipe in content.recipes.items()},
         "notes": [*_short(request), *content.notes],
         "failed": [

@@ -12,15 +12,18 @@ from markupsafe import Markup, escape
 from ..runs.layout import CONFIG_FILE, HISTORY_FILE, REPORT_PAGE, RESULTS_FILE, RUNS_FILE
 from . import comparison_charts
 from .arm_names import ArmWords, arms_by_name
+from .cell_charts import arm_name
 from .charts import Chart, render_chart
 from .comparison_tables import arms_table, groups_table, pairs_table
 from .confusions import confusions
 from .numbers import listing, plural
 from .page import Page, Section, paragraph, present, write
 from .pair_text import Sentence, headline, metric_name, most_accurate
-from .records import ComparisonRecords, Record, read_records
+from .recipes import render_recipes
+from .records import ComparisonRecords, Record, read_records, settings_of_arms
 from .render import fill, join
 from .reproduction import reproduction
+from .tables import Column, TableCell
 from .vector_sections import features, plane, vectors
 
 _MANY_PAIRS = 15
@@ -53,6 +56,7 @@ def comparison_page(records: ComparisonRecords) -> Page:
         classes(records),
         confusions(records),
         failures(records),
+        training(records),
         reproduction(records),
     ]
     also = [_sentence(one) for one in said.also]
@@ -135,6 +139,21 @@ def failures(records: ComparisonRecords) -> Section | None:
 def _failure(run: Record) -> Markup:
     error = (run.get("error") or "no error was recorded").rstrip()
     return fill("comparison", "failure", run["run_id"], error.splitlines()[-1], error)
+
+
+def training(records: ComparisonRecords) -> Section | None:
+    """What each arm was trained with."""
+    arms = [
+        (TableCell(arm_name(place, arm), name), records.of(name))
+        for place, (name, arm) in enumerate(arms_by_name(records).items())
+        if records.of(name)
+    ]
+    if not arms:
+        return None
+    settings = settings_of_arms([runs for _, runs in arms])
+    labels = [Column("Head", kind="name", sortable=False)]
+    body = render_recipes(labels, [[name] for name, _ in arms], *settings)
+    return Section("training", "How each head was trained", body)
 
 
 def _charted(

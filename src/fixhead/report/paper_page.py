@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -12,11 +11,14 @@ from ..runs.layout import REPORT_PAGE
 from .charts import render_chart
 from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
 from .page import Page, Section, paragraph, present, write
-from .paper_charts import figure_chart
-from .records import Record, read_paper_results
+from .paper_charts import cell_words, cells_picture, figure_chart
+from .recipes import plain, render_recipes
+from .records import Record, Settings, read_paper_results
 from .render import fill, join
-from .tables import Column, TableCell, TableRow, render_table
+from .tables import Column, GroupHeading, TableCell, TableRow, render_table
 
+OURS = "our choice"
+"""Who states a setting that neither the paper nor its code does."""
 SCALES = {
     "small": "small scale (CPU)",
     "medium": "medium scale (GPU)",
@@ -39,19 +41,44 @@ def paper_page(results: Record) -> Page:
     title = f"{results.get('paper_title', results['paper'])}, {results['item']}"
     subtitle = _subtitle(results)
     warning = results.get("protocol", "") if results["as_published"] else None
+    sections = [_claims(results), _table(results), _figures(results), _recipe(results)]
     return Page(
         title=f"{title}: {results['title']}",
         subtitle=subtitle,
         description=f"{title}: {results['title']}. {subtitle}",
-        opening=fill("paper", "opening", warning),
-        sections=present([_claims(results), _table(results), _figures(results), _recipes(results)]),
+        opening=fill("paper", "opening", warning, cells_picture(results["rows"])),
+        sections=present(sections),
         made=_made(results),
     )
 
 
 def _subtitle(results: Record) -> str:
-    cells = results["cells"]
-    return f"{SCALES[results['scale']]}; {cells['done']} of {plural(cells['planned'], 'run')} done."
+    """``small scale (CPU): 5 of the paper's 80 epochs; 3 of 12 cells, 9 of 36 runs done.``"""
+    rows, runs = results["rows"], results["cells"]
+    epochs = _epochs(results)
+    scale = SCALES[results["scale"]] + (f": {epochs}" if epochs else "")
+    done = f"{runs['done']} of {plural(runs['planned'], 'run')} done"
+    if rows:
+        known = sum(row["ours"]["mean"] is not None for row in rows)
+        done = f"{known} of {plural(len(rows), 'cell')}, {done}"
+    return f"{scale}; {done}."
+
+
+def _epochs(results: Record) -> str | None:
+    """How long was trained, and how long the paper did where it says so."""
+    recorded = results.get("trained") or {"settings": {}, "arms": []}
+    found = [recorded["settings"], *(arm["settings"] for arm in recorded["arms"])]
+    run = sorted({value for settings in found for value in settings.get("epochs", ())})
+    planned = [recipe["epochs"] for recipe in results["recipes"].values() if "epochs" in recipe]
+    theirs = {one.get("stated", None if one["source"] == OURS else one["value"]) for one in planned}
+    stated = theirs.pop() if len(theirs) == 1 else None
+    if not run:
+        return None
+    if stated is None:
+        return f"{listing(list(map(str, run)))} epochs"
+    if run == [stated]:
+        return f"the paper's {stated} epochs"
+    return f"{listing(list(map(str, run)))} of the paper's {stated} epochs"
 
 
 def _claims(results: Record) -> Section | None:
@@ -90,27 +117,52 @@ def _kind(verdict: str) -> str:
 
 
 def _table(results: Record) -> Section | None:
+    """A row per cell, under a heading for each of the places and metrics that differ."""
     rows = results["rows"]
     if not rows:
         return None
+    *groups, label = _differing(rows)
     columns = [
-        Column("What", kind="name", sortable=False),
-        Column("Arm", kind="text", sortable=False),
+        Column(_TITLES[label], kind="name", sortable=False),
         Column("Paper", sortable=False),
         Column("Here", "mean ± std", kind="number main", sortable=False),
         Column("n", "runs", kind="number n", sortable=False),
-        Column("Difference", "95 % interval", sortable=False),
+        Column("Difference", "95 % interval", kind="number difference", sortable=False),
         Column("Verdict", kind="text verdicts", sortable=False),
     ]
+    alike = [cell_words(rows[0])[name] for name in _TITLES if name not in (*groups, label)]
+    shared = "; ".join(words for words in alike if words)
     caption = (
+        f"{f'All rows: {shared}. ' if shared else ''}"
         "Difference: here minus the paper, with the interval of our mean (the paper gives none). "
         "Reproduced: three runs or more, and the 95 % interval of the difference inside the "
         "tolerance (an equivalence test); not reproduced: the interval wholly outside it; between "
         f"the two nothing is decided.{_tolerances(rows)}"
     )
-    table = render_table("paper", caption, columns, [TableRow(_cells(row)) for row in rows])
+    body: list[TableRow | GroupHeading] = []
+    before = ""
+    for row in rows:
+        words = cell_words(row)
+        heading = ": ".join(words[name] for name in groups)
+        if heading != before:
+            body.append(GroupHeading(heading))
+        before = heading
+        body.append(TableRow([TableCell(words[label]), *_cells(row)]))
+    table = render_table("paper", caption, columns, body)
     failed = fill("paper", "failed", results["failed"]) if results["failed"] else None
-    return Section("cells", "Cell by cell", join([fill("paper", "wide", table), failed]))
+    return Section("cells", "Cell by cell", join([fill("parts", "wide", table), failed]))
+
+
+_TITLES = {"where": "Where", "metric": "Measured", "arm": "Arm"}
+
+
+def _differing(rows: Sequence[Record]) -> list[str]:
+    """Of where, metric and arm those in which rows differ; the last one names a row."""
+    words = [cell_words(row) for row in rows]
+    found = [name for name in _TITLES if len({one[name] for one in words}) > 1]
+    if found == ["where", "metric"]:  # no arms: the places are what is compared
+        return ["metric", "where"]
+    return found or ["arm" if words[0]["arm"] else "where"]
 
 
 def _tolerances(rows: Sequence[Record]) -> str:
@@ -132,8 +184,6 @@ def _cells(row: Record) -> list[TableCell]:
     ours, unit = row["ours"], row["unit"]
     verdict = fill("cells", "verdict", row["verdict"], _kind(row["verdict"]), "; ".join(row["why"]))
     return [
-        TableCell(row["row"]),
-        TableCell(row["column"]),
         TableCell(_printed(row)),
         TableCell(_over(_spread(ours, unit), ours["option"])),
         TableCell(str(ours["n"])),
@@ -199,29 +249,51 @@ def _figures(results: Record) -> Section | None:
     return Section("figures", "Figures", join(map(render_chart, charts)), charts)
 
 
-def _recipes(results: Record) -> Section | None:
-    if not results["recipes"]:
-        return None
-    shown = [
-        fill("paper", "recipe", name, fill("table", "plain", _FIELDS, _recipe_rows(recipe)))
-        for name, recipe in results["recipes"].items()
-    ]
-    return Section("recipe", "Recipe", join(shown))
+def _recipe(results: Record) -> Section | None:
+    """What each arm was trained with, as recorded; and who states each setting."""
+    recorded = results.get("trained") or {"settings": {}, "arms": []}
+    body = []
+    if recorded["arms"]:
+        names = ("Where", "Arm")
+        labels = [Column(name, kind="name", sortable=False) for name in names]
+        arms = _merged(recorded["arms"])
+        cells = [[TableCell(arm["where"]), TableCell(arm["arm"])] for arm in arms]
+        differing = [arm["settings"] for arm in arms]
+        body.append(render_recipes(labels, cells, recorded["settings"], differing))
+    for name, recipe in results["recipes"].items():
+        own = [arm for arm in recorded["arms"] if arm["where"] == name] or recorded["arms"]
+        rows = [_origin(field, one, recorded["settings"], own) for field, one in recipe.items()]
+        table = fill("table", "plain", ("Field", "Value", "From"), rows)
+        body.append(fill("parts", "details", f"Recipe: {name}", table))
+    return Section("recipe", "Recipe", join(body)) if body else None
 
 
-_FIELDS = ("Field", "Value", "From")
+def _merged(arms: Sequence[Record]) -> list[Record]:
+    """Arms of one place that were trained alike in one line."""
+    kept: list[Record] = []
+    for arm in arms:
+        same = [one for one in kept if one["where"] == arm["where"]]
+        twin = next((one for one in same if one["settings"] == arm["settings"]), None)
+        if twin is None:
+            kept.append({**arm, "arms": [arm["arm"]]})
+        else:
+            twin["arms"].append(arm["arm"])
+    return [{**one, "arm": "; ".join(one["arms"])} for one in kept]
 
 
-def _recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    return [(name, _shown(one["value"]), one["source"]) for name, one in recipe.items()]
-
-
-def _shown(value: Any) -> str:
-    if value is None or value == []:
-        return MISSING
-    if isinstance(value, list):
-        return listing([str(one) for one in value])
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+def _origin(
+    name: str, planned: Record, shared: Settings, arms: Sequence[Record]
+) -> tuple[str, str, str]:
+    """A setting as it was run, where a record says so, and who states it."""
+    run = list(shared.get(name, ()))
+    run += [value for arm in arms for value in arm["settings"].get(name, ())]
+    values = list(dict.fromkeys(map(plain, run))) or [plain(planned["value"])]
+    source = planned["source"]
+    if "stated" in planned:
+        source += f"; stated: {plain(planned['stated'])}"
+    elif source != OURS and values != [plain(planned["value"])]:
+        source = f"{OURS}; {source}: {plain(planned['value'])}"
+    return name, listing(values), source
 
 
 def _made(results: Record) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,9 @@ from ..runs.layout import (
 from ..runs.records import Record as Record
 from ..runs.records import latest, read, read_json
 from .numbers import mean_std
+
+Settings = Mapping[str, Sequence[Any]]
+"""Field → the values that some runs have, each once."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,40 @@ def _record(path: Path, schema: str, writer: str) -> Record:
     again = ", and carries on where it was stopped" if writer == "fixhead compare" else ""
     missing = f"report needs {path.name} in {path.parent}, and it is missing"
     return read_json(path, schema, missing=f"{missing}; `{writer}` writes it{again}")
+
+
+def settings_of_arms(arms: Sequence[Sequence[Record]]) -> tuple[Settings, list[Settings]]:
+    """Neck, loss and the whole training configuration of each arm's runs, as their records say.
+
+    What all runs share, and for each arm what is not shared; values stand once each.
+    """
+    found = [_settings(runs) for runs in arms]
+    names = dict.fromkeys(name for settings in found for name in settings)
+    shared = {
+        name: found[0].get(name, [])
+        for name in names
+        if all(one.get(name) == found[0].get(name) for one in found)
+    }
+    return shared, [
+        {name: one.get(name, []) for name in names if name not in shared} for one in found
+    ]
+
+
+def _settings(runs: Sequence[Record]) -> dict[str, list[Any]]:
+    rows = [
+        {"neck": run.get("neck"), "loss": run.get("loss"), **(run.get("config") or {})}
+        for run in runs
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _distinct([row.get(name) for row in rows]) for name in names}
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for value in values:
+        if value not in kept:
+            kept.append(value)
+    return kept
 
 
 def _history(directory: Path, run_id: str) -> tuple[Record, ...]:

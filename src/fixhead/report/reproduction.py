@@ -67,7 +67,7 @@ def _environment(records: ComparisonRecords) -> Markup | None:
 def _options(records: ComparisonRecords) -> Markup:
     rows = [(name, _shown(value)) for name, value in flat(records.config["config"]).items()]
     table = fill("table", "plain", ("Option", "Value"), rows, "Everything that config.json holds")
-    return fill("comparison", "details", "Every option of this comparison", table)
+    return fill("parts", "details", "Every option of this comparison", table)
 
 
 def command(records: ComparisonRecords) -> str:

@@ -23,14 +23,10 @@ class Column:
 
 @dataclass(frozen=True)
 class TableCell:
-    """What is shown, and what it is sorted by (None sorts last).
-
-    ``again`` marks a label that the row above shows already: it stays for readers of one row.
-    """
+    """What is shown, and what it is sorted by (None sorts last)."""
 
     shown: str
     value: float | str | None = None
-    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,19 @@ class TableRow:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class GroupHeading:
+    """A line over rows that share what it says; tables with such lines are not sorted."""
+
+    shown: str
+
+
 def render_table(
-    name: str, caption: str, columns: Sequence[Column], rows: Sequence[TableRow]
+    name: str, caption: str, columns: Sequence[Column], rows: Sequence[TableRow | GroupHeading]
 ) -> Markup:
     """The table with the id ``table-NAME``; the first column names the row."""
     for row in rows:
-        if len(row.cells) != len(columns):
+        if isinstance(row, TableRow) and len(row.cells) != len(columns):
             raise ValueError(f"table {name}: {len(row.cells)} cells for {len(columns)} columns")
     return fill("table", "table", name, caption, columns, rows)
 

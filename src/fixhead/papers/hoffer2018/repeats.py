@@ -174,7 +174,9 @@ def _facts() -> list[TableEntry]:
         cell = ComputedCell(facts, (("classes", classes), ("features", features)))
         entries += [
             TableEntry(f"released Hadamard rows, K = {classes}, d = {features}", words,
-                       only([cell]), computed(key), unit=unit)
+                       only([cell]), computed(key), unit=unit,
+                       where=f"K = {classes}, d = {features}", arm="released Hadamard rows",
+                       metric=words)
             for words, (key, unit) in columns.items()
         ]  # fmt: skip
     return entries

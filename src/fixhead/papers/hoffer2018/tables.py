@@ -177,18 +177,21 @@ def memory(request: PaperRequest) -> Content:
         entries += [
             TableEntry(net.place, "parameters, millions", counted, _millions, millions, "number",
                        tolerance=5e-7, tolerance_reason=TO_THE_PARAMETER, exact=True,
-                       differs=other),
+                       differs=other, arm="", metric="parameters, millions"),
             TableEntry(net.place, "the classifier's share", counted, computed("share"),
                        recalled(net.share), tolerance=1e-3, tolerance_reason=PRINTED_TENTHS,
-                       exact=True, differs=other),
+                       exact=True, differs=other, arm="",
+                       metric="the classifier's share"),
             *(
                 TableEntry(net.place, f"gradient and state of {name} saved, MiB", counted,
-                           saved_mib(extra), None, "number")
+                           saved_mib(extra), None, "number", arm="",
+                           metric=f"gradient and state of {name} saved, MiB")
                 for name, extra in STATE.items()
             ),
             TableEntry(net.place,
                        "classifier's weights, MiB: saved too where they are made, not stored",
-                       counted, saved_mib(0), None, "number"),
+                       counted, saved_mib(0), None, "number", arm="",
+                       metric="classifier's weights, MiB: saved too where made, not stored"),
         ]  # fmt: skip
     notes = (
         "The paper's sizes are recalled, unverified. A share counts the classifier's weights, not "

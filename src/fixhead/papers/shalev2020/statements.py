@@ -56,7 +56,7 @@ def correlations(request: PaperRequest) -> Content:
         dot, cosine, fixed = (
             TableEntry(where, column, only(own), spearman, value, "number", tolerance=0.05,
                   tolerance_reason="our choice: the network of the paper's ρ is not said",
-                       differs=differs(request, data))
+                       differs=differs(request, data), metric="ρ of confusion and cosine")
             for column, own, value in cells
         )  # fmt: skip
         entries += [dot, cosine, fixed]
@@ -72,6 +72,8 @@ def correlations(request: PaperRequest) -> Content:
 def compactness(request: PaperRequest) -> Content:
     """Fixed cosine at S = 1: how near do features come, with and without the last ReLU?"""
     entries, claims = [], []
+    after, behind = "fixed, S = 1, after the ReLU", "fixed, S = 1, behind a linear neck"
+    cosine = "cosine to the predicted class's vector"
     for data, net in grid(request):
         own = {
             neck: tuple(cosine_cells(request, data, net, "fixed", 1, ("compactness",), neck=neck))
@@ -81,22 +83,27 @@ def compactness(request: PaperRequest) -> Content:
             place(data, net), "fixed, cosine at S = 1, after the ReLU", only(own[False]),
             predicted_cosine, Printed(paper.COMPACTNESS, note="“roughly”, in all experiments"),
             "number", tolerance=0.02, tolerance_reason=ROUGHLY, differs=differs(request, data),
+            arm=after, metric=cosine,
         )  # fmt: skip
         necked = TableEntry(
             place(data, net), "the same behind a linear neck", only(own[True]),
             predicted_cosine, Printed(paper.COMPACTNESS, note="“roughly”, in all experiments"),
             "number", tolerance=0.02, tolerance_reason=ROUGHLY, differs=differs(request, data),
+            arm=behind, metric=cosine,
         )  # fmt: skip
         limit = TableEntry(
             place(data, net), "reachable after a ReLU, worst class",
-            only(own[False]), reachable, None, "number",
+            only(own[False]), reachable, None, "number", arm=after,
+            metric="reachable cosine, worst class",
         )  # fmt: skip
         accuracy = [
             TableEntry(
                 place(data, net), f"test accuracy, {words}", only(own[neck]),
-                read_test_accuracy,
+                read_test_accuracy, arm=arm,
             )
-            for neck, words in ((False, "after the ReLU"), (True, "behind a linear neck"))
+            for neck, words, arm in (
+                (False, "after the ReLU", after), (True, "behind a linear neck", behind)
+            )
         ]  # fmt: skip
         entries += [plain, necked, limit, *accuracy]
         claims.append(

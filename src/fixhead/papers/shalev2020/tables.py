@@ -90,6 +90,8 @@ def table4(request: PaperRequest) -> Content:
             NOT_AT_HAND,
             "number",
             differs=differs(request, data),
+            arm=f"non-fixed, S = {s}",
+            metric="cosine to the predicted class's vector",
         )
         for data, net in grid(request)
         for s in S_SHOWN
@@ -153,6 +155,8 @@ def table6(request: PaperRequest) -> Content:
                             _corrupted(kind),
                             value,
                             differs=(*differs(request, data), "the paper's severity is unknown"),
+                            where=DATA_TITLES[data],
+                            metric=f"accuracy under {kind}",
                         )
                     )
     claims = [_claim(f"{entry.row}, {entry.column.split(',')[0]}", entry, other)

@@ -139,7 +139,13 @@ def convergence(request: PaperRequest) -> Content:
         for words, (read, shown_as) in columns.items():
             for arm in (ETF_CE, ETF_DR):
                 own[arm, words] = TableEntry(
-                    f"{where}: {words}", arm, option(request, chosen, arm), read, unit=shown_as
+                    f"{where}: {words}",
+                    arm,
+                    option(request, chosen, arm),
+                    read,
+                    unit=shown_as,
+                    where=where,
+                    metric=words,
                 )
         entries += own.values()
         claims += [
@@ -170,6 +176,8 @@ def _gradients(request: PaperRequest) -> tuple[list[TableEntry], list[Claim]]:
                 own,
                 _part(loss, key),
                 unit="number",
+                where=f"free features, K = {classes}, S = {scale:g}",
+                metric=words,
             )
             for key, words in (
                 ("accuracy", "accuracy of the first gradient"),

@@ -165,6 +165,7 @@ def layer_peeled(request: PaperRequest) -> Content:
                     tolerance_reason="2.6°, set before the first run",
                     same_as=SAME_AS if stated and ratio > 1 else "",
                     remark=UNDER_WAY if stated and head == REGRESSED else "",
+                    where=f"images {ratio} : 1", metric=words,
                 )  # fmt: skip
     claims = [
         Claim(

@@ -147,7 +147,10 @@ def _entry(
 
 
 def _few(request: PaperRequest, chosen: PaperRecipe, where: str, arm: str) -> TableEntry:
-    return TableEntry(f"{where}: rarest classes", arm, option(request, chosen, arm), few_accuracy)
+    return TableEntry(
+        f"{where}: rarest classes", arm, option(request, chosen, arm), few_accuracy,
+        where=where, metric="test accuracy of the rarest classes",
+    )  # fmt: skip
 
 
 def _claims(where: str, own: dict[str, TableEntry]) -> list[Claim]:
@@ -235,6 +238,8 @@ def collapse(request: PaperRequest) -> Content:
                     option(request, recipe, arm, (MEASURE,)),
                     measured(MEASURE, key),
                     unit="number",
+                    where=where,
+                    metric=column,
                 )
                 for key, column in COLUMNS.items()
                 for arm in COLLAPSE_ARMS
@@ -251,7 +256,8 @@ def collapse(request: PaperRequest) -> Content:
             if words != "balanced":
                 entries += [
                     TableEntry(f"{where}: mean cosine between the rarest classes' vectors", arm,
-                               option(request, recipe, arm, (MEASURE,)), rare_cosine, unit="number")
+                               option(request, recipe, arm, (MEASURE,)), rare_cosine, unit="number",
+                               where=where, metric="mean cosine between the rarest vectors")
                     for arm in COLLAPSE_ARMS
                 ]  # fmt: skip
     note = (

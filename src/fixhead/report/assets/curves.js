@@ -2,7 +2,7 @@
 // Curves and dots by arm: accuracy, collapse, reliability, histograms, classes.
 (() => {
   const { kinds, tables, drawing } = window.fixhead;
-  const { layout, plain, label, shown, epochStep } = drawing;
+  const { layout, plain, label, shown, shareRange, epochStep } = drawing;
 
   // accuracy and loss by epoch ---------------------------------------------------------------
   const measure = (run, name) =>
@@ -55,10 +55,14 @@
         hoverinfo: "skip", cliponaxis: false,
       });
     });
-    const yaxis = { tickformat: fraction ? ".0~%" : "~g", rangemode: fraction ? "normal" : "tozero" };
+    const yaxis = fraction ? { tickformat: ".0~%" } : { tickformat: "~g", rangemode: "tozero" };
+    if (fraction) {
+      const visible = figure.arms.flatMap((runs, place) => (shown(view, place) ? runs.flatMap((run) => measure(run, name)) : []));
+      yaxis.range = shareRange(visible, { log: name === "val_error" });
+    }
     if (name === "val_error") {
       const ticks = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
-      Object.assign(yaxis, { type: "log", tickvals: ticks, tickformat: "~%", rangemode: "normal" });
+      Object.assign(yaxis, { type: "log", tickvals: ticks, tickformat: "~%" });
     }
     return {
       data,
@@ -215,7 +219,7 @@
     const all = order.flatMap((place) => arms.map((arm) => arm.mean[place])).filter((one) => one !== null);
     const low = all.length ? Math.min(...all) : 0;
     const high = all.length ? Math.max(...all) : 1;
-    const room = Math.max(0.03 * (high - low), fraction ? 0.004 : 1e-6);
+    const room = Math.max(0.03 * (high - low), 1e-6);
     const tall = order.length > 60 ? 24 : Math.min(44, 12 + 6 * every.length); // px of a row
     const lane = (tall - 10) / tall / every.length;
     const data = [];
@@ -245,7 +249,7 @@
           type: "rect", xref: "paper", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5, layer: "below",
           fillcolor: c.raised, line: { width: 0 },
         })),
-        xaxis: { side: "top", tickformat: fraction ? ".0~%" : "~g", range: [fraction ? Math.max(-0.01, low - room) : low - room, high + room], nticks: view.narrow ? 5 : 9, zeroline: false },
+        xaxis: { side: "top", tickformat: fraction ? ".0~%" : "~g", range: fraction ? shareRange(all) : [low - room, high + room], nticks: view.narrow ? 5 : 9, zeroline: false },
         yaxis: {
           tickvals: order.map((_, row) => row), ticktext: order.map((place) => label(view.classes[place], view.narrow ? 14 : 28)),
           range: [order.length - 0.5, -0.5], showgrid: false, zeroline: false, fixedrange: view.touch,

@@ -42,6 +42,15 @@ window.fixhead = { kinds: {}, tables: {} };
 
   const shown = (view, place) => !view.hidden.has(place);
 
+  // The range of shares that are to be seen, with some room, and never beyond 0 and 100 %.
+  function shareRange(values, { log = false } = {}) {
+    const known = values.filter((one) => one !== null && one !== undefined && (!log || one > 0));
+    if (!known.length) return log ? [-2, 0] : [0, 1];
+    const [low, high] = [Math.min(...known), Math.max(...known)].map((one) => (log ? Math.log10(one) : one));
+    const room = Math.max(0.05 * (high - low), log ? 0.08 : 0.01);
+    return log ? [low - room, Math.min(0, high + room)] : [Math.max(0, low - room), Math.min(1, high + room)];
+  }
+
   // Where panels of one size stand in a grid under their titles, in shares of the drawing.
   function panels(view, titles, { most = 3, bar = 0, largest = 420 } = {}) {
     const count = titles.length;
@@ -88,5 +97,5 @@ window.fixhead = { kinds: {}, tables: {} };
   const epochStep = (last, view) =>
     [1, 2, 5, 10, 20, 25, 50, 100, 200, 500].find((one) => last / one <= (view.narrow ? 6 : 12)) || 1000;
 
-  window.fixhead.drawing = { layout, plain, short, label, shown, panels, panelTitle, colorbar, hue, epochStep };
+  window.fixhead.drawing = { layout, plain, label, lines, shown, shareRange, panels, panelTitle, colorbar, hue, epochStep };
 })();

@@ -93,15 +93,23 @@
   });
   for (const plot of plots.values()) { seen.observe(plot.element); resized.observe(plot.element); }
 
+  // Paper: light colours, its own width, nothing folded away; then all plots at that width.
+  let folded = [];
   addEventListener("beforeprint", () => {
+    if (printing) return;
     printing = true;
     root.dataset.before = root.dataset.theme || "";
     root.dataset.theme = "light";
-    window.fixheadDrawAll();
-    redrawAll();
+    root.classList.add("printing");
+    folded = all("details:not(.foot details):not([open])");
+    for (const one of folded) one.open = true;
+    for (const plot of plots.values()) draw(plot);
   });
   addEventListener("afterprint", () => {
+    if (!printing) return;
     printing = false;
+    root.classList.remove("printing");
+    for (const one of folded) one.open = false;
     if (root.dataset.before) root.dataset.theme = root.dataset.before; else delete root.dataset.theme;
     redrawAll();
   });

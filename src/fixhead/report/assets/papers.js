@@ -2,7 +2,7 @@
 // Charts of papers' pages: counts, runs by arm, points, lines.
 (() => {
   const { kinds, tables, drawing } = window.fixhead;
-  const { layout, plain, label } = drawing;
+  const { layout, plain, label, shareRange } = drawing;
 
   const color = (view, at) => view.colours.arms[at % view.colours.arms.length];
   const named = (series) => [...new Set(series.map((one) => one.name))];
@@ -10,13 +10,11 @@
     showlegend: named(series).length > 1,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12, color: view.colours.ink } },
   });
-  const room = (values) => {
+  const roomy = (values) => {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const more = 0.06 * (high - low) || 0.01;
     return [low - more, high + more];
   };
-  // A share stays within 0 and 100 %, whatever room the drawing would like.
-  const within = (range, percent) => (percent ? [Math.max(-0.002, range[0]), Math.min(1.002, range[1])] : range);
 
   // Counts per class, a bar per series; log scale, so that the tail can be seen.
   kinds.bars = (figure, view) => ({
@@ -44,6 +42,7 @@
     const rows = figure.series.map((_, at) => figure.series.length - 1 - at);
     const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
     const said = percent ? ".1%" : ".4~g";
+    const values = figure.series.flatMap((one) => one.values);
     return {
       data: figure.series.flatMap((one, at) => [
         {
@@ -56,7 +55,7 @@
         },
       ]),
       layout: layout(view, {
-        xaxis: { title: figure.x, range: within(room(figure.series.flatMap((one) => one.values)), percent), tickformat: percent ? ".0~%" : "~g", zeroline: false },
+        xaxis: { title: figure.x, range: percent ? shareRange(values) : roomy(values), tickformat: percent ? ".0~%" : "~g", zeroline: false },
         yaxis: {
           range: [-0.6, figure.series.length - 0.4], tickvals: rows, ticktext: figure.series.map((one) => label(one.name, view.narrow ? 16 : 40)),
           tickfont: { color: view.colours.ink, size: 12 }, showgrid: false, zeroline: false, fixedrange: true,
@@ -73,6 +72,8 @@
   const scatter = (mode) => (figure, view) => {
     const names = named(figure.series);
     const seen = new Set();
+    const share = /accuracy/.test(figure.y); // a share of images, which no axis shows beyond 100 %
+    const yaxis = share ? { range: shareRange(figure.series.flatMap((one) => one.y)), tickformat: ".0~%" } : { tickformat: "~g" };
     return {
       data: figure.series.map((one) => {
         const at = names.indexOf(one.name);
@@ -86,7 +87,7 @@
       }),
       layout: layout(view, {
         ...legend(view, figure.series), margin: { l: 8, r: 14, t: 34, b: 8 },
-        xaxis: { title: figure.x, zeroline: false, tickformat: "~g" }, yaxis: { title: figure.y, zeroline: false, tickformat: "~g" },
+        xaxis: { title: figure.x, zeroline: false, tickformat: "~g" }, yaxis: { title: figure.y, zeroline: false, ...yaxis },
       }),
     };
   };

@@ -2,7 +2,7 @@
 // Two dimensions: class vectors, areas and features; projections of more dimensions.
 (() => {
   const { kinds, tables, drawing } = window.fixhead;
-  const { layout, plain, panels, panelTitle, hue } = drawing;
+  const { layout, plain, lines, panels, panelTitle, hue } = drawing;
 
   const length = ([x, y]) => Math.hypot(x, y);
   const word = (view, place) => plain(String(view.classes[place]));
@@ -181,7 +181,7 @@
       data,
       layout: layout(view, {
         margin: { l: 8, r: 8, t: 8, b: 8 },
-        xaxis: { range: [x - half, x + half], tickformat: "~g", zeroline: false, title: found.said + scale, ...ticks },
+        xaxis: { range: [x - half, x + half], tickformat: "~g", zeroline: false, title: lines(found.said + scale, Math.floor(view.width / 7)).join("<br>"), ...ticks },
         yaxis: { range: [y - half, y + half], tickformat: "~g", zeroline: false, scaleanchor: "x", ...ticks },
       }),
     };
