@@ -233,6 +233,14 @@ def test_the_page_opens_with_one_line_per_cell_and_those_not_run_are_hollow():
     assert "2 of them run here, 2 with a figure of the paper" in page
 
 
+def test_a_run_that_diverged_was_run_and_says_so():
+    gone = cell("MNIST", "fixed", [], 0.9)
+    gone["ours"]["diverged"] = 2
+    (line,) = lines(page_text(results(rows=[gone])))
+    assert "diverged (2 runs)" in line
+    assert "not run" not in line
+
+
 def test_marks_stand_where_the_numbers_say_and_no_axis_leaves_0_to_100_percent():
     rows = [cell("a", "x", [0.99, 0.99], 1.0), cell("a", "y", [0.01, 0.01], 0.0)]
     page = page_text(results(rows=rows))

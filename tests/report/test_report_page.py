@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html import unescape as html_text
 from pathlib import Path
@@ -15,7 +17,8 @@ import pytest
 
 import fixhead.report
 from fixhead import RequestError
-from fixhead.report import comparison_page, page, write_page
+from fixhead.report import page, write_page
+from fixhead.runs.layout import REPORT_PAGE
 
 Make = Callable[..., Path]
 HOSTILE = (
@@ -48,6 +51,15 @@ def test_the_report_knows_nothing_of_the_package_but_records_measures_errors_and
                 [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             )
             assert not {name.split(".")[0] for name in names} & {"fixhead", "torch"}, path.name
+
+
+def test_pages_are_made_without_torch_numpy_scipy_or_plotlys_own_package() -> None:
+    code = (
+        "import sys, fixhead.report\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'plotly'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_same_records_give_the_same_page(make_comparison: Make) -> None:
@@ -190,7 +202,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_page(folder)
-    assert (folder / comparison_page.PAGE).read_bytes() == old
+    assert (folder / REPORT_PAGE).read_bytes() == old
     assert not list(folder.glob(".*draft"))
 
 
@@ -202,4 +214,4 @@ def test_without_plotly_the_extra_is_named(
     monkeypatch.setattr(page, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match=re.escape("fixhead[lab]")):
         write_page(folder)
-    assert not (folder / comparison_page.PAGE).exists()
+    assert not (folder / REPORT_PAGE).exists()

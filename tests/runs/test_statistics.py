@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from fixhead.runs.claims import supports_claim
 from fixhead.runs.statistics import (
     holm,
     mean_interval,
     paired_difference,
     spread,
-    supports_claim,
 )
 
 values = st.floats(0, 1).map(lambda x: round(x, 4))

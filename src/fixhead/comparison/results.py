@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from ..runs.claims import CLAIM_SEEDS, supports_claim
 from ..runs.layout import RESULTS_SCHEMA
 from ..runs.records import Record
-from ..runs.statistics import CLAIM_SEEDS, holm, paired_difference, spread, supports_claim
+from ..runs.statistics import holm, paired_difference, spread
 from .config import Comparison
 
 _SPREADS = (

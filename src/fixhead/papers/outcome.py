@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..report.records import settings_of_arms
+from ..runs.claims import supports_claim
 from ..runs.layout import REPORT_PAGE
 from ..runs.records import Record
 from ..runs.statistics import (
@@ -19,7 +20,6 @@ from ..runs.statistics import (
     paired_difference,
     range_of_few,
     spread,
-    supports_claim,
 )
 from ..training.step import NonFiniteLossError
 from .item import RANGE_RUNS, Claim, Content, Option, PaperCell, PaperFigure, TableEntry

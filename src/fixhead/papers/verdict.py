@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..runs.statistics import CLAIM_SEEDS, supports_claim
+from ..runs.claims import CLAIM_SEEDS, supports_claim
 from .item import TableEntry
 
 NOT_RUN, NO_FIGURE, NOT_COMPARABLE = "not run", "no printed figure", "not comparable"

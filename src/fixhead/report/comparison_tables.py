@@ -7,7 +7,7 @@ from statistics import median
 
 from markupsafe import Markup
 
-from ..runs.statistics import CLAIM_SEEDS
+from ..runs.claims import CLAIM_SEEDS
 from .arm_names import ArmWords, arms_by_name
 from .cell_charts import Axis, accuracy_axis, arm_name, forest, scale, strip
 from .numbers import (

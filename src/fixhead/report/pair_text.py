@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import mean
 
-from ..runs.statistics import CLAIM_SEEDS, supports_claim
+from ..runs.claims import CLAIM_SEEDS, supports_claim
 from .arm_names import ArmWords, arms_by_name, matched
 from .numbers import THIN, listing, p_equals, percent, percent_spread, plural, signed
 from .records import ComparisonRecords, Record

@@ -90,7 +90,7 @@ def _line(row: Record, axis: Axis, *, again: bool) -> CellLine:
     if ours["interval"] is not None:
         low, high = (axis.place(end) for end in ours["interval"])
         bar = {"left": low, "width": round(high - low, 2)}
-    said = "not run" if ours["mean"] is None else show(ours["mean"])
+    said = show(ours["mean"]) if ours["mean"] is not None else _without_figure(ours)
     if theirs is not None:
         said += f" · paper {show(theirs)}"
     return CellLine(
@@ -102,6 +102,11 @@ def _line(row: Record, axis: Axis, *, again: bool) -> CellLine:
         said,
         again,
     )
+
+
+def _without_figure(ours: Record) -> str:
+    """A run that ended without a figure was run: its loss was no number any more."""
+    return f"diverged ({plural(ours['diverged'], 'run')})" if ours.get("diverged") else "not run"
 
 
 def _axis(values: Sequence[float], *, share: bool) -> Axis:

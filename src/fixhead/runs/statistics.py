@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-CLAIM_SEEDS = 3
-"""Fewer runs than this, paired ones for a difference, support no claim and no verdict."""
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -38,11 +35,6 @@ class PairedDifference:
     high: float | None
     p_value: float | None
     n: int
-
-
-def supports_claim(runs: int) -> bool:
-    """Whether so many (paired) runs are enough to claim anything from them."""
-    return runs >= CLAIM_SEEDS
 
 
 def spread(values: Sequence[float]) -> Spread:
