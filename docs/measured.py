@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fixhead.papers import items
+from fixhead.runs.claims import CLAIM_SEEDS
 from fixhead.runs.layout import RESULTS_FILE, RUNS_FILE
 from fixhead.runs.records import read
-from fixhead.runs.statistics import CLAIM_SEEDS
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- measured: docs/measured.py writes this -->", "<!-- end of measured -->"
