@@ -1,21 +1,31 @@
-"""What a trained model does on a set: accuracy, groups, and the geometry of its last layer."""
+"""What a trained model does on a set: accuracy, groups, and the geometry of its last layer.
 
-from .corruptions import corruption_errors, mean_accuracy, mean_corruption_error
-from .details import (
-    Detail,
-    accuracies,
-    describe_calibration,
-    describe_collapse,
-    describe_compactness,
-    describe_geometry,
-    examine,
-    never_predicted,
-)
-from .examples import confused_examples
-from .monitor import CollapseMonitor
-from .outputs import Evaluation, evaluate_model, hits, plain, probabilities
-from .projections import describe_areas
-from .shifted_sets import Drops, Estimate, drops
+The names are imported when first used: one picture's prediction needs no corruptions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .corruptions import corruption_errors, mean_accuracy, mean_corruption_error
+    from .details import (
+        Detail,
+        accuracies,
+        describe_calibration,
+        describe_collapse,
+        describe_compactness,
+        describe_geometry,
+        examine,
+        never_predicted,
+    )
+    from .examples import confused_examples
+    from .monitor import CollapseMonitor
+    from .outputs import Evaluation, evaluate_model, hits, plain, probabilities
+    from .projections import describe_areas
+    from .shifted_sets import Drops, Estimate, drops
 
 __all__ = [
     "CollapseMonitor",
@@ -41,3 +51,31 @@ __all__ = [
     "plain",
     "probabilities",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "CollapseMonitor": "monitor",
+        "Detail": "details",
+        "Drops": "shifted_sets",
+        "Estimate": "shifted_sets",
+        "Evaluation": "outputs",
+        "accuracies": "details",
+        "confused_examples": "examples",
+        "corruption_errors": "corruptions",
+        "describe_areas": "projections",
+        "describe_calibration": "details",
+        "describe_collapse": "details",
+        "describe_compactness": "details",
+        "describe_geometry": "details",
+        "drops": "shifted_sets",
+        "evaluate_model": "outputs",
+        "examine": "details",
+        "hits": "outputs",
+        "mean_accuracy": "corruptions",
+        "mean_corruption_error": "corruptions",
+        "never_predicted": "details",
+        "plain": "outputs",
+        "probabilities": "outputs",
+    },
+)

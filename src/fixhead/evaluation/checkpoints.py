@@ -17,7 +17,8 @@ from ..data.shifted_sets import match_classes
 from ..runs.layout import RUN_FOLDERS, RUNS_FILE
 from ..runs.records import read
 from ..runs.store import read_config
-from ..training import Classifier, load_classifier
+from ..training.checkpoints import load_classifier
+from ..training.model import Classifier
 
 
 @dataclass(frozen=True)

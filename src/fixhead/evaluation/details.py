@@ -24,7 +24,8 @@ from ..geometry.compactness import mean_cosines
 from ..geometry.correlation import cosine_confusion, group_cosine_confusion
 from ..geometry.statistics import ClassStatistics, update_
 from ..logits import unit
-from .outputs import COSINE_BINS, EpochBatches, Evaluation, ModelLike, RunningSums, eval_mode, plain
+from ..training.batches import EpochBatches
+from .outputs import COSINE_BINS, Evaluation, ModelLike, RunningSums, eval_mode, plain
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..heads.spec import parse_head
 from ..report.evaluation_page import write_evaluation_page
 from ..runs.layout import EVALUATION_FILE, EVALUATION_SCHEMA
 from ..runs.records import write_json
-from ..training import resolve_device
+from ..training.engine import resolve_device
 from .checkpoints import SavedModel, SavedModels, load_for, open_models
 from .corruptions import CorruptedCopies, Corruptions, copies, corrupted_accuracies
 from .details import (

@@ -25,7 +25,7 @@ from ..data.sources.folder import find_images
 from ..data.sources.hub import is_saved
 from ..data.sources.tables import find_parquet
 from ..geometry.detection import auroc, energy, fpr_at, largest_cosine
-from ..training import Classifier
+from ..training.model import Classifier
 from .checkpoints import SavedModel
 from .outputs import eval_mode
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from ..geometry.accuracy import confusion_matrix
 from ..geometry.compactness import own_cosines
+from ..training.batches import EpochBatches
 
 COSINE_BINS = 40
 """Bins of width 0.05 over [−1, 1]."""
@@ -46,12 +47,6 @@ class ModelLike(Protocol):
     def features(self, images: Tensor) -> Tensor: ...
 
     def train(self, mode: bool = True) -> Any: ...
-
-
-class EpochBatches(Protocol):
-    """Images and labels, already on the device."""
-
-    def epoch(self, number: int) -> Iterable[tuple[Tensor, Tensor]]: ...
 
 
 @dataclass

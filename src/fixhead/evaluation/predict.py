@@ -16,7 +16,7 @@ from .._errors import RequestError
 from ..data.dataset import Split
 from ..data.images import decode
 from ..data.sources.folder import find_images
-from ..training import resolve_device
+from ..training.engine import resolve_device
 from .checkpoints import SavedModel, open_models
 from .outputs import probabilities
 

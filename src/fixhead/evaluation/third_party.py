@@ -22,7 +22,7 @@ from ..data.reading import Reading, natural_key
 from ..heads.head import ClassificationHead
 from ..heads.locate import locate
 from ..heads.spec import parse_head
-from ..training import Classifier
+from ..training.model import Classifier
 from .checkpoints import SavedModel, SavedModels, checked
 from .weights import Weights, WeightsChoice, read_weights
 
