@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixhead.vectors.distinct import count_distinct, first_equal, first_equal_of
+from fixhead.vectors.rows import count_distinct, first_equal, first_equal_of
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 

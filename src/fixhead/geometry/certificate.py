@@ -10,8 +10,7 @@ import torch
 
 from .._errors import RequestError
 from ..vectors.bounds import cosine_bound, welch_bound
-from ..vectors.distinct import first_equal_of
-from ..vectors.rows import RowSource, Vectors, cosine_extremes, sample_labels
+from ..vectors.rows import RowSource, Vectors, cosine_extremes, first_equal_of, sample_labels
 from .anchors import ALL_CLASSES, SAMPLE, RowAnchors, anchor_labels, floors, solve_scale
 
 _AT_ONE, _AT_AUTO = "scale_1", "scale_auto"

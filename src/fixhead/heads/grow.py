@@ -9,7 +9,7 @@ from .. import vectors as constructions
 from .._errors import RequestError
 from ..many_classes.codes import Codes
 from ..many_classes.vectors import ClassVectors, DenseVectors
-from ..vectors.distinct import count_distinct
+from ..vectors.rows import count_distinct
 from ..vectors.sylvester import walsh_rows
 from .as_released import linear_rows
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from .distinct import count_distinct
+from .rows import count_distinct
 
 
 def check_size(name: str, classes: int, features: int) -> None:

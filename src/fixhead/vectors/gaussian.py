@@ -8,7 +8,7 @@ from torch import Tensor
 from .._errors import RequestError
 from .._seeds import default_generator_or
 from ._request import check_dtype, check_flag, check_size
-from .distinct import first_equal
+from .rows import first_equal
 
 _REDRAWS = 100
 

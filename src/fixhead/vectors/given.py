@@ -18,7 +18,7 @@ from torch import Tensor
 from .._errors import RequestError
 from .._files import replace_file
 from ._request import check_dtype, check_size
-from .distinct import first_equal
+from .rows import first_equal
 
 
 def from_tensor(tensor: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
