@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from agreement import relative
@@ -72,3 +74,66 @@ def test_signs_come_back_from_their_bytes():
     signs = 1.0 - 2.0 * bits.float()
     assert torch.equal(unpack(pack(bits), 0, 21, torch.float32), signs.T)
     assert torch.equal(unpack(pack(bits), 8, 5, torch.float32), signs[8:13].T)
+
+
+class Stretched:
+    """Rows of unequal length, made on demand: of nothing but these two members."""
+
+    shape = (300, 32)
+
+    def rows(self, labels, dtype=torch.float32):
+        rows = scale.implicit(300, 32).rows(labels, dtype)
+        return rows * (1 + labels.unsqueeze(1) % 7)
+
+
+@pytest.mark.parametrize("norm", [None, 7.0])
+@pytest.mark.parametrize("length", [1.0, 100.0])
+def test_rows_whose_length_is_not_known_get_a_running_maximum(norm, length):
+    made = scale.LazyVectors(Stretched(), norm=norm)
+    W = made.dense(torch.float64)
+    x = length * torch.randn(5, 32, generator=torch.Generator().manual_seed(1)) / 32**0.5
+    labels = torch.tensor([0, 299, 5, 6, 7])
+    for kind in ("dot", "cosine"):
+        found = scale.linear_cross_entropy(x, made, labels, logits=kind, scale=3.0)
+        exact = W if kind == "dot" else W / W.norm(dim=1, keepdim=True)
+        wide = x.double() if kind == "dot" else x.double() / x.double().norm(dim=1, keepdim=True)
+        true = torch.nn.functional.cross_entropy(3.0 * wide @ exact.T, labels)
+        assert relative(found, true) < 2e-6
+        assert relative(made.logits(x, kind, 3.0), 3.0 * wide @ exact.T) < 2e-6
+
+
+def test_learned_rows_of_any_length_get_their_gradient_through_cosine_logits():
+    W = torch.randn(50, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(2))
+    labels = torch.arange(4)
+    answers = [
+        torch.autograd.grad(
+            scale.linear_cross_entropy(x, given, labels, logits="cosine", scale=9.0), W
+        )[0]
+        for given in (W, scale.DenseVectors(W))
+    ]
+    assert relative(answers[0], answers[1]) < 1e-6
+    assert float(answers[0].norm()) > 0
+
+
+def test_a_fixed_tensor_is_measured_once_and_after_every_change():
+    W = torch.randn(50, 16, generator=torch.Generator().manual_seed(1))
+    made = scale.DenseVectors(W, fixed=True)
+    assert made.norm == pytest.approx(float(W.norm(dim=1).max()))
+    W.mul_(3)
+    assert made.norm == pytest.approx(float(W.norm(dim=1).max()))
+    assert scale.DenseVectors(W).norm is None
+    assert scale.DenseVectors(W, unit_rows=True).norm == 1.0
+
+
+def test_a_description_makes_the_same_code_again_and_another_digest_means_another_code():
+    made = scale.implicit(700, 48, generator=torch.Generator().manual_seed(5))
+    again = scale.Codes.from_dict(json.loads(json.dumps(made.to_dict())))
+    assert torch.equal(again.dense(), made.dense())
+    assert again.digest() == made.digest()
+    other = scale.implicit(700, 48, generator=torch.Generator().manual_seed(6))
+    assert other.digest() != made.digest()
+    longer = made.grow(900)
+    assert torch.equal(longer.dense()[:700], made.dense())
+    with pytest.raises(RequestError, match="cannot be read"):
+        scale.Codes.from_dict({"family": "gold"})
