@@ -41,13 +41,13 @@ def seconds(command: list[str]) -> tuple[float, int]:
 
 
 def repeated(command: list[str], rounds: int) -> dict[str, float]:
-    found = [seconds(command) for _ in range(rounds + 1)][1:]  # the first fills the disk's cache
-    times = [time for time, _ in found]
+    measured = [seconds(command) for _ in range(rounds + 1)][1:]  # the first fills the disk's cache
+    times = [time for time, _ in measured]
     return {
         "median_s": round(statistics.median(times), 3),
         "min_s": round(min(times), 3),
         "max_s": round(max(times), 3),
-        "peak_mib": round(max(peak for _, peak in found) / 2**20, 1),
+        "peak_mib": round(max(peak for _, peak in measured) / 2**20, 1),
     }
 
 

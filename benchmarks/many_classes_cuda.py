@@ -170,9 +170,9 @@ def tile_sizes(*size: Any) -> Cell:
             for power in range(22, 28):
                 blockwise.NO_MAX_CELLS = 1 << power
                 work = {name: PATHS[name](shared) for name in ("chunked", "code")}
-                found = raced(replace(run, rounds=min(run.rounds, 5)), work)
+                samples = raced(replace(run, rounds=min(run.rounds, 5)), work)
                 facts = {"what": "tile sizes", "cells": 1 << power, **asdict(sizes)}
-                yield from rows_of(*found, facts)
+                yield from rows_of(*samples, facts)
         finally:
             blockwise.NO_MAX_CELLS = before
 
@@ -268,11 +268,11 @@ def kernels(*size: Any, paths: str = "chunked; code; plain") -> Cell:
             work = top_of(shared, path) if path.startswith("top-1") else PATHS[path](shared)
             for _ in range(3):
                 work()
-            with profile(activities=kinds) as found:
+            with profile(activities=kinds) as profiler:
                 work()
                 _wait(run)
             key = "self_device_time_total" if run.device != "cpu" else "self_cpu_time_total"
-            events = sorted(found.key_averages(), key=lambda e: -getattr(e, key))
+            events = sorted(profiler.key_averages(), key=lambda e: -getattr(e, key))
             launches = sum(e.count for e in events if e.key == "cudaLaunchKernel")
             waits = sum(e.count for e in events if "Synchronize" in e.key)
             yield {
@@ -364,19 +364,19 @@ def _free(run: Run) -> None:
 
 def facts() -> Row:
     """The driver, and the packages that only this record needs."""
-    found: Row = {"cuda": torch.version.cuda, "tf32": torch.backends.cuda.matmul.allow_tf32}
+    known: Row = {"cuda": torch.version.cuda, "tf32": torch.backends.cuda.matmul.allow_tf32}
     query = "name,driver_version,memory.total,clocks.max.sm,power.limit"
     try:
         command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
-        found["nvidia_smi"] = subprocess.check_output(command, text=True, timeout=20).strip()
+        known["nvidia_smi"] = subprocess.check_output(command, text=True, timeout=20).strip()
     except (OSError, subprocess.SubprocessError):
-        found["nvidia_smi"] = None
+        known["nvidia_smi"] = None
     for package in ("triton", "liger-kernel", "cut-cross-entropy"):
         try:
-            found[package] = version(package)
+            known[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            known[package] = None
+    return known
 
 
 def goal(rows: list[Row]) -> Row | None:
@@ -411,7 +411,7 @@ def main() -> None:
         asked = [name.strip() for name in options.cells.split(";")]
         asked = SHORT if asked == ["short"] else asked
     rows: list[Row] = []
-    told: Row = {"tiny": options.tiny, **facts()}
+    context: Row = {"tiny": options.tiny, **facts()}
     if options.out is not None:
         records.RESULTS = options.out
     for name in asked:
@@ -432,7 +432,7 @@ def main() -> None:
         if options.out is not None or not options.tiny:
             complete = {row["cell"] for row in rows} == set(CELLS)
             records.write(
-                "scale", rows, device=run.device, goal=goal(rows), complete=complete, **told
+                "scale", rows, device=run.device, goal=goal(rows), complete=complete, **context
             )
     print(json.dumps({"goal": goal(rows)}))
 

@@ -32,19 +32,19 @@ class Goal:
     at_least: bool = True
 
     def line(self, rows: list[Row], disturbed: list[Row]) -> str:
-        found = self.reached(rows)
+        figure = self.reached(rows)
         sign = "≥" if self.at_least else "≤"
         asked = f"{sign} {self.must:,g} {self.unit}"
-        if found is None:
+        if figure is None:
             apart = self.reached(disturbed)
             if apart is None:
                 return f"| {self.what} | {asked} | not measured |"
             share = max(row["others_share"] for row in disturbed)
             text = f"{_figure(apart)} {self.unit}, while others took {share:.0%} of the machine"
             return f"| {self.what} | {asked} | {text} |"
-        met = found >= self.must if self.at_least else found <= self.must
+        met = figure >= self.must if self.at_least else figure <= self.must
         return (
-            f"| {self.what} | {asked} | {_figure(found)} {self.unit}{'' if met else ' (missed)'} |"
+            f"| {self.what} | {asked} | {_figure(figure)} {self.unit}{'' if met else ' (missed)'} |"
         )
 
 
@@ -93,9 +93,9 @@ def quotient(
     return reached
 
 
-def mib(found: Callable[[list[Row]], float | None]) -> Callable[[list[Row]], float | None]:
+def mib(bytes_of: Callable[[list[Row]], float | None]) -> Callable[[list[Row]], float | None]:
     def reached(rows: list[Row]) -> float | None:
-        size = found(rows)
+        size = bytes_of(rows)
         return None if size is None else size / 2**20
 
     return reached

@@ -107,7 +107,7 @@ def precision(classes: int, _: int) -> Iterator[Row]:
     W = vectors.dense()
     x = torch.randn(16, 512, generator=torch.Generator().manual_seed(0))
     y = torch.randint(classes, (16,), generator=torch.Generator().manual_seed(1))
-    loss, gradient = _in_float64(x.double(), W, y)
+    loss, exact = _in_float64(x.double(), W, y)
     paths = {
         "plain": lambda leaf: F.cross_entropy(F.linear(leaf, W), y),
         "stored": lambda leaf: scale.linear_cross_entropy(leaf, W, y, unit_vectors=True),
@@ -115,16 +115,16 @@ def precision(classes: int, _: int) -> Iterator[Row]:
     }
     for path, ask in paths.items():
         leaf = x.clone().requires_grad_()
-        found = ask(leaf)
-        (pull,) = torch.autograd.grad(found, leaf)
+        value = ask(leaf)
+        (gradient,) = torch.autograd.grad(value, leaf)
         yield {
             "what": "against float64",
             "path": path,
             "classes": classes,
             "features": 512,
             "rows": 16,
-            "loss_error": abs(float(found.detach()) - loss) / loss,
-            "gradient_error": float((pull.double() - gradient).norm() / gradient.norm()),
+            "loss_error": abs(float(value.detach()) - loss) / loss,
+            "gradient_error": float((gradient.double() - exact).norm() / exact.norm()),
         }
 
 
@@ -163,23 +163,23 @@ print(json.dumps([own - start, both - own, torchs[0] - torchs[1], ours[0] - ours
 def starting(rounds: int) -> Iterator[Row]:
     """Import and first call, over torch's own: fresh processes."""
     command = [sys.executable, "-c", STARTING]
-    found = [json.loads(subprocess.check_output(command, text=True)) for _ in range(rounds)]
-    columns = list(zip(*found, strict=True))
+    timings = [json.loads(subprocess.check_output(command, text=True)) for _ in range(rounds)]
+    columns = list(zip(*timings, strict=True))
     names = ("import torch", "import fixhead after it", "first call, torch's own", "first call")
     for name, seconds in zip(names, columns, strict=True):
         yield {"what": "starting", "path": name, **timing.spread(list(seconds))}
 
 
 def cells() -> dict[str, Cell]:
-    found: dict[str, Cell] = {}
+    every: dict[str, Cell] = {}
     for name, (sizes, against) in STEPS.items():
-        found[name] = lambda rounds, s=sizes, a=against: step(s, a, rounds)
+        every[name] = lambda rounds, s=sizes, a=against: step(s, a, rounds)
     for classes in (10_000, 100_000, 1_000_000):
         name = f"top-1 and squared error K={classes:,}"
-        found[name] = lambda rounds, K=classes: inference(K, rounds)
-    found["starting"] = starting
-    found["against float64 K=1,000,000"] = lambda rounds: precision(1_000_000, rounds)
-    return found
+        every[name] = lambda rounds, K=classes: inference(K, rounds)
+    every["starting"] = starting
+    every["against float64 K=1,000,000"] = lambda rounds: precision(1_000_000, rounds)
+    return every
 
 
 def busy_s() -> float:
@@ -227,12 +227,12 @@ def main() -> None:
         if time.monotonic() - start > options.seconds:
             break
         print(name, flush=True)
-        found, disturbed = measured(cells()[name], options.rounds)
+        new, disturbed = measured(cells()[name], options.rounds)
         if options.quick:
             continue
-        disturbed = disturbed and "median_ms" in found[0]  # an error is the same in any company
+        disturbed = disturbed and "median_ms" in new[0]  # an error is the same in any company
         kept = apart if disturbed else rows
-        kept += [{"cell": name, **row} for row in found]
+        kept += [{"cell": name, **row} for row in new]
         if not disturbed:
             done.add(name)
         complete = len(done) == len(cells())

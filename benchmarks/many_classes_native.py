@@ -130,9 +130,9 @@ def cycle_ns() -> float:
         source, library = Path(folder) / "clock.c", Path(folder) / "clock.so"
         source.write_text(CLOCK, encoding="ascii")
         subprocess.run(["gcc", "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
-        found = ctypes.CDLL(str(library)).cycle_ns
-        found.restype = ctypes.c_double
-        return float(found())
+        cycle_ns = ctypes.CDLL(str(library)).cycle_ns
+        cycle_ns.restype = ctypes.c_double
+        return float(cycle_ns())
 
 
 def floor_cycles(features: int) -> float:
@@ -201,10 +201,10 @@ def exactness(_: int) -> Iterator[Row]:
 
 
 def cells() -> dict[str, Any]:
-    found: dict[str, Any] = {"kernel": kernel, "top-1 K=1M": largest, "float64": exactness}
+    every: dict[str, Any] = {"kernel": kernel, "top-1 K=1M": largest, "float64": exactness}
     for name, (sizes, against) in STEPS.items():
-        found[name] = lambda rounds, s=sizes, a=against: step(s, a, rounds)
-    return found
+        every[name] = lambda rounds, s=sizes, a=against: step(s, a, rounds)
+    return every
 
 
 def today() -> list[Row]:

@@ -224,12 +224,12 @@ def characters_of(classes: int, seed: int) -> Data:
 @lru_cache(maxsize=1)
 def tiny_imagenet(data_dir: Path) -> Data:
     """100 images of each class for training, and all 10,000 validation images as the test."""
-    found = load("tiny-imagenet", data_dir=data_dir, image_size=32)
-    labels = torch.as_tensor(found.train.labels)
+    images = load("tiny-imagenet", data_dir=data_dir, image_size=32)
+    labels = torch.as_tensor(images.train.labels)
     chosen = torch.cat([(labels == k).nonzero()[:100, 0] for k in range(TINY.classes)])
-    train = torch.as_tensor(found.train.images[chosen.numpy()])
-    test = torch.as_tensor(found.test.images[torch.arange(len(found.test.labels)).numpy()])
-    return Data(train, labels[chosen], test, torch.as_tensor(found.test.labels))
+    train = torch.as_tensor(images.train.images[chosen.numpy()])
+    test = torch.as_tensor(images.test.images[torch.arange(len(images.test.labels)).numpy()])
+    return Data(train, labels[chosen], test, torch.as_tensor(images.test.labels))
 
 
 def network(channels: int, features: int) -> nn.Sequential:

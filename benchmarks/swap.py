@@ -79,13 +79,13 @@ def _save(path: Path, rows: list[dict[str, Any]]) -> None:
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for name in ("timm", "torchvision", "transformers"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 MODELS = {"resnet50": 4, "vit_base_patch16_224": 1}
@@ -172,8 +172,8 @@ def table() -> None:
     """Write the newest results into docs/swap.md, between their marks."""
     times_lines = _times_table(records.newest("swap_cpu_*.json"))
     records.rewrite("swap.md", "times", times_lines)
-    found = records.newest("swap_arch*.json")
-    records.rewrite("swap.md", "architectures", _architectures_table(found))
+    newest = records.newest("swap_arch*.json")
+    records.rewrite("swap.md", "architectures", _architectures_table(newest))
 
 
 def _times_table(record: dict[str, Any]) -> list[str]:

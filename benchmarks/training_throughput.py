@@ -126,10 +126,10 @@ def main() -> None:
     cells = [(batch, "none") for batch in options.batches]
     cells.append((options.batches[-1], "crop:4,flip"))
     for batch, augment in cells:
-        found = in_turn(data, split, batch, augment, options.device, options.epochs)
-        for loop, rates in found.items():
+        by_loop = in_turn(data, split, batch, augment, options.device, options.epochs)
+        for loop, rates in by_loop.items():
             middle = statistics.median(rates)
-            ratios = [own / one for own, one in zip(rates, found["bare"], strict=True)]
+            ratios = [own / one for own, one in zip(rates, by_loop["bare"], strict=True)]
             rows.append(
                 {
                     "loop": loop,

@@ -58,7 +58,7 @@ def row(name: str, classes: int, features: int) -> dict[str, Any] | None:
     source = RowSource(made, name)
     every = classes**2 * features <= ALL_PAIRS
     labels = None if every else sample_labels(source, SAMPLE)
-    found = cosine_extremes(source, labels)
+    extremes = cosine_extremes(source, labels)
     total = sum(block.sum(dim=0) for block in source.unit_blocks())
     assert isinstance(total, torch.Tensor)
     return {
@@ -66,10 +66,10 @@ def row(name: str, classes: int, features: int) -> dict[str, Any] | None:
         "classes": classes,
         "features": features,
         "seconds": round(seconds, 4),
-        "cosine_max": round(found.largest, 6),
+        "cosine_max": round(extremes.largest, 6),
         "cosine_mean": round((float(total @ total) - classes) / (classes * (classes - 1)), 6),
         "cosine_bound": round(cosine_bound(classes, features), 6),
-        "abs_cosine_max": round(found.largest_absolute, 6),
+        "abs_cosine_max": round(extremes.largest_absolute, 6),
         "abs_cosine_bound": round(coherence_bound(classes, features), 6),
         "compared_classes": classes if every else SAMPLE,
         "threads": torch.get_num_threads(),

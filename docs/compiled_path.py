@@ -52,12 +52,12 @@ or of another version, with one `PerformanceWarning`. Forcing a path that is not
 
 def cells() -> dict[str, tuple[dict[str, Any], list[Row]]]:
     """Of every cell its newest record and its rows there."""
-    found: dict[str, tuple[dict[str, Any], list[Row]]] = {}
+    cells: dict[str, tuple[dict[str, Any], list[Row]]] = {}
     for path in sorted(RECORDS.glob("scale_native_*.json"), reverse=True):
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for cell in dict.fromkeys(row["cell"] for row in record["rows"]):
-            found.setdefault(cell, (record, [r for r in record["rows"] if r["cell"] == cell]))
-    return found
+            cells.setdefault(cell, (record, [r for r in record["rows"] if r["cell"] == cell]))
+    return cells
 
 
 def page() -> str:
@@ -156,10 +156,10 @@ def _kernel(rows: list[Row]) -> str:
     ]
     for row in rows:
         floor = row.get("floor_ns")
-        told = "| |" if floor is None else f"{floor:.3f} | {floor / row['ns_per_logit']:.0%} |"
+        share = "| |" if floor is None else f"{floor:.3f} | {floor / row['ns_per_logit']:.0%} |"
         lines.append(
             f"| {row['path'].removeprefix('native-')} | {row['features']} | {row['threads']} | "
-            f"{row['ns_per_logit']:.3f} | {told}"
+            f"{row['ns_per_logit']:.3f} | {share}"
         )
     return "\n".join(lines) + "\n"
 

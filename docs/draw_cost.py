@@ -43,19 +43,19 @@ STYLE = """
 
 def points() -> dict[str, list[tuple[int, float]]]:
     """Of every path its (K, median milliseconds), by K."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    by_path: dict[str, list[tuple[int, float]]] = {}
     for pattern in (NEWEST, *FURTHER):
         for path in sorted(RECORDS.glob(pattern))[-1:]:
-            found = _of(json.loads(path.read_text(encoding="utf-8"))) | found
-    return {path: sorted(found[path]) for path in LINES if path in found}
+            by_path = _of(json.loads(path.read_text(encoding="utf-8"))) | by_path
+    return {path: sorted(by_path[path]) for path in LINES if path in by_path}
 
 
 def _of(record: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
-    found: dict[str, list[tuple[int, float]]] = {}
+    by_path: dict[str, list[tuple[int, float]]] = {}
     for row in record["rows"]:
         if row.get("what") == "step" and (row["features"], row["rows"]) == (512, 256):
-            found.setdefault(row["path"], []).append((row["classes"], row["median_ms"]))
-    return found
+            by_path.setdefault(row["path"], []).append((row["classes"], row["median_ms"]))
+    return by_path
 
 
 def picture(lines: dict[str, list[tuple[int, float]]]) -> str:

@@ -1,4 +1,4 @@
-"""Write docs/many_classes.md from results/many-classes/runs.jsonl, so that nobody types a figure.
+"""Write docs/many_classes.md from results/many-classes/runs.jsonl, so that no figure is typed.
 
 Run from the repository's root: python docs/many_classes.py
 """
@@ -77,21 +77,21 @@ def spread(values: list[float]) -> str:
     return f"{mean} ± {100 * statistics.stdev(values):.1f} ({len(values)})"
 
 
-def accuracy_table(found: list[Row]) -> list[str]:
+def accuracy_table(runs: list[Row]) -> list[str]:
     """Heads down, scales across."""
-    scales = sorted({split(row["arm"])[1] for row in found})
-    heads = sorted({split(row["arm"])[0] for row in found}, key=_order)
+    scales = sorted({split(row["arm"])[1] for row in runs})
+    heads = sorted({split(row["arm"])[0] for row in runs}, key=_order)
     lines = [
         "| head | " + " | ".join(f"S = {scale}" for scale in scales) + " | trained in the head |",
         "|---|" + "---|" * (len(scales) + 1),
     ]
     for head in heads:
-        own = [row for row in found if split(row["arm"])[0] == head]
+        arms = [row for row in runs if split(row["arm"])[0] == head]
         cells = []
         for scale in scales:
-            values = [row["accuracy"] for row in own if split(row["arm"])[1] == scale]
+            values = [row["accuracy"] for row in arms if split(row["arm"])[1] == scale]
             cells.append(spread(values) if values else "")
-        lines.append(f"| {name_of(head)} | {' | '.join(cells)} | {own[0]['head_parameters']:,} |")
+        lines.append(f"| {name_of(head)} | {' | '.join(cells)} | {arms[0]['head_parameters']:,} |")
     return lines
 
 
@@ -102,27 +102,27 @@ def _order(head: str) -> tuple[str, bool, int, int]:
     return varied, bool(neck), FAMILIES.index(family), int(width or 0)
 
 
-def cost_table(found: list[Row]) -> list[str]:
+def cost_table(runs: list[Row]) -> list[str]:
     """What the heads cost in these runs: seconds of one core, and bytes while training."""
     lines = [
         "| head | head's share of a run (s) | whole run (s) | head's bytes in training |",
         "|---|---|---|---|",
     ]
-    for head in sorted({split(row["arm"])[0] for row in found}, key=_order):
-        own = [row for row in found if split(row["arm"])[0] == head]
-        seconds = statistics.median(row["head_cpu_s"] for row in own)
-        whole = statistics.median(row["cpu_s"] for row in own)
-        size = own[0]["head_training_bytes"] / 1024
+    for head in sorted({split(row["arm"])[0] for row in runs}, key=_order):
+        arms = [row for row in runs if split(row["arm"])[0] == head]
+        seconds = statistics.median(row["head_cpu_s"] for row in arms)
+        whole = statistics.median(row["cpu_s"] for row in arms)
+        size = arms[0]["head_training_bytes"] / 1024
         lines.append(f"| {name_of(head)} | {seconds:.1f} | {whole:.1f} | {size:,.0f} KiB |")
     return lines
 
 
-def best(found: list[Row], head: str) -> tuple[int, dict[int, float]] | None:
+def best(runs: list[Row], head: str) -> tuple[int, dict[int, float]] | None:
     """The scale with the best mean among those with most seeds, and accuracy by seed."""
     by_scale: dict[int, dict[int, float]] = {}
-    for row in found:
-        own, scale = split(row["arm"])
-        if own == head:
+    for row in runs:
+        name, scale = split(row["arm"])
+        if name == head:
             by_scale.setdefault(scale, {})[row["seed"]] = row["accuracy"]
     if not by_scale:
         return None
@@ -132,9 +132,9 @@ def best(found: list[Row], head: str) -> tuple[int, dict[int, float]] | None:
     return scale, kept[scale]
 
 
-def difference(found: list[Row], a: str, b: str) -> str | None:
+def difference(runs: list[Row], a: str, b: str) -> str | None:
     """``a − b`` at the best scale of each, paired over seeds; None where one was not run."""
-    first, second = best(found, a), best(found, b)
+    first, second = best(runs, a), best(runs, b)
     if first is None or second is None:
         return None
     seeds = sorted(first[1].keys() & second[1].keys())
@@ -150,9 +150,9 @@ def difference(found: list[Row], a: str, b: str) -> str | None:
     return f"{text}, 95 % interval {low:+.1f} … {high:+.1f}, {len(gaps)} seeds"
 
 
-def widest(found: list[Row]) -> str:
+def widest(runs: list[Row]) -> str:
     """The widest map that was run with the most seeds; the bare code where there is none."""
-    coded = [row for row in found if row["arm"].startswith(("codes:", "implicit:"))]
+    coded = [row for row in runs if row["arm"].startswith(("codes:", "implicit:"))]
     counts: dict[str, set[int]] = {}
     for row in coded:
         counts.setdefault(split(row["arm"])[0], set()).add(row["seed"])
@@ -167,17 +167,17 @@ def sections(every: list[Row]) -> Iterable[str]:
     for task, title in TITLES.items():
         of_task = [row for row in every if row["task"] == task]
         for features in sorted({row["features"] for row in of_task}):
-            found = [row for row in of_task if row["features"] == features]
+            runs = [row for row in of_task if row["features"] == features]
             yield f"### {title}, d = {features}\n"
-            yield "\n".join(accuracy_table(found)) + "\n"
-            wide = widest(found)
+            yield "\n".join(accuracy_table(runs)) + "\n"
+            wide = widest(runs)
             bare = wide.partition(":")[0]
             pairs = [("learned", wide), (wide, bare), (bare, "random")]
-            heads = dict.fromkeys(split(row["arm"])[0] for row in found)
+            heads = dict.fromkeys(split(row["arm"])[0] for row in runs)
             pairs += [(head, head.partition("~")[0]) for head in heads if "~" in head]
             pairs += [("learned", f"{wide}~padded")] * (f"{wide}~padded" in heads)
-            told = [difference(found, a, b) for a, b in pairs if a != b]
-            yield "\n".join(f"- {text}." for text in told if text) + "\n"
+            sentences = [difference(runs, a, b) for a, b in pairs if a != b]
+            yield "\n".join(f"- {text}." for text in sentences if text) + "\n"
 
 
 HEAD = """# Many more classes than features
