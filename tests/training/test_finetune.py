@@ -107,6 +107,18 @@ def test_the_heads_own_loss_is_used_on_the_features(trained):
     assert report.epochs[0].loss == pytest.approx(float((1 - cosines).square().mean()), rel=1e-4)
 
 
+def test_a_rising_scale_has_its_value_in_the_last_epoch(trained):
+    scales = []
+
+    def make(parameters):
+        optimizer = torch.optim.SGD(parameters, lr=0.0)
+        optimizer.register_step_pre_hook(lambda *_: scales.append(float(trained[2].scale)))
+        return optimizer
+
+    finetune_head(trained, batches(), "simplex@8:rising", epochs=2, optimizer=make)
+    assert scales == [5.0] * 6 + [8.0] * 6
+
+
 def test_an_optimizer_may_be_given(trained):
     made = []
 
