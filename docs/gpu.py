@@ -34,7 +34,7 @@ HEAD = """# On a GPU
 `--device auto` takes an NVIDIA card where there is one. Images that fit into 4 GiB lie on the card,
 are augmented there, and nothing waits for it step by step; images and weights lie channels last,
 cuDNN tries its convolutions for the fastest, and `compile` in a recipe compiles the backbone once
-for all heads and seeds of a process. `--processes N` runs several trainings at once, between which
+for all heads and seeds of a process. `--jobs N` runs several trainings at once, between which
 the card takes turns: beside eight others a ResNet-18 ran at 7,000 to 16,000 images/s on an H200.
 
 `python docs/gpu.py` writes this page from the records in `benchmarks/results/`.

@@ -1,9 +1,11 @@
-"""For every test: one thread each, because tests run side by side, and no folder of the user's."""
+"""For every test: one thread and one run at a time, because tests run side by side, and no folder
+of the user's."""
 
 import os
 
 # Before torch is imported anywhere, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("FIXHEAD_JOBS", "1")
 
 import pytest
 import torch

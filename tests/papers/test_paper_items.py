@@ -10,6 +10,7 @@ from fixhead.papers import PaperRequest, RunOptions, find, items
 from fixhead.papers.registry import build
 from fixhead.papers.run import perform
 from fixhead.papers.store import share_of
+from fixhead.runs.pool import Workers
 from fixhead.runs.records import read
 
 RECORDED = Path(__file__).parents[2] / "results" / "papers"
@@ -91,7 +92,7 @@ def test_shares_of_a_plan_are_disjoint_and_whole():
 @pytest.mark.slow
 def test_two_processes_share_the_cells_of_one_store(tiny, tmp_path):
     request = PaperRequest("small", seeds=2, epochs=1)
-    options = RunOptions(tiny, "cpu", processes=2)
+    options = RunOptions(tiny, "cpu", workers=Workers(jobs=2))
     results = perform(find("delacalle2019", "figure4"), request, tmp_path, options)
     rows = read(tmp_path / "delacalle2019-small" / "runs.jsonl")
     assert results["cells"]["done"] == len(rows) == len({row["cell"] for row in rows}) == 8

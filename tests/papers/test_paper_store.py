@@ -11,6 +11,7 @@ from fixhead.papers.delacalle2019 import FULL, SMALL
 from fixhead.papers.item import ComputedCell, TrainingCell
 from fixhead.papers.run import perform
 from fixhead.papers.store import PaperStore
+from fixhead.runs.pool import Workers
 from fixhead.runs.records import read
 
 ONE = PaperRequest("small", seeds=1, epochs=1)
@@ -115,5 +116,5 @@ def test_a_plan_is_said_without_running(capsys):
 def test_impossible_numbers_are_refused(tmp_path):
     with pytest.raises(RequestError, match="--seeds"):
         perform(find("delacalle2019", "figure3"), PaperRequest("small", seeds=0), tmp_path)
-    with pytest.raises(RequestError, match="--processes"):
-        RunOptions(processes=0)
+    with pytest.raises(RequestError, match="--jobs"):
+        Workers(jobs=0)

@@ -12,10 +12,13 @@ from .options import (
     AsJson,
     CheckpointEvery,
     Config,
+    Jobs,
+    RunTimeout,
     Threads,
     comparison_of,
     configured,
     use_threads,
+    workers_for,
 )
 
 
@@ -33,6 +36,8 @@ def compare(
         "comparison"
     ),
     checkpoint_every: CheckpointEvery = 5.0,
+    jobs: Jobs = None,
+    run_timeout: RunTimeout = None,
     dry_run: Annotated[
         bool, typer.Option(help="Say what would run and about how long, and write nothing.")
     ] = False,
@@ -54,7 +59,8 @@ def compare(
         plan = describe_plan(comparison, out)
         print(dumps(plan, indent=2)) if as_json else show_plan(plan)
         return
-    results = run_comparison(comparison, out, checkpoint_every_s=checkpoint_every)
+    workers = workers_for(jobs, run_timeout, comparison.device)
+    results = run_comparison(comparison, out, checkpoint_every_s=checkpoint_every, workers=workers)
     print(dumps(results, indent=2)) if as_json else show_outcome(results, out)
     if any(arm["failed"] for arm in results["arms"]):
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ import typer
 from .._errors import RequestError
 from ..comparison.config import Comparison
 from ..data.reading import Reading
+from ..runs.pool import Workers, jobs_that_fit
 from ..training.recipe import Recipe, help_of
 
 
@@ -77,6 +78,22 @@ ImageSize = Annotated[
     int | None, typer.Option(help=help_of(Comparison, "image_size"), show_default=False)
 ]
 Device = Annotated[str, typer.Option(help=help_of(Comparison, "device"))]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Do this many runs at once, each in a process of its own. By default as many as the "
+        "processor has cores for, at the threads of one run, and one on a GPU.",
+        envvar="FIXHEAD_JOBS",
+        show_default=False,
+    ),
+]
+RunTimeout = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop a run after this many seconds, and begin it again from its last checkpoint.",
+        show_default=False,
+    ),
+]
 CheckpointEvery = Annotated[
     float, typer.Option(help="Save an unfinished run whenever this many seconds have passed.")
 ]
@@ -169,6 +186,17 @@ def use_threads(threads: int | None, backbone: str) -> None:
         threads = 1
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def workers_for(jobs: int | None, run_timeout: float | None, device: str) -> Workers:
+    """How many runs at once, after ``use_threads`` has settled the threads of one."""
+    import torch
+
+    from ..training.engine import resolve_device
+
+    if jobs is None:
+        jobs = jobs_that_fit(resolve_device(device).type, torch.get_num_threads())
+    return Workers(jobs, run_timeout_s=run_timeout)
 
 
 def split_list(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .options import AsJson, DataDir, Device
+from .options import AsJson, DataDir, Device, Jobs, RunTimeout, workers_for
 
 
 def paper(
@@ -55,9 +55,11 @@ def paper(
     keep_models: Annotated[
         bool, typer.Option(help="Keep the trained models, or drop them once they are measured.")
     ] = True,
+    jobs: Jobs = None,
     processes: Annotated[
-        int, typer.Option(help="Train this many runs at once, each in a process of its own.")
-    ] = 1,
+        int | None, typer.Option(help="An older name of --jobs.", hidden=True)
+    ] = None,
+    run_timeout: RunTimeout = None,
     run: Annotated[
         bool, typer.Option(help="Run what is missing, or only make the page from what is done.")
     ] = True,
@@ -94,7 +96,8 @@ def paper(
         names = [cell.name for cell in share_of(build(chosen, request).cells, cells)]
         print(dumps(names, indent=2) if as_json else "\n".join(names))
         return
-    options = RunOptions(data_dir, device, cells, keep_models, processes, run)
+    workers = workers_for(jobs if processes is None else processes, run_timeout, device)
+    options = RunOptions(data_dir, device, cells, keep_models, workers, run)
     results = perform(chosen, request, out, options)
     folder = out / f"{paper}-{scale}" / name_of(chosen, request)
     print(dumps(results, indent=2)) if as_json else show_paper(results, folder)

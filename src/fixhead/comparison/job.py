@@ -13,6 +13,7 @@ import torch
 from .._version import __version__
 from ..report import write_page
 from ..runs.layout import COMPARISON_SCHEMA, RESULTS_FILE
+from ..runs.pool import Workers
 from ..runs.records import Record, write_json
 from ..runs.store import RunStore
 from ..training import labelled
@@ -33,12 +34,14 @@ def compare(
     *,
     progress: ComparisonProgress | None = None,
     checkpoint_every_s: float = 5.0,
+    workers: Workers | None = None,
 ) -> dict[str, Any]:
     """Run what is missing in ``directory``, and give the content of its results.json.
 
     Writes runs.jsonl (a row per finished run), results.json, report.html and runs/RUN_ID/. Started
     again after a stop, it repeats no finished run and carries an unfinished one on from its last
-    checkpoint; the results are those of an undisturbed comparison.
+    checkpoint; the results are those of an undisturbed comparison, and do not depend on how many
+    ``workers`` do the runs.
 
     Raises:
         RequestError: something cannot be met as asked, or the folder is not this comparison's.
@@ -50,9 +53,10 @@ def compare(
     progress = progress or ComparisonProgress()
     for line in runner.context.choices:
         progress.say(f"· {line}")
+    workers = (workers or Workers()).with_threads(torch.get_num_threads())
     with store.claim(facts):
-        rates = _tuned_rates(runner, store, progress)
-        rows = _run_missing(plan_runs(comparison, rates), runner, store, progress)
+        rates = _tuned_rates(runner, store, progress, workers)
+        rows = _run_missing(plan_runs(comparison, rates), runner, store, progress, workers)
         results = summarise(comparison, rows)
         write_json(directory / RESULTS_FILE, results)
         write_page(directory)
@@ -106,6 +110,7 @@ def _run_missing(
     runner: ComparisonRunner,
     store: RunStore,
     progress: ComparisonProgress,
+    workers: Workers,
 ) -> list[Record]:
     """The records of all plans, in the order of the plans."""
     for file in store.repair(*{plan.file for plan in plans}):
@@ -114,8 +119,8 @@ def _run_missing(
         plans,
         runner,
         is_done=lambda plan: plan.run_id in store.by_run(plan.file),
-        finish=lambda plan: None,
         listener=progress,
+        workers=workers,
     )
     for plan in plans:  # also those that a kill left behind after their row was written
         store.discard_checkpoint(plan.run_id)
@@ -123,7 +128,10 @@ def _run_missing(
 
 
 def _tuned_rates(
-    runner: ComparisonRunner, store: RunStore, progress: ComparisonProgress
+    runner: ComparisonRunner,
+    store: RunStore,
+    progress: ComparisonProgress,
+    workers: Workers,
 ) -> dict[str, float]:
     """The learning rate with the best validation score for each head; the smaller one in a tie.
 
@@ -133,7 +141,7 @@ def _tuned_rates(
     plans = plan_tuning(comparison)
     if not plans:
         return {}
-    rows = _run_missing(plans, runner, store, progress)
+    rows = _run_missing(plans, runner, store, progress, workers)
     best: dict[str, float] = {}
     for head in comparison.heads:
         done = [row for row in rows if row["head"] == head and row["status"] == "done"]

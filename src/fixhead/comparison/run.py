@@ -23,6 +23,7 @@ from ..evaluation.shot_groups import describe_tail, group_accuracies
 from ..heads import HeadSpec, parse_head
 from ..runs import machine
 from ..runs.layout import CONFIG_FILE, RUN_FOLDERS, RUN_SCHEMA
+from ..runs.pool import Tell
 from ..runs.records import (
     FiguresOnTest,
     Record,
@@ -31,7 +32,6 @@ from ..runs.records import (
     finished_run,
     write_json,
 )
-from ..runs.store import Tell
 from ..training import Classifier, Progress, TrainingResult, save_model, train
 from .config import Comparison, RunPlan, TuningPlan
 from .context import Context, Parts, open_context
@@ -65,6 +65,9 @@ class ComparisonRunner:
         )
         tell("record", plan.file, record)
 
+    def failure(self, plan: RunPlan, reason: str) -> tuple[str, Record]:
+        return plan.file, run_failure(self.context, plan, reason)
+
 
 def run(
     context: Context,
@@ -93,6 +96,11 @@ def run(
         return failed_run(identity, traceback.format_exc())
     peak = machine.peak_memory_bytes(context.device)
     return finished_run(identity, *figures, peak_memory=peak)
+
+
+def run_failure(context: Context, plan: RunPlan, reason: str) -> Record:
+    """The record of a run whose process died again and again."""
+    return failed_run(_identity(context, plan, machine.now()), reason)
 
 
 Figures = TrainingFigures | FiguresOnTest | Record

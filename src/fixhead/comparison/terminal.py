@@ -9,27 +9,31 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from ..runs.layout import COMPUTED_SCHEMA, REPORT_PAGE, RUN_SCHEMA
+from ..runs.pool import Tell
 from ..runs.records import Record
-from ..runs.store import Tell
-from ..training.progress import Progress, progress_for
+from ..training.progress import Progress, live_table, progress_for
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 REPORT_EVERY_S = 0.25
 """Seconds between two reports of a run: telling makes it wait for its device."""
 
 
 class ComparisonProgress:
-    """Which run of how many, and a bar or lines for the run in hand."""
+    """How many runs are done, and a bar or lines for every run in hand."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._total = self._done = 0
         self._runs: dict[str, Progress] = {}
+        self._table: RichProgress | None = None
 
     def begin(self, total: int, done: int) -> None:
         self._total, self._done = total, done
@@ -41,13 +45,13 @@ class ComparisonProgress:
     def hear(self, run_id: str, kind: str, *facts: Any) -> None:
         """Show what a run tells of its epochs and steps, as ``RunProgress`` passes it on."""
         if kind == "begin":
-            title = f"[{self._done + 1}/{self._total}] {run_id}"
-            self._runs[run_id] = progress_for(title, self._stream)
-        shown = self._runs[run_id]
-        if kind != "report" or shown.due():
-            getattr(shown, kind)(*facts)
-        if kind == "end":
-            del self._runs[run_id]
+            number = self._done + len(self._runs) + 1
+            title = f"[{number}/{self._total}] {run_id}"
+            self._runs[run_id] = progress_for(title, self._stream, self._started_table())
+        if kind in ("end", "lost"):
+            self._end(run_id)
+        elif kind != "report" or self._runs[run_id].due():
+            getattr(self._runs[run_id], kind)(*facts)
 
     def recorded(self, record: Record) -> None:
         schema = record.get("schema")
@@ -59,7 +63,25 @@ class ComparisonProgress:
             self.say(f"{record['run_id']}: computed")
 
     def say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        if self._table is None:
+            print(line, file=self._stream, flush=True)
+        else:  # above the bars
+            self._table.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _started_table(self) -> RichProgress | None:
+        """One live table for the bars of all runs in hand, where there is a terminal."""
+        if self._table is None and self._stream.isatty():
+            self._table = live_table(self._stream)
+            self._table.start()
+        return self._table
+
+    def _end(self, run_id: str) -> None:
+        shown = self._runs.pop(run_id, None)
+        if shown is not None:
+            shown.end()
+        if self._table is not None and not self._runs:
+            self._table.stop()
+            self._table = None
 
 
 class RunProgress:
@@ -81,7 +103,7 @@ class RunProgress:
         self._last = time.monotonic()
 
     def epoch(self, row: Record) -> None:
-        self._tell("epoch", row)
+        self._tell("epoch", {name: value for name, value in row.items() if name != "collapse"})
 
     def end(self) -> None:
         self._tell("end")

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shlex
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._errors import RequestError
 from .._version import __version__
 from ..report import write_paper_page
 from ..runs.layout import PAPER_SCHEMA, RESULTS_FILE
+from ..runs.pool import Workers
 from ..runs.records import Record, write_json
 from . import outcome
 from .item import Content, Item
 from .recipe import PaperRequest
-from .registry import build, find, paper
+from .registry import build, paper
 from .store import PaperStore, share_of
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How runs are done: on which data and device, which cells, in how many processes.
+    """How runs are done: on which data and device, which cells, how many at once.
 
     ``run=False`` runs nothing: the table is made from the runs that are done.
     """
@@ -33,12 +31,8 @@ class RunOptions:
     device: str = "auto"
     cells: str | None = None
     keep_models: bool = True
-    processes: int = 1
+    workers: Workers = field(default_factory=Workers)
     run: bool = True
-
-    def __post_init__(self) -> None:
-        if self.processes < 1:
-            raise RequestError(f"--processes must be 1 or more, got {self.processes}")
 
 
 def perform(
@@ -57,8 +51,7 @@ def perform(
     store = _store(item, request, folder, options)
     wanted = share_of(content.cells, options.cells)
     if options.run:
-        with _helpers(item, request, folder, options):
-            store.run_missing(wanted)
+        store.run_missing(wanted)
     results = summarise(item, request, content, store)
     target = store.folder / name_of(item, request)
     target.mkdir(parents=True, exist_ok=True)
@@ -69,38 +62,9 @@ def perform(
 
 def _store(item: Item, request: PaperRequest, folder: Path, options: RunOptions) -> PaperStore:
     name = f"{item.paper}-{request.scale}"
-    return PaperStore(folder / name, options.data_dir, options.device, options.keep_models)
-
-
-@contextmanager
-def _helpers(
-    item: Item, request: PaperRequest, folder: Path, options: RunOptions
-) -> Iterator[None]:
-    """Further processes at work on the same cells; each takes those that nobody has in hand.
-
-    For small runs on one GPU, which a single one does not fill, and for several cores.
-    """
-    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
-    alone = replace(options, processes=1)
-    helpers = [
-        context.Process(target=_help, args=(item.paper, item.name, request, folder, alone))
-        for _ in range(options.processes - 1)
-    ]
-    for helper in helpers:
-        helper.start()
-    try:
-        yield
-    finally:
-        for helper in helpers:
-            helper.join()
-
-
-def _help(
-    paper_name: str, name: str, request: PaperRequest, folder: Path, options: RunOptions
-) -> None:
-    item = find(paper_name, name)
-    cells = share_of(build(item, request).cells, options.cells)
-    _store(item, request, folder, options).run_missing(cells)
+    return PaperStore(
+        folder / name, options.data_dir, options.device, options.keep_models, options.workers
+    )
 
 
 def summarise(

@@ -18,13 +18,14 @@ import torch
 from .._errors import RequestError
 from ..comparison.config import Comparison, RunPlan
 from ..comparison.context import Context, load_data
-from ..comparison.run import run
+from ..comparison.run import run, run_failure
 from ..comparison.terminal import ComparisonProgress, RunProgress
 from ..data import Dataset
 from ..runs import machine
 from ..runs.layout import COMPUTED_SCHEMA, MEASURES_FILE, MODEL_FILE, RUNS_FILE
+from ..runs.pool import Tell, Workers
 from ..runs.records import Record
-from ..runs.store import RunStore, Tell
+from ..runs.store import RunStore
 from ..training import load_classifier, resolve_device
 from .item import ComputedCell, PaperCell, TrainingCell
 from .measures import MEASURES
@@ -51,6 +52,7 @@ class PaperStore:
     data_dir: Path | None = None
     device: str = "auto"
     keep_models: bool = True
+    workers: Workers = field(default_factory=Workers)
     progress: ComparisonProgress = field(default_factory=ComparisonProgress)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ class PaperStore:
             is_done=self._is_done,
             finish=self._finish,
             listener=self.progress,
+            workers=self.workers.with_threads(torch.get_num_threads()),
         )
 
     def records(self, cells: Sequence[PaperCell]) -> dict[str, Record]:
@@ -123,6 +126,13 @@ class CellRunner:
         if record["status"] == "done":
             self._measure(cell, context, store, tell)
 
+    def failure(self, cell: PaperCell, reason: str) -> tuple[str, Record]:
+        if isinstance(cell, ComputedCell):
+            return RUNS_FILE, self._computed(cell, "failed", reason, None, 0.0, machine.now())
+        assert isinstance(cell, TrainingCell)
+        record = run_failure(self.context(cell.comparison), _plan(cell), reason)
+        return RUNS_FILE, record | {"cell": cell.name}
+
     def context(self, comparison: Comparison) -> Context:
         """A comparison with its data loaded; the data are read once for all cells that share it."""
         folder = None if self.data_dir is None else str(self.data_dir)
@@ -133,9 +143,12 @@ class CellRunner:
         return Context(chosen, self._datasets[key], resolve_device(self.device))
 
     def _train(self, cell: TrainingCell, context: Context, tell: Tell) -> Record:
-        plan = CellPlan(cell.head, cell.seed, context.comparison.recipe, cell.name)
         record = run(
-            context, plan, self.folder, RunProgress(tell), checkpoint_every_s=CHECKPOINT_EVERY_S
+            context,
+            _plan(cell),
+            self.folder,
+            RunProgress(tell),
+            checkpoint_every_s=CHECKPOINT_EVERY_S,
         )
         return record | {"cell": cell.name}
 
@@ -154,18 +167,33 @@ class CellRunner:
         started = machine.now()
         start = time.perf_counter()
         found = cell.compute(self.context, cell.seed, **dict(cell.arguments))
+        return self._computed(cell, "done", None, found, time.perf_counter() - start, started)
+
+    @staticmethod
+    def _computed(
+        cell: ComputedCell,
+        status: str,
+        error: str | None,
+        found: Record | None,
+        seconds: float,
+        started: str,
+    ) -> Record:
         return {
             "schema": COMPUTED_SCHEMA,
             "cell": cell.name,
             "run_id": cell.name,
-            "status": "done",
-            "error": None,
+            "status": status,
+            "error": error,
             "function": cell.function,
             "arguments": dict(cell.arguments),
             "seed": cell.seed,
             "found": found,
-            "seconds": time.perf_counter() - start,
+            "seconds": seconds,
         } | machine.origin(torch.device("cpu"), started)
+
+
+def _plan(cell: TrainingCell) -> CellPlan:
+    return CellPlan(cell.head, cell.seed, cell.comparison.recipe, cell.name)
 
 
 def _measured(store: RunStore) -> Mapping[str, Record]:

@@ -1,20 +1,21 @@
 """A folder of runs: each is done once, whoever asks, by as many processes as work on the folder.
 
-Planning, doing a run and recording it are three things. A plan is known by its ``run_id``;
-``perform(plan, tell)`` does one, here or in a process of its own, and writes into that run's folder
-only; what it tells, its records first of all, is written by the process that asked. A run in hand
-is locked, and a lock ends with the process that holds it, however that process ends.
+Planning, doing a run and recording it are three things. A plan is known by its ``run_id``; a
+``Runner`` does it, here or in a process of its own (``fixhead.runs.pool``), and writes into that
+run's folder only; what it tells, its records first of all, is written by the process that asked. A
+run in hand is locked, and a lock ends with the process that holds it, however that process ends.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -28,24 +29,12 @@ from .layout import (
     RUN_FOLDERS,
     RUNS_FILE,
 )
+from .pool import LOOK_AGAIN_S, P, Plan, Runner, Workers
 from .records import Record
 
 LOCK_FILE = ".lock"
-LOOK_AGAIN_S = 1.0
-"""Seconds between two looks at runs that other processes have in hand."""
-
-
-class Plan(Protocol):
-    """A run to be done."""
-
-    @property
-    def run_id(self) -> str: ...
-
-
-P = TypeVar("P", bound=Plan)
-Tell = Callable[..., None]
-"""``tell("record", file, record)``: to be written; ``tell(kind, *facts)``: to be shown."""
-Perform = Callable[[P, Tell], None]
+MOST_LOSSES = 3
+"""A run whose process was lost so often is recorded as failed."""
 
 
 class Listener(Protocol):
@@ -108,30 +97,30 @@ class RunStore:
     def run_missing(
         self,
         plans: Sequence[P],
-        perform: Perform[P],
+        runner: Runner[P],
         *,
         is_done: Callable[[P], bool],
-        finish: Callable[[P], None],
         listener: Listener,
+        finish: Callable[[P], None] | None = None,
+        workers: Workers | None = None,
     ) -> None:
-        """Do the plans that are not done; what another process has in hand is waited for.
+        """Do the plans that are not done; what another command has in hand is waited for.
 
         Args:
             is_done: whether a plan's records are there; asked again once the run is locked.
             finish: called when a plan's records are written, still under its lock.
+            workers: how many at once; one after another in this process by default.
         """
-        open_plans = [plan for plan in plans if not is_done(plan)]
-        listener.begin(len(plans), len(plans) - len(open_plans))
-        work = _Work(self, open_plans, is_done, finish, listener)
-        while work.waiting:
-            while (plan := work.take()) is not None:
-                try:
-                    perform(plan, work.tell_of(plan))
-                    work.finish(plan)
-                finally:
-                    work.release(plan)
-            if work.waiting:
-                time.sleep(LOOK_AGAIN_S)  # all that is left is in other hands
+        waiting = [plan for plan in plans if not is_done(plan)]
+        listener.begin(len(plans), len(plans) - len(waiting))
+        desk = _StoreDesk(self, waiting, runner, is_done, finish or _nothing, listener)
+        try:
+            while desk.waiting:
+                (workers or Workers()).work_off(runner, desk, len(desk.waiting))
+                if desk.waiting:
+                    time.sleep(LOOK_AGAIN_S)  # all that is left is in other hands
+        finally:
+            desk.release_all()
 
     def lock_run(self, run_id: str) -> FileLock | None:
         """The lock of a run, held; None where another process has the run in hand."""
@@ -221,18 +210,20 @@ class _KnownRecords:
 
 
 @dataclass
-class _Work(Generic[P]):
+class _StoreDesk(Generic[P]):
     """The plans of one call that wait, and the locks of those in hand."""
 
     store: RunStore
     waiting: list[P]
+    runner: Runner[P]
     is_done: Callable[[P], bool]
     on_finish: Callable[[P], None]
     listener: Listener
     locks: dict[str, FileLock] = field(default_factory=dict)
+    losses: Counter[str] = field(default_factory=Counter)
 
     def take(self) -> P | None:
-        """The first plan that no process has in hand and none has done meanwhile, locked."""
+        """The first plan that no command has in hand and none has done meanwhile, locked."""
         for plan in list(self.waiting):
             lock = self.store.lock_run(plan.run_id)
             if lock is None:
@@ -244,22 +235,36 @@ class _Work(Generic[P]):
             lock.release()
         return None
 
-    def tell_of(self, plan: P) -> Tell:
-        def tell(kind: str, *facts: Any) -> None:
-            if kind == "record":
-                file, record = facts
-                self.store.add(record, file)
-                self.listener.recorded(record)
-            else:
-                self.listener.hear(plan.run_id, kind, *facts)
-
-        return tell
+    def tell(self, plan: P, kind: str, *facts: Any) -> None:
+        if kind == "record":
+            file, record = facts
+            self.store.add(record, file)
+            self.listener.recorded(record)
+        else:
+            self.listener.hear(plan.run_id, kind, *facts)
 
     def finish(self, plan: P) -> None:
         self.on_finish(plan)
-
-    def release(self, plan: P) -> None:
         self.locks.pop(plan.run_id).release()
+
+    def lose(self, plan: P, reason: str) -> None:
+        """Begin the run again, from its last checkpoint; after several losses it has failed."""
+        self.losses[plan.run_id] += 1
+        self.listener.hear(plan.run_id, "lost")
+        if self.losses[plan.run_id] < MOST_LOSSES:
+            self.listener.say(f"{plan.run_id}: {reason}; it is begun again.")
+            self.waiting.insert(0, plan)
+            self.locks.pop(plan.run_id).release()
+        else:
+            self.tell(plan, "record", *self.runner.failure(plan, f"{reason}, {MOST_LOSSES} times"))
+            self.finish(plan)
+
+    def release_all(self) -> None:
+        for lock in self.locks.values():
+            lock.release()
+
+
+def _nothing(plan: Plan) -> None: ...
 
 
 def _first_difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> str:

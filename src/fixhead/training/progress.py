@@ -49,15 +49,19 @@ class SilentProgress:
     def end(self) -> None: ...
 
 
-def progress_for(title: str | None, stream: TextIO | None = None) -> Progress:
+def progress_for(
+    title: str | None, stream: TextIO | None = None, table: RichProgress | None = None
+) -> Progress:
     """A bar where ``stream`` (standard error by default) is a terminal, else lines.
 
-    ``title=None`` is silent.
+    ``title=None`` is silent; ``table`` is a live table that has other runs' bars too.
     """
     stream = sys.stderr if stream is None else stream
     if title is None:
         return SilentProgress()
-    return BarProgress(title, stream) if stream.isatty() else LineProgress(title, stream)
+    if not stream.isatty():
+        return LineProgress(title, stream)
+    return BarProgress(title, stream, table=table)
 
 
 class LineProgress:
@@ -99,16 +103,24 @@ class LineProgress:
 class BarProgress:
     """A bar with loss, validation accuracy, images/s and the time left; gone when it ends."""
 
-    def __init__(self, title: str, stream: TextIO, every_s: float = BAR_EVERY_S) -> None:
+    def __init__(
+        self,
+        title: str,
+        stream: TextIO,
+        every_s: float = BAR_EVERY_S,
+        table: RichProgress | None = None,
+    ) -> None:
         self._title, self._stream, self._every_s = title, stream, every_s
+        self._table = table
         self._bar: RichProgress | None = None
         self._figures = ""
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         self._clock = _Clock(epochs, steps, done)
-        self._bar = _rich_bar(self._stream)
+        self._bar = self._table or live_table(self._stream)
         self._task = self._bar.add_task(self._title, total=epochs * steps, figures="", left="")
-        self._bar.start()
+        if self._table is None:
+            self._bar.start()
         self._last = 0.0
 
     def due(self) -> bool:
@@ -128,7 +140,7 @@ class BarProgress:
 
     def end(self) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.stop() if self._table is None else self._bar.remove_task(self._task)
             self._bar = None
 
     def _show(self, epoch: int, step: int, figures: str) -> None:
@@ -165,7 +177,8 @@ class _Clock:
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _rich_bar(stream: TextIO) -> RichProgress:
+def live_table(stream: TextIO) -> RichProgress:
+    """The bars of runs, one below another; whoever makes it starts and stops it."""
     from rich.console import Console  # heavy, and only terminals need it
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichBar
