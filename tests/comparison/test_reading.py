@@ -1,6 +1,7 @@
 """What a person says of how data are read reaches every run, its record and its evaluation."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,3 +163,18 @@ def test_feature_arrays_train_through_the_identity_and_are_evaluated(tmp_path, r
 def test_what_features_cannot_do_says_what_would(rows, options, words):
     with pytest.raises(RequestError, match=words):
         prepare(Comparison(data=rows, **options))
+
+
+def test_frames_on_both_sides_of_the_cut_are_warned_of_until_they_are_kept_together(tmp_path):
+    draw = np.random.default_rng(0)
+    for video in range(16):
+        coarse = draw.integers(0, 256, (4, 4, 3)).repeat(8, axis=0).repeat(8, axis=1)
+        for frame in range(5):
+            pixels = np.clip(coarse + draw.integers(-4, 5, coarse.shape), 0, 255).astype(np.uint8)
+            put_image(tmp_path / "d" / "ab"[video % 2] / f"video{video}_{frame}.png", pixels)
+    chosen = Comparison(data=str(tmp_path / "d"), heads=("random-dot",))
+    warned = [line for line in prepare(chosen).choices if line.startswith("leak")]
+    assert len(warned) == 2
+    assert all("--keep-together" in line for line in warned)
+    kept = replace(chosen, keep_together=r"video\d+_")
+    assert not [line for line in prepare(kept).choices if line.startswith("leak")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,17 @@ from ..data import (
     validation_split,
 )
 from ..data.dataset import Labels
+from ..data.encoded import Streamed
+from ..data.near_duplicates import near_duplicates
 from ..training import Classifier, build_classifier, check_mixing, resolve_device
 from ..training.loop import ChooseOn
 from .config import Comparison, RunPlan
 
 UPRIGHT = ("digits", "mnist")
 """Data sets whose pictures mean something else when flipped."""
+
+LEAK_SHARE = 0.01
+"""Fewer images than this share that look like a training image are not warned of."""
 
 MOST_FEATURES = 4096
 """More features than this are not proposed."""
@@ -89,7 +95,25 @@ class Context:
                 f"validation: {len(second):,} of {len(first) + len(second):,} training images"
                 f"{grouped}; the epoch is chosen by {self.choose_on.replace('_', ' ')}"
             )
-        return lines + [f"data: {note}" for note in data.notes]
+        return [*lines, *(f"data: {note}" for note in data.notes), *self._leaks()]
+
+    def _leaks(self) -> Iterator[str]:
+        """Parts of a person's own data that hold almost the images that are trained on."""
+        data = self.dataset
+        if not data.from_path or isinstance(data.train.images, Streamed):
+            return
+        train, others = data.train, {"test": data.test}
+        if self.comparison.choose == "validation":
+            first, second = self.validation_cut(self.comparison.first_seed)
+            train, others["validation"] = data.train.take(first), data.train.take(second)
+        for part, other in others.items():
+            alike, judged = near_duplicates(train, other)
+            if alike > LEAK_SHARE * judged:
+                yield (
+                    f"leak: {alike} of {judged} {part} images look almost like a training image; "
+                    "if they are frames of one video or pictures of one object, --keep-together "
+                    "keeps those on one side"
+                )
 
     def parts(self, seed: int, batch_size: int) -> Parts:
         """Every arm of one seed gets the same split, order and augmentation draws."""

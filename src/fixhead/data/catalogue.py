@@ -18,6 +18,7 @@ from .encoded import Progress
 from .reading import Reading
 from .sources.arrays import load_features
 from .sources.cifar import load_cifar10, load_cifar100
+from .sources.csv_labels import find_listings, load_listed
 from .sources.folder import holds_class_folders, load_folder
 from .sources.hub import PREFIX, is_saved, load_hub
 from .sources.labels import arrange_classes
@@ -185,7 +186,8 @@ def _open_path(path: Path, request: DataRequest) -> LoadedData:
         return load_parquet(find_parquet(path), request)
     if find_shards(path) and not holds_class_folders(path):
         return load_shards(path, request)
-    return load_folder(path, request)
+    lists = find_listings(path, request.reading)
+    return load_listed(path, lists, request) if lists else load_folder(path, request)
 
 
 def _safe(request: DataRequest, title: str) -> DataRequest:

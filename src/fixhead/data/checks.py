@@ -22,6 +22,7 @@ from .catalogue import DATASETS, open_request
 from .dataset import Dataset, Split, chunks
 from .encoded import Progress
 from .longtail import LongTail, parse_long_tail, settled
+from .near_duplicates import near_duplicates
 from .reading import Reading
 from .sources.request import DataRequest
 from .sources.small_sets import GZIP_MAGIC
@@ -111,8 +112,10 @@ class Check:
 
     ``duplicates``: test images whose very pixels are also a training image; ``disagreeing`` of
     them have another label there. ``checksums``: "ok" or "differs" by path, for files that a sum
-    is known of. ``imbalance``: the training part that a long tail would leave. ``unreadable``: a
-    sentence for every image that cannot be decoded. ``classes``: K, empty ones included.
+    is known of. ``imbalance``: the training part that a long tail would leave.
+    ``near_duplicates``: test images (of 1,000) that look almost like a training image.
+    ``unreadable``: a sentence for every image that cannot be decoded. ``classes``: K, empty ones
+    included.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Check:
     checksums: dict[str, str]
     notes: tuple[str, ...]
     imbalance: dict[str, Any] | None = None
+    near_duplicates: int = 0
     unreadable: tuple[str, ...] = ()
     classes: int = 0
 
@@ -191,6 +195,7 @@ def check(
         verify(data.name, request.used),
         data.notes,
         None if tail is None else _tail(data, settled(tail, data, sizes)),
+        near_duplicates(data.train, data.test)[0],
         tuple(reason for found in data.skipped.values() for reason in found.values()),
         len(data.classes),
     )

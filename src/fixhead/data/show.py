@@ -27,6 +27,8 @@ def show_check(found: Check) -> None:
         f"  test images that are also training images: {found.duplicates} "
         f"({found.disagreeing} with another label)"
     )
+    if found.near_duplicates:
+        print(f"  test images that look almost like a training image: {found.near_duplicates}")
     if found.unreadable:
         print(f"  {len(found.unreadable)} images cannot be decoded:")
     for sentence in found.unreadable:

@@ -6,6 +6,7 @@ again in every epoch.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -121,7 +122,9 @@ class DataRequest:
         groups = self._groups(train)
         if test is None:
             kept, held = holdout_split(train.labels, groups=groups)
-            groups = None if groups is None else groups[kept]
+            if groups is not None:  # another cut than without groups is another entry
+                fingerprint = hashlib.sha256(fingerprint.encode() + held.tobytes()).hexdigest()
+                groups = groups[kept]
             train, test, notes = train.take(kept), train.take(held), (*notes, NO_TEST)
         size, stream = self.image_size, self.stream
         if stream is None and size is not None:
