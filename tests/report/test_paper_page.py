@@ -10,8 +10,7 @@ import pytest
 
 from fixhead import RequestError, report
 from fixhead.report import is_paper, write_paper_page
-from fixhead.report.charts import render_chart
-from fixhead.report.page import build
+from fixhead.report.page import build, render_chart
 from fixhead.report.paper_charts import FIGURE_KINDS, figure_chart
 from fixhead.report.paper_page import paper_page
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fixhead.report import write_page
-from fixhead.report.confusions import confusions
+from fixhead.report.comparison_charts import confusions
 from fixhead.report.records import read_records
 
 Make = Callable[..., Path]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import linkage, to_tree
 from scipy.spatial.distance import squareform
 
-from fixhead.report.vector_charts import cluster_order, confusion_likeness, mean_likeness
+from fixhead.report.vectors import cluster_order, confusion_likeness, mean_likeness
 
 
 def _likeness(size: int, seed: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from fixhead.report import comparison_charts, comparison_page, plane_charts, vector_sections
+from fixhead.report import comparison_charts, comparison_page, plane_charts, vectors
 from fixhead.report.records import read_records
 
 Make = Callable[..., Path]
@@ -59,13 +59,13 @@ def test_collapse_is_kept_by_epoch_for_every_run(make_comparison: Make) -> None:
 def test_records_without_collapse_have_no_such_sections(make_comparison: Make) -> None:
     records = read_records(make_comparison(heads=PAIR, seeds=1))
     assert comparison_page.collapse(records) is None
-    assert vector_sections.plane(records) is None
+    assert vectors.plane(records) is None
 
 
 def test_features_of_more_dimensions_have_no_plane(make_comparison: Make) -> None:
     records = read_records(collapsing(make_comparison(heads=PAIR, seeds=1)))
     assert comparison_page.collapse(records) is not None
-    assert vector_sections.plane(records) is None
+    assert vectors.plane(records) is None
 
 
 def test_the_plane_keeps_paths_and_areas_of_every_run(make_comparison: Make) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fixhead.report import comparison_charts, vector_charts
-from fixhead.report.charts import Chart
+from fixhead.report import comparison_charts, vectors
+from fixhead.report.page import Chart
 from fixhead.report.records import read_records
 
 Make = Callable[..., Path]
@@ -29,7 +29,7 @@ def run(make_comparison: Make) -> Record:
 
 
 def test_the_matrix_is_kept_above_the_diagonal_in_thousandths(run: Record) -> None:
-    figure = _found(vector_charts.cosine_matrix(0, run))
+    figure = _found(vectors.cosine_matrix(0, run))
     upper = iter(figure.data["upper"])
     matrix = run["geometry"]["class_cosines"]
     for i in range(10):
@@ -39,7 +39,7 @@ def test_the_matrix_is_kept_above_the_diagonal_in_thousandths(run: Record) -> No
 
 
 def test_confusions_are_kept_whole_without_their_zeros(run: Record) -> None:
-    figure = _found(vector_charts.confusion_by_cosine(0, run))
+    figure = _found(vectors.confusion_by_cosine(0, run))
     rebuilt = [[0] * 10 for _ in range(10)]
     for i, flat in enumerate(figure.data["rows"]):
         assert 0 not in flat[1::2]
@@ -50,17 +50,17 @@ def test_confusions_are_kept_whole_without_their_zeros(run: Record) -> None:
 
 def test_spearman_is_said_with_its_interval(run: Record) -> None:
     found = run["geometry"]["spearman"] = {"rho": -0.256, "low": -0.44, "high": -0.049, "n": 90}
-    text = vector_charts.spearman_sentence(run)
+    text = vectors.spearman_sentence(run)
     assert text == (
         "Spearman’s ρ = −0.26 (95\u202f% interval −0.44 to −0.05) over 90 ordered pairs."
     )
     found |= {"rho": None, "reason": "all pairs of class vectors have the same cosine"}
-    assert "not defined: all pairs" in vector_charts.spearman_sentence(run)
+    assert "not defined: all pairs" in vectors.spearman_sentence(run)
 
 
 def test_histograms_add_the_seeds_up(make_comparison: Make) -> None:
     records = read_records(make_comparison(heads=("simplex",), seeds=3))
-    figure = _found(vector_charts.cosine_histograms(records, "own_cosine"))
+    figure = _found(vectors.cosine_histograms(records, "own_cosine"))
     (arm,) = figure.data["arms"]
     runs = [run["geometry"]["own_cosine"] for run in records.done]
     assert sum(arm["counts"]) == 3 * 360
@@ -117,5 +117,5 @@ def test_many_classes_are_shown_a_part_at_a_time(make_comparison: Make) -> None:
 def test_records_without_matrices_have_no_matrix(make_comparison: Make) -> None:
     records = read_records(make_comparison(heads=("simplex",), seeds=1, matrices=False))
     (run,) = records.done
-    assert vector_charts.cosine_matrix(0, run) is None
-    assert vector_charts.confusion_by_cosine(0, run) is None
+    assert vectors.cosine_matrix(0, run) is None
+    assert vectors.confusion_by_cosine(0, run) is None

@@ -10,8 +10,8 @@ from typing import Any
 from fixhead.cli.compare import compare
 from fixhead.comparison import Comparison
 from fixhead.report.comparison_page import training
+from fixhead.report.recipes import OPTIONS, command, flat, reproduction, unspoken
 from fixhead.report.records import ComparisonRecords, read_records
-from fixhead.report.reproduction import OPTIONS, command, flat, reproduction, unspoken
 
 Make = Callable[..., Path]
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fixhead.report.arm_names import matched, parse
 from fixhead.report.pair_text import headline
-from fixhead.report.records import ComparisonRecords, read_records
+from fixhead.report.records import ComparisonRecords, matched, parse, read_records
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-from fixhead.report.cell_charts import Axis, forest
 from fixhead.report.comparison_tables import (
     arms_table,
     groups_table,
     pairs_table,
 )
 from fixhead.report.records import read_records
-from fixhead.report.vector_sections import geometry_table
+from fixhead.report.tables import Axis, forest
+from fixhead.report.vectors import geometry_table
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")

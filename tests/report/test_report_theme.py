@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fixhead.report import theme
-from fixhead.report.cell_charts import swatch
+from fixhead.report import render
+from fixhead.report.tables import swatch
 
-THEMES = {"light": (theme.LIGHT, theme.ARMS_LIGHT), "dark": (theme.DARK, theme.ARMS_DARK)}
+THEMES = {"light": (render.LIGHT, render.ARMS_LIGHT), "dark": (render.DARK, render.ARMS_DARK)}
 
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
 SIGHT = {
@@ -101,11 +101,11 @@ def test_arms_differ_for_every_sight(name: str, sight: str) -> None:
 
 
 def test_twelve_arms_have_twelve_marks() -> None:
-    looks = {(theme.symbol(arm), theme.dash(arm)) for arm in range(12)}
+    looks = {(render.symbol(arm), render.dash(arm)) for arm in range(12)}
     assert len(looks) == 12
     assert len({swatch(arm) for arm in range(12)}) == 12
 
 
 def test_both_themes_name_the_same_colours() -> None:
-    assert theme.LIGHT.keys() == theme.DARK.keys()
-    assert len(theme.ARMS_LIGHT) == len(theme.ARMS_DARK)
+    assert render.LIGHT.keys() == render.DARK.keys()
+    assert len(render.ARMS_LIGHT) == len(render.ARMS_DARK)

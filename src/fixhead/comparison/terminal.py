@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..runs.layout import COMPUTED_SCHEMA, REPORT_PAGE, RUN_SCHEMA
 from ..runs.pool import Tell
@@ -127,7 +127,7 @@ def show_plan(plan: dict[str, Any]) -> None:
     )
     for line in plan["choices"]:
         console.print(f"· {line}", highlight=False, soft_wrap=True)
-    table = Table("run", "about")
+    table = Table(Column("run", overflow="fold"), "about")
     for run in plan["runs"]:
         table.add_row(run["run_id"], duration(run["seconds"]))
     console.print(table)
@@ -143,7 +143,8 @@ def show_outcome(results: dict[str, Any], directory: Path) -> None:
     metric = results["metric"]
     groups = list(results.get("groups", {}))
     title = f"{metric.replace('_', ' ')} (mean ± std)"
-    table = Table("head", "runs", title, *groups, "last epoch")
+    # Folded, never cut: @1 and @auto at the end of a name tell arms apart.
+    table = Table(Column("head", overflow="fold"), "runs", title, *groups, "last epoch")
     for arm in results["arms"]:
         shown = [arm[metric], *(arm["group_accuracy"][name] for name in groups)]
         shown.append(arm["last_epoch_accuracy"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from .. import measures
 from ..runs.records import Record
@@ -16,7 +16,8 @@ def show_evaluation(record: Record) -> None:
     console = Console(highlight=False)
     models = record["models"]
     console.print(f"{record['title']}: {models[0]['images']:,} test images")
-    table = Table("", *(model["name"] for model in models))
+    # Names are folded, never cut: their ends tell them apart.
+    table = Table("", *(Column(model["name"], overflow="fold") for model in models))
     for title, values in _rows(models):
         table.add_row(title, *values)
     console.print(table)
@@ -52,7 +53,11 @@ def _corruptions(record: Record) -> Table:
     title = f"Accuracy under corruption (strengths for {record['table']} pixels)"
     if record["published"] is not None:
         title = f"Accuracy on {record['published']}"
-    columns = ["head", "corruption", *(f"severity {one}" for one in record["severities"])]
+    columns: list[Column | str] = [
+        Column("head", overflow="fold"),
+        "corruption",
+        *(f"severity {one}" for one in record["severities"]),
+    ]
     if compared:
         columns.append(f"error against {record['baseline']}")
     table = Table(*columns, title=title)
@@ -70,8 +75,9 @@ def _corruptions(record: Record) -> Table:
 
 def _also(extra: Record) -> Table:
     table = Table(
-        "head", "accuracy", "drop, points", title=f"{extra['title']}: {extra['images']:,}"
-    )
+        Column("head", overflow="fold"), "accuracy", "drop, points",
+        title=f"{extra['title']}: {extra['images']:,}",
+    )  # fmt: skip
     for arm in extra["arms"]:
         drop = {name: f"{100 * value:+.2f}" for name, value in arm["drop"].items()}
         interval = f"{drop['value']} ({drop['low']} to {drop['high']})"
@@ -81,7 +87,7 @@ def _also(extra: Record) -> Table:
 
 def _outside(other: Record) -> Table:
     table = Table(
-        "model", "score", "AUROC", "accepted at 95 % recall",
+        Column("model", overflow="fold"), "score", "AUROC", "accepted at 95 % recall",
         title=f"{other['title']}: {other['images']:,} images of other classes",
     )  # fmt: skip
     for model in other["models"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..report.records import settings_of_arms
 from ..runs.claims import supports_claim
@@ -265,7 +265,8 @@ def show_paper(results: dict[str, Any], folder: Path) -> None:
     console = Console(highlight=False)
     protocol = ", as published (test-chosen)" if results["as_published"] else ""
     console.print(f"{results['paper']} {results['item']}, {results['scale']} scale{protocol}")
-    table = Table("", "", "paper", "here", "n", "verdict")
+    names = (Column("", overflow="fold"), Column("", overflow="fold"))
+    table = Table(*names, "paper", "here", "n", "verdict")
     for row in results["rows"]:
         table.add_row(
             row["row"], row["column"], _shown_printed(row), *_shown_ours(row), row["verdict"]

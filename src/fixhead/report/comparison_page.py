@@ -11,20 +11,23 @@ from markupsafe import Markup, escape
 
 from ..runs.layout import CONFIG_FILE, HISTORY_FILE, REPORT_PAGE, RESULTS_FILE, RUNS_FILE
 from . import comparison_charts
-from .arm_names import ArmWords, arms_by_name
-from .cell_charts import arm_name
-from .charts import Chart, render_chart
+from .comparison_charts import confusions
 from .comparison_tables import arms_table, groups_table, pairs_table
-from .confusions import confusions
 from .numbers import listing, plural
-from .page import Page, Section, paragraph, present, write
+from .page import Chart, Page, Section, paragraph, present, render_chart, write
 from .pair_text import Sentence, headline, metric_name, most_accurate
-from .recipes import render_recipes
-from .records import ComparisonRecords, Record, read_records, settings_of_arms
+from .recipes import render_recipes, reproduction
+from .records import (
+    ArmWords,
+    ComparisonRecords,
+    Record,
+    arms_by_name,
+    read_records,
+    settings_of_arms,
+)
 from .render import fill, join
-from .reproduction import reproduction
-from .tables import Column, TableCell
-from .vector_sections import features, plane, vectors
+from .tables import Column, TableCell, arm_name
+from .vectors import features, plane, vectors
 
 _MANY_PAIRS = 15
 

@@ -8,8 +8,6 @@ from statistics import median
 from markupsafe import Markup
 
 from ..runs.claims import CLAIM_SEEDS
-from .arm_names import ArmWords, arms_by_name
-from .cell_charts import Axis, accuracy_axis, arm_name, forest, scale, strip
 from .numbers import (
     MISSING,
     THIN,
@@ -23,9 +21,20 @@ from .numbers import (
     signed,
 )
 from .pair_text import LEVEL, claims, metric_name
-from .records import ComparisonRecords, Record
+from .records import ArmWords, ComparisonRecords, Record, arms_by_name
 from .render import fill
-from .tables import Column, TableCell, TableRow, render_table
+from .tables import (
+    Axis,
+    Column,
+    TableCell,
+    TableRow,
+    accuracy_axis,
+    arm_name,
+    forest,
+    render_table,
+    scale,
+    strip,
+)
 
 
 def arms_table(records: ComparisonRecords) -> Markup:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from .arm_names import arms_by_name
-from .cell_charts import Axis, arm_name, forest, scale, swatch
 from .numbers import MISSING, THIN, count, fixed, listing, mean_std, percent, signed
 from .page import Section, paragraph, tabs
-from .records import EvaluationRecords, Record
+from .records import EvaluationRecords, Record, arms_by_name
 from .render import fill, join
-from .tables import Column, TableCell, TableRow, render_table
+from .tables import Axis, Column, TableCell, TableRow, arm_name, forest, render_table, scale, swatch
 
 _SCORES = (("largest_cosine", "Largest cosine"), ("energy", "Energy"))
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from statistics import mean
 
 from ..runs.claims import CLAIM_SEEDS, supports_claim
-from .arm_names import ArmWords, arms_by_name, matched
 from .numbers import THIN, listing, p_equals, percent, percent_spread, plural, signed
-from .records import ComparisonRecords, Record
+from .records import ArmWords, ComparisonRecords, Record, arms_by_name, matched
 
 LEVEL = 0.05
 REFERENCE = "learned-dot"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from .cell_charts import Axis
-from .charts import Chart
 from .numbers import fixed, percent, plural
+from .page import Chart
 from .records import Record
 from .render import fill
+from .tables import Axis
 
 # --- the paper's figures and ours, a line per cell ------------------------------------------------
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ..runs.layout import REPORT_PAGE
-from .charts import render_chart
 from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
-from .page import Page, Section, paragraph, present, write
+from .page import Page, Section, paragraph, present, render_chart, write
 from .paper_charts import cell_words, cells_picture, figure_chart
 from .recipes import plain, render_recipes
 from .records import Record, Settings, read_paper_results

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .charts import Chart, Choice, Slider
 from .numbers import count, fixed, listing, mean_std, percent, plural, rounded
+from .page import Chart, Choice, Slider
 from .records import ComparisonRecords, EvaluationRecords, Record, dig
 
 _VIEWS = {

@@ -1,15 +1,17 @@
-"""What each arm was trained with, as the records of its runs say, not as it was planned."""
+"""What each arm was trained with, as the records of its runs say, not as it was planned; and how to
+get a comparison's records again: its command line, where it ran, and every option."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from .numbers import MISSING, listing
-from .page import paragraph
-from .records import Settings
+from .numbers import MISSING, duration, listing, memory
+from .page import Section, paragraph
+from .records import ComparisonRecords, Record, Settings
 from .render import fill, join
 from .tables import Column, TableCell, TableRow, render_table
 
@@ -34,20 +36,20 @@ def render_recipes(
     if names:
         columns = [*labels, *(Column(name, sortable=False) for name in names)]
         rows = [
-            TableRow([*arm, *(TableCell(_shown(settings[name])) for name in names)])
+            TableRow([*arm, *(TableCell(_listed(settings[name])) for name in names)])
             for arm, settings in zip(arms, differing, strict=True)
         ]
         first = fill("parts", "wide", render_table("recipes", _SOURCE, columns, rows))
     else:
         words = "All arms were trained alike. " if len(arms) > 1 else ""
         first = paragraph(words + _SOURCE, "small")
-    kept = [(name, _shown(values)) for name, values in shared.items()]
+    kept = [(name, _listed(values)) for name, values in shared.items()]
     table = fill("table", "plain", ("Setting", "Value"), kept)
     summary = "Settings that all arms share" if len(arms) > 1 else "Its settings"
     return join([first, fill("parts", "details", summary, table)])
 
 
-def _shown(values: Sequence[Any]) -> str:
+def _listed(values: Sequence[Any]) -> str:
     return listing([plain(value) for value in values]) if values else MISSING
 
 
@@ -58,3 +60,131 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+OPTIONS = (
+    "data", "data_dir", "image_size", "imbalance", "backbone", "features", "neck", "pretrained",
+    "heads", "seeds", "first_seed", "epochs", "batch_size", "lr", "tune", "optimizer",
+    "weight_decay", "schedule", "warmup_epochs", "augmentation", "device", "precision", "compile",
+    "deterministic",
+)  # fmt: skip
+"""Options of ``fixhead compare``, in its own order, with underscores."""
+
+
+def reproduction(records: ComparisonRecords) -> Section:
+    """The command, the machine, and the whole configuration."""
+    body = [
+        _intro(records),
+        fill("comparison", "command", command(records)),
+        _environment(records),
+        _options(records),
+    ]
+    return Section("reproduce", "How to reproduce", join(body))
+
+
+def _intro(records: ComparisonRecords) -> Markup:
+    rest = unspoken(records)
+    fixed = "" if not rest else " Options it does not name are this version’s own, listed below."
+    return paragraph(
+        f"This command, with fixhead {records.config.get('fixhead', 'of the version below')}, runs "
+        f"the same comparison.{fixed}"
+    )
+
+
+def _environment(records: ComparisonRecords) -> Markup | None:
+    runs = records.runs
+    if not runs:
+        return None
+    versions = [run.get("versions") or {} for run in runs]
+    names = list(dict.fromkeys(name for found in versions for name in found))
+    started = [run["started_at"] for run in runs if run.get("started_at")]
+    rows = [
+        ("Device", _distinct(run.get("device") for run in runs)),
+        (
+            "Versions",
+            ", ".join(f"{n} {_distinct(v.get(n) for v in versions)}" for n in names) or MISSING,
+        ),
+        ("Commit", _distinct(run.get("commit") for run in runs)),
+        ("Started", _span(started)),
+        ("Training time", duration(_total(runs, "train_seconds"))),
+        ("Peak memory", memory(_largest(runs, "peak_memory_bytes"))),
+        ("Configuration digest", str(records.config.get("digest", MISSING))),
+    ]
+    return fill("parts", "facts", rows, "environment")
+
+
+def _options(records: ComparisonRecords) -> Markup:
+    rows = [(name, _shown(value)) for name, value in flat(records.config["config"]).items()]
+    table = fill("table", "plain", ("Option", "Value"), rows, "Everything that config.json holds")
+    return fill("parts", "details", "Every option of this comparison", table)
+
+
+def command(records: ComparisonRecords) -> str:
+    """``fixhead compare --data digits …``, one option per line, ready for a shell."""
+    values = flat(records.config["config"])
+    parts = [_option(name, values[name]) for name in OPTIONS if name in values]
+    parts.append(f"--out {shlex.quote(records.name)}")
+    return " \\\n  ".join(["fixhead compare", *(part for part in parts if part)])
+
+
+def unspoken(records: ComparisonRecords) -> dict[str, Any]:
+    """What the configuration holds beyond the command's options: fixed by this version."""
+    return {name: v for name, v in flat(records.config["config"]).items() if name not in OPTIONS}
+
+
+def flat(config: Record) -> Record:
+    """The options with the recipe's beside them."""
+    options = {name: value for name, value in config.items() if name != "recipe"}
+    return {**options, **config.get("recipe", {})}
+
+
+def _option(name: str, value: Any) -> str | None:
+    flag = "--" + name.replace("_", "-")
+    if value is None or value is False or value == [] or (name == "first_seed" and value == 0):
+        return None
+    if value is True:
+        return flag
+    if name == "tune":
+        return f"{flag} {shlex.quote('lr=' + _joined(value))}"
+    return f"{flag} {shlex.quote(_joined(value) if isinstance(value, list) else _plain(value))}"
+
+
+def _joined(values: list[Any]) -> str:
+    return ",".join(_plain(value) for value in values)
+
+
+def _plain(value: Any) -> str:
+    """A number as Python reads it back: nothing is lost."""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    """The value that all runs share, or all that there are."""
+    found = list(dict.fromkeys(str(value) for value in values if value is not None))
+    return listing(found) if found else "not recorded"
+
+
+def _span(times: Sequence[str]) -> str:
+    if not times:
+        return "not recorded"
+    first, last = min(times), max(times)
+    return first if first == last else f"{first} to {last} (last run)"
+
+
+def _total(runs: Sequence[Record], name: str) -> float | None:
+    values = [run[name] for run in runs if run.get(name) is not None]
+    return sum(values) if values else None
+
+
+def _largest(runs: Sequence[Record], name: str) -> float | None:
+    return max((run[name] for run in runs if run.get(name) is not None), default=None)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (
+        listing([str(part) for part in value]) if isinstance(value, list) and value else str(value)
+    )

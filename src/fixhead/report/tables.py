@@ -1,4 +1,8 @@
-"""A table of a page: sortable, with a caption and scopes, and cards on a narrow screen."""
+"""A table of a page: sortable, with a caption and scopes, and cards on a narrow screen.
+
+Its cells may hold small drawings, placed in per cent by CSS, so they fit any width and theme. The
+same numbers stand in the cells beside them, so drawings are hidden from screen readers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from .numbers import fixed
-from .render import fill
+from .records import ArmWords
+from .render import arm_colour, arm_mark, fill
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,66 @@ def over(shown: str, deviation: float | None, digits: int) -> str:
     if deviation is None:
         return shown
     return fill("cells", "over", shown, f"± {fixed(deviation, digits)}")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values from ``low`` to ``high`` on 0 … 100 %."""
+
+    low: float
+    high: float
+
+    def place(self, value: float) -> float:
+        if self.high <= self.low:
+            return 50.0
+        return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def accuracy_axis(values: Sequence[float]) -> Axis:
+    """An axis that holds accuracies with some room, and stays within 0 and 1."""
+    low, high = min(values), max(values)
+    room = max(0.08 * (high - low), 0.002)
+    return Axis(max(0.0, low - room), min(1.0, high + room))
+
+
+def swatch(index: int) -> Markup:
+    """An arm's mark as it stands in the plots; decoration, its name always stands beside it."""
+    path, kind = arm_mark(index)
+    return fill("cells", "swatch", path, kind, arm_colour(index))
+
+
+def arm_name(index: int, arm: ArmWords, *, describe: bool = False) -> Markup:
+    """Mark and name of an arm; the line below says what the name means."""
+    return fill("cells", "arm", swatch(index), arm.name, arm.description if describe else None)
+
+
+def strip(index: int, values: Sequence[float], average: float | None, axis: Axis) -> Markup:
+    """A dot for every seed and a tick at their mean."""
+    dots = [axis.place(value) for value in values]
+    tick = None if average is None else axis.place(average)
+    return fill("cells", "strip", dots, tick, arm_colour(index))
+
+
+def forest(middle: float, ends: Sequence[float] | None, axis: Axis, *, full: bool) -> Markup:
+    """A difference and its interval; cut ends carry an arrow.
+
+    The axis is symmetric, so that the cell's own line in its middle is zero.
+    """
+    bar = None
+    if ends is not None:
+        low, high = (axis.place(end) for end in ends)
+        cut = [
+            f"cut-{side}"
+            for side, end in zip(("left", "right"), ends, strict=True)
+            if not axis.holds(end)
+        ]
+        bar = {"kind": " ".join(["bar", *cut]), "left": low, "width": round(high - low, 2)}
+    return fill("cells", "forest", axis.place(middle), bar, full)
+
+
+def scale(labels: Sequence[str]) -> Markup:
+    """What an axis' ends (and middle) mean, under a column's title."""
+    return fill("cells", "scale", labels)
