@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from .._errors import RequestError
 from .._seeds import forked, stream
 from ..many_classes.codes import implicit
-from ..many_classes.loss import linear_cross_entropy
+from ..many_classes.loss import linear_cross_entropy, sampled_cross_entropy
 from ..many_classes.native import library as native
-from ..many_classes.sampled import sampled_cross_entropy
 from ..many_classes.vectors import DenseVectors
 from .timing import Step
 

@@ -7,8 +7,15 @@ loss = linear_cross_entropy(features, vectors, labels, logits="cosine", scale=20
 from .._errors import PerformanceWarning
 from .codes import Codes, implicit
 from .inference import Top, margins, predict_proba, topk
-from .loss import gram_matrix, linear_cross_entropy, log_sum_exp, squared_error
-from .sampled import Sample, sample_classes, sampled_cross_entropy
+from .loss import (
+    Sample,
+    gram_matrix,
+    linear_cross_entropy,
+    log_sum_exp,
+    sample_classes,
+    sampled_cross_entropy,
+    squared_error,
+)
 from .vectors import ClassVectors, DenseVectors, LazyVectors, prefers_chunking
 
 __all__ = [
