@@ -21,7 +21,7 @@ from fixhead.papers.yang2022 import recipe as yang
 
 
 def settings(recipe, *names):
-    flat = {name: one["value"] for name, one in recipe.described().items()}
+    flat = recipe.config.to_dict() | recipe.config.recipe.to_dict()
     return {name: flat[name] for name in names}
 
 
@@ -49,9 +49,17 @@ def test_what_no_one_states_is_compares_default_and_our_choice(example):
     assert example.described()["batch_size"] == {"value": 64, "source": "our choice"}
 
 
+def test_options_that_are_off_and_that_no_one_states_are_not_listed(example):
+    described = example.described()
+    assert not described.keys() & {"train_images", "pretrained", "compile", "deterministic"}
+    assert example.changed(train_images=500).described()["train_images"]["value"] == 500
+    off = stated(ours={"pretrained": False}).described()
+    assert off["pretrained"] == {"value": False, "source": "our choice"}
+
+
 def test_a_changed_setting_is_our_choice_and_is_the_papers_again_when_it_returns(example):
     changed = example.changed(lr=0.1, batch_size=32)
-    assert changed.described()["lr"] == {"value": 0.1, "source": "our choice"}
+    assert changed.described()["lr"] == {"value": 0.1, "source": "our choice", "stated": 0.5}
     assert changed.changed(lr=0.5).described()["lr"] == {"value": 0.5, "source": "paper"}
     assert example.described()["lr"]["value"] == 0.5
 

@@ -142,7 +142,7 @@ def class_counts(load: LoadContext, seed: int) -> Record:
 # --- drawings -------------------------------------------------------------------------------------
 
 
-def draw_planes(found: Mapping[str, Record]) -> dict[str, Any] | None:
+def draw_planes(records: Mapping[str, Record]) -> dict[str, Any] | None:
     panels = [
         {
             "title": f"seed {row['seed']}: {100 * row['last_epoch_accuracy']:.1f} % test accuracy, "
@@ -150,15 +150,15 @@ def draw_planes(found: Mapping[str, Record]) -> dict[str, Any] | None:
             **row["measures"]["embedding"],
             "sectors": row["geometry"]["areas"]["sectors"],
         }
-        for row in found.values()
+        for row in records.values()
         if "embedding" in row["measures"]
     ]
-    return {"panels": panels, "classes": _classes(found)} if panels else None
+    return {"panels": panels, "classes": _classes(records)} if panels else None
 
 
-def draw_paths(found: Mapping[str, Record]) -> dict[str, Any] | None:
+def draw_paths(records: Mapping[str, Record]) -> dict[str, Any] | None:
     panels = []
-    for row in found.values():
+    for row in records.values():
         steps = [epoch["collapse"]["vectors"] for epoch in _thinned(row["history"])]
         paths = [
             [[round(step[c][axis], 3) for step in steps] for axis in (0, 1)]
@@ -166,7 +166,7 @@ def draw_paths(found: Mapping[str, Record]) -> dict[str, Any] | None:
         ]
         title = f"seed {row['seed']}: turned by {turned_deg(row):.0f}° on average"
         panels.append({"title": title, "paths": paths})
-    return {"panels": panels, "classes": _classes(found)} if panels else None
+    return {"panels": panels, "classes": _classes(records)} if panels else None
 
 
 def _thinned(history: list[Record]) -> list[Record]:
@@ -175,17 +175,17 @@ def _thinned(history: list[Record]) -> list[Record]:
     return [*history[:-1:step], history[-1]]
 
 
-def draw_strip(found: Mapping[str, Record]) -> dict[str, Any] | None:
+def draw_strip(records: Mapping[str, Record]) -> dict[str, Any] | None:
     arm_of = {head: arm for arm, head in ARMS.items()}
     series: dict[str, list[float]] = {}
-    for row in found.values():
+    for row in records.values():
         series.setdefault(arm_of[row["head"]], []).append(last_accuracy(row))
     shown = [{"name": name, "values": values} for name, values in series.items()]
     return {"series": shown, "x": "test accuracy", "unit": "percent"} if shown else None
 
 
-def _classes(found: Mapping[str, Record]) -> list[str]:
-    return next((row["classes"] for row in found.values()), [])
+def _classes(records: Mapping[str, Record]) -> list[str]:
+    return next((row["classes"] for row in records.values()), [])
 
 
 # --- items ----------------------------------------------------------------------------------------
@@ -197,8 +197,8 @@ def figure2(request: PaperRequest) -> Content:
         class_counts, recorded_as="fixhead.papers.delacalle2019.readings.class_counts"
     )
 
-    def draw(found: Mapping[str, Record]) -> dict[str, Any] | None:
-        row = found.get(cell.name)
+    def draw(records: Mapping[str, Record]) -> dict[str, Any] | None:
+        row = records.get(cell.name)
         if row is None:
             return None
         counts = row["found"]

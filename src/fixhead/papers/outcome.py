@@ -29,14 +29,14 @@ from .verdict import judge, lead_only
 Records = Mapping[str, Record]
 
 
-def rows(content: Content, found: Records) -> list[dict[str, Any]]:
+def rows(content: Content, records: Records) -> list[dict[str, Any]]:
     """A dict per entry: printed, ours, difference with interval, verdict and why."""
-    return [row(entry, found) for entry in content.entries]
+    return [row(entry, records) for entry in content.entries]
 
 
-def row(entry: TableEntry, found: Records) -> dict[str, Any]:
-    option, values = chosen(entry, found)
-    ours = _ours(entry, option, values) | {"diverged": diverged_runs(option, found)}
+def row(entry: TableEntry, records: Records) -> dict[str, Any]:
+    option, values = chosen(entry, records)
+    ours = _ours(entry, option, values) | {"diverged": diverged_runs(option, records)}
     level = ours.pop("level", None)
     difference = _difference(entry, ours)
     verdict, why = judge(entry, ours, difference, level)
@@ -66,7 +66,7 @@ def verdict_counts(judged: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(one["verdict"] for one in judged))
 
 
-def chosen(entry: TableEntry, found: Records) -> tuple[Option, dict[int, float]]:
+def chosen(entry: TableEntry, records: Records) -> tuple[Option, dict[int, float]]:
     """The option with the best mean validation accuracy, and its values by seed.
 
     Runs that failed or are still to do are left out; of several options, none is taken before all
@@ -75,32 +75,32 @@ def chosen(entry: TableEntry, found: Records) -> tuple[Option, dict[int, float]]
 
     def values(option: Option) -> dict[int, float]:
         read = {
-            cell.seed: entry.read(found[cell.name])
+            cell.seed: entry.read(records[cell.name])
             for cell in option.cells
-            if cell.name in found and found[cell.name]["status"] == "done"
+            if cell.name in records and records[cell.name]["status"] == "done"
         }
         return {seed: value for seed, value in read.items() if value is not None}
 
     if len(entry.options) == 1:
         return entry.options[0], values(entry.options[0])
-    if any(cell.name not in found for one in entry.options for cell in one.cells):
+    if any(cell.name not in records for one in entry.options for cell in one.cells):
         return entry.options[0], {}  # nothing is chosen before every alternative was tried
-    best = max(entry.options, key=lambda option: _validation(option, found))
+    best = max(entry.options, key=lambda option: _validation(option, records))
     return best, values(best)
 
 
-def diverged_runs(option: Option, found: Records) -> int:
+def diverged_runs(option: Option, records: Records) -> int:
     """Runs that a loss without a finite value stopped."""
-    rows = [found[cell.name] for cell in option.cells if cell.name in found]
+    rows = [records[cell.name] for cell in option.cells if cell.name in records]
     errors = [str(row["error"]).strip() for row in rows if row["status"] == "failed"]
     return sum(NonFiniteLossError.__name__ in error.rpartition("\n")[2] for error in errors)
 
 
-def _validation(option: Option, found: Records) -> float:
+def _validation(option: Option, records: Records) -> float:
     known = [
-        found[cell.name]["val_accuracy"]
+        records[cell.name]["val_accuracy"]
         for cell in option.cells
-        if cell.name in found and found[cell.name]["status"] == "done"
+        if cell.name in records and records[cell.name]["status"] == "done"
     ]
     return sum(known) / len(known) if known else -math.inf
 
@@ -154,7 +154,7 @@ def _range(entry: TableEntry, values: Sequence[float]) -> dict[str, Any]:
     return {"mean": three.width, "interval": interval, "level": level}
 
 
-def trained(content: Content, found: Records) -> dict[str, Any]:
+def trained(content: Content, records: Records) -> dict[str, Any]:
     """What the arms were trained with: settings as the records of their runs hold them.
 
     Arms of the entries by their names, with the runs of the option that was chosen; further runs of
@@ -162,12 +162,12 @@ def trained(content: Content, found: Records) -> dict[str, Any]:
     """
     arms: dict[tuple[str, str], dict[str, Record]] = {}
     for entry in content.entries:
-        option, _ = chosen(entry, found)
+        option, _ = chosen(entry, records)
         named = row(entry, {})
-        arms.setdefault((named["where"], named["arm"]), _trained_runs(option.cells, found))
+        arms.setdefault((named["where"], named["arm"]), _trained_runs(option.cells, records))
     known = {name for runs in arms.values() for name in runs}
     for figure in content.figures:
-        for name, run in _trained_runs(figure.cells, found).items():
+        for name, run in _trained_runs(figure.cells, records).items():
             if name not in known:
                 arms.setdefault((place(run["data"], run["backbone"]), run["head"]), {})[name] = run
     arms = {key: runs for key, runs in arms.items() if runs}
@@ -181,23 +181,23 @@ def trained(content: Content, found: Records) -> dict[str, Any]:
     }
 
 
-def _trained_runs(cells: Sequence[PaperCell], found: Records) -> dict[str, Record]:
-    runs = {cell.name: found[cell.name] for cell in cells if cell.name in found}
+def _trained_runs(cells: Sequence[PaperCell], records: Records) -> dict[str, Record]:
+    runs = {cell.name: records[cell.name] for cell in cells if cell.name in records}
     return {
         name: run for name, run in runs.items() if run["status"] == "done" and run.get("config")
     }
 
 
-def claims(asked: Sequence[Claim], found: Records) -> list[dict[str, Any]]:
+def claims(asked: Sequence[Claim], records: Records) -> list[dict[str, Any]]:
     """What the paper says of pairs of entries, against our paired differences by seed."""
-    return [_claim(one, found) for one in asked]
+    return [_claim(one, records) for one in asked]
 
 
-def _claim(claim: Claim, found: Records) -> dict[str, Any]:
-    first = chosen(claim.first, found)[1]
-    second = chosen(claim.second, found)[1]
+def _claim(claim: Claim, records: Records) -> dict[str, Any]:
+    first = chosen(claim.first, records)[1]
+    second = chosen(claim.second, records)[1]
     seeds = sorted(first.keys() & second.keys())
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "text": claim.text,
         "first": claim.first.key,
         "second": claim.second.key,
@@ -209,13 +209,13 @@ def _claim(claim: Claim, found: Records) -> dict[str, Any]:
         "verdict": "not run",
     }
     if not seeds:
-        return told
+        return result
     pair = paired_difference([first[s] for s in seeds], [second[s] for s in seeds])
     interval = None if pair.low is None else [pair.low, pair.high]
-    told |= {"difference": {"mean": pair.mean, "ci95": interval}, "p_value": pair.p_value}
+    result |= {"difference": {"mean": pair.mean, "ci95": interval}, "p_value": pair.p_value}
     if claim.by_construction:
-        return told | {"verdict": f"holds by construction: {claim.by_construction}"}
-    return told | {"verdict": _claim_verdict(pair.n, interval)}
+        return result | {"verdict": f"holds by construction: {claim.by_construction}"}
+    return result | {"verdict": _claim_verdict(pair.n, interval)}
 
 
 def _claim_verdict(n: int, interval: Sequence[Any] | None) -> str:
@@ -230,11 +230,11 @@ def _claim_verdict(n: int, interval: Sequence[Any] | None) -> str:
     return "not shown here: the interval holds zero"
 
 
-def figures(asked: Sequence[PaperFigure], found: Records) -> list[dict[str, Any]]:
+def figures(asked: Sequence[PaperFigure], records: Records) -> list[dict[str, Any]]:
     """The data of every figure whose runs are there."""
     drawn = []
     for one in asked:
-        known = {cell.name: found[cell.name] for cell in one.cells if cell.name in found}
+        known = {cell.name: records[cell.name] for cell in one.cells if cell.name in records}
         data = one.draw({k: v for k, v in known.items() if v["status"] == "done"})
         if data is not None:
             drawn.append(
@@ -252,10 +252,10 @@ def figures(asked: Sequence[PaperFigure], found: Records) -> list[dict[str, Any]
 # --- for a person ---------------------------------------------------------------------------------
 
 
-def show_items(found: Sequence[dict[str, Any]]) -> None:
+def show_items(listed: Sequence[dict[str, Any]]) -> None:
     """Everything that ``fixhead paper`` can run."""
     table = Table("paper", "item", "what", "scales")
-    for one in found:
+    for one in listed:
         table.add_row(one["paper"], one["item"], one["title"], ", ".join(one["scales"]))
     Console(highlight=False).print(table)
 

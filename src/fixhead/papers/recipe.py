@@ -73,7 +73,6 @@ class PaperRequest:
 # --- a recipe and its origins ---------------------------------------------------------------------
 
 OURS = "our choice"
-_LISTED_IF_STATED = ("pretrained", "deterministic")
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,8 @@ class PaperRecipe:
         what is stated stands beside it."""
         described = {}
         for name, value in _settings(self.config).items():
-            if name in _LISTED_IF_STATED and name not in self.origins:
-                continue
+            if name not in self.origins and (value is None or value is False or value == ()):
+                continue  # an option that nobody states and that is off
             stated_value, origin = self.origins.get(name, (value, OURS))
             shown = list(value) if isinstance(value, tuple) else value
             described[name] = {"value": shown, "source": origin if value == stated_value else OURS}
@@ -143,8 +142,8 @@ def stated(
     Raises:
         RequestError: a name that is no setting, or a value that it cannot have.
     """
-    told = ((paper, "paper"), (code, "code"), (ours, OURS))
-    origins = {name: (value, origin) for group, origin in told for name, value in group.items()}
+    groups = ((paper, "paper"), (code, "code"), (ours, OURS))
+    origins = {name: (value, origin) for group, origin in groups for name, value in group.items()}
     config = _changed(Comparison(), {name: value for name, (value, _) in origins.items()})
     return PaperRecipe(config, origins, fixed_milestones)
 

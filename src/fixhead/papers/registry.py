@@ -20,8 +20,8 @@ def paper(name: str) -> Paper:
     """
     if name not in PAPERS:
         raise RequestError(f"PAPER must be one of {', '.join(PAPERS)}, got {name!r}")
-    found: Paper = import_module(f".{name}", __package__).PAPER
-    return found
+    known: Paper = import_module(f".{name}", __package__).PAPER
+    return known
 
 
 def items() -> list[Item]:

@@ -71,9 +71,9 @@ def summarise(
     item: Item, request: PaperRequest, content: Content, store: PaperStore
 ) -> dict[str, Any]:
     """results.json, from the records alone."""
-    found = store.records(content.cells)
-    missing = [cell.name for cell in content.cells if cell.name not in found]
-    rows, claims = outcome.rows(content, found), outcome.claims(content.claims, found)
+    done = store.records(content.cells)
+    missing = [cell.name for cell in content.cells if cell.name not in done]
+    rows, claims = outcome.rows(content, done), outcome.claims(content.claims, done)
     return {
         "schema": PAPER_SCHEMA,
         "fixhead": __version__,
@@ -85,23 +85,23 @@ def summarise(
         "as_published": request.as_published,
         "protocol": paper(item.paper).as_published if request.as_published else None,
         "command": command(item, request),
-        "cells": {"planned": len(content.cells), "done": len(found), "missing": missing},
+        "cells": {"planned": len(content.cells), "done": len(done), "missing": missing},
         "rows": rows,
         "claims": claims,
         "verdicts": {
             "rows": outcome.verdict_counts(rows),
             "claims": outcome.verdict_counts(claims),
         },
-        "figures": outcome.figures(content.figures, found),
-        "trained": outcome.trained(content, found),
+        "figures": outcome.figures(content.figures, done),
+        "trained": outcome.trained(content, done),
         "recipes": {name: recipe.described() for name, recipe in content.recipes.items()},
         "notes": [*_short(request), *content.notes],
         "failed": [
             {"cell": name, "error": str(row["error"]).strip().splitlines()[-1]}
-            for name, row in found.items()
+            for name, row in done.items()
             if row["status"] != "done"
         ],
-        "made": provenance(found.values()),
+        "made": provenance(done.values()),
     }
 
 
@@ -127,9 +127,9 @@ def _short(request: PaperRequest) -> list[str]:
     return [f"A try-out: every run was cut to {request.epochs} epochs (--epochs)."]
 
 
-def provenance(found: Iterable[Record]) -> dict[str, Any]:
+def provenance(records: Iterable[Record]) -> dict[str, Any]:
     """Where and when the runs were made: hardware, versions, commits, dates, time in sum."""
-    rows = list(found)
+    rows = list(records)
     starts = sorted(row["started_at"] for row in rows)
     return {
         "devices": _distinct(row["device"] for row in rows),

@@ -88,18 +88,18 @@ def _matrices(
     first = {arm: cells[0] for arm, cells in arms.items()}
     learned = next(iter(arms.values()))
 
-    def matrices(found: Mapping[str, Record]) -> dict[str, Any] | None:
+    def matrices(records: Mapping[str, Record]) -> dict[str, Any] | None:
         panels = [
-            {"title": arm, "values": found[cell.name]["geometry"]["class_cosines"]}
+            {"title": arm, "values": records[cell.name]["geometry"]["class_cosines"]}
             for arm, cell in first.items()
-            if cell.name in found
+            if cell.name in records
         ]
         if not panels:
             return None
-        return {"panels": panels, "classes": next(iter(found.values()))["classes"]}
+        return {"panels": panels, "classes": next(iter(records.values()))["classes"]}
 
-    def scatter(found: Mapping[str, Record]) -> dict[str, Any] | None:
-        series = [_pairs(row) for row in found.values()]
+    def scatter(records: Mapping[str, Record]) -> dict[str, Any] | None:
+        series = [_pairs(row) for row in records.values()]
         if not series:
             return None
         return {"series": series, "x": "cosine of the two class vectors", "y": "misclassified"}
@@ -143,17 +143,17 @@ def _embedding(
 ) -> PaperFigure:
     first = {arm: cells[0] for arm, cells in arms.items()}
 
-    def draw(found: Mapping[str, Record]) -> dict[str, Any] | None:
+    def draw(records: Mapping[str, Record]) -> dict[str, Any] | None:
         panels = []
         for arm, cell in first.items():
-            row = found.get(cell.name)
+            row = records.get(cell.name)
             if row is not None and "embedding" in row["measures"]:
                 shown = row["measures"]["embedding"]
                 title = f"{arm}: the plane keeps {100 * shown['kept']:.0f} % of the variance"
                 panels.append({"title": title, **shown})
         if not panels:
             return None
-        return {"panels": panels, "classes": next(iter(found.values()))["classes"]}
+        return {"panels": panels, "classes": next(iter(records.values()))["classes"]}
 
     title = f"{name}, {where}: features in a plane"
     return PaperFigure("plane", title, _PLANE, printed, tuple(first.values()), draw)

@@ -28,8 +28,8 @@ from .recipe import (
 
 def spearman(row: Record) -> float | None:
     """ρ between the cosine of two class vectors and how often one class is taken for the other."""
-    found = row["geometry"]["spearman"]
-    return None if found is None else found["rho"]
+    rank = row["geometry"]["spearman"]
+    return None if rank is None else rank["rho"]
 
 
 def reachable(row: Record) -> float:
@@ -54,10 +54,10 @@ def correlations(request: PaperRequest) -> Content:
             ("fixed, dot", dot_cells(request, data, net, "fixed", SHOWN_RATE), None),
         )  # fmt: skip
         dot, cosine, fixed = (
-            TableEntry(where, column, only(own), spearman, value, "number", tolerance=0.05,
+            TableEntry(where, column, only(runs), spearman, value, "number", tolerance=0.05,
                   tolerance_reason="our choice: the network of the paper's ρ is not said",
                        differs=differs(request, data), metric="ρ of confusion and cosine")
-            for column, own, value in cells
+            for column, runs, value in cells
         )  # fmt: skip
         entries += [dot, cosine, fixed]
         said = f"{where}: confusion follows the cosine more where the vectors are learned (dot)"
@@ -75,30 +75,30 @@ def compactness(request: PaperRequest) -> Content:
     after, behind = "fixed, S = 1, after the ReLU", "fixed, S = 1, behind a linear neck"
     cosine = "cosine to the predicted class's vector"
     for data, net in grid(request):
-        own = {
+        by_neck = {
             neck: tuple(cosine_cells(request, data, net, "fixed", 1, ("compactness",), neck=neck))
             for neck in (False, True)
         }
         plain = TableEntry(
-            place(data, net), "fixed, cosine at S = 1, after the ReLU", only(own[False]),
+            place(data, net), "fixed, cosine at S = 1, after the ReLU", only(by_neck[False]),
             predicted_cosine, Printed(paper.COMPACTNESS, note="“roughly”, in all experiments"),
             "number", tolerance=0.02, tolerance_reason=ROUGHLY, differs=differs(request, data),
             arm=after, metric=cosine,
         )  # fmt: skip
         necked = TableEntry(
-            place(data, net), "the same behind a linear neck", only(own[True]),
+            place(data, net), "the same behind a linear neck", only(by_neck[True]),
             predicted_cosine, Printed(paper.COMPACTNESS, note="“roughly”, in all experiments"),
             "number", tolerance=0.02, tolerance_reason=ROUGHLY, differs=differs(request, data),
             arm=behind, metric=cosine,
         )  # fmt: skip
         limit = TableEntry(
             place(data, net), "reachable after a ReLU, worst class",
-            only(own[False]), reachable, None, "number", arm=after,
+            only(by_neck[False]), reachable, None, "number", arm=after,
             metric="reachable cosine, worst class",
         )  # fmt: skip
         accuracy = [
             TableEntry(
-                place(data, net), f"test accuracy, {words}", only(own[neck]),
+                place(data, net), f"test accuracy, {words}", only(by_neck[neck]),
                 read_test_accuracy, arm=arm,
             )
             for neck, words, arm in (
@@ -147,8 +147,8 @@ def learning_rates(request: PaperRequest) -> Content:
         }
         for words, options in protocols.items():
             fixed, learned = (
-                TableEntry(f"{where}; {words}", arm, own, read_test_accuracy)
-                for arm, own in zip(ARMS, options, strict=True)
+                TableEntry(f"{where}; {words}", arm, choices, read_test_accuracy)
+                for arm, choices in zip(ARMS, options, strict=True)
             )
             entries += [fixed, learned]
             claims.append(Claim(f"{where}; {words}: fixed above non-fixed", fixed, learned))

@@ -171,8 +171,8 @@ def table6(request: PaperRequest) -> Content:
 
 def _corrupted(kind: str) -> Read:
     def read(row: Record) -> float | None:
-        found = row["measures"].get("corruptions")
-        return None if found is None else mean(found["accuracy"][kind])
+        rates = row["measures"].get("corruptions")
+        return None if rates is None else mean(rates["accuracy"][kind])
 
     return read
 

@@ -135,10 +135,10 @@ def convergence(request: PaperRequest) -> Content:
             "training accuracy, mean over the epochs": (_over_epochs, "percent"),
             "test accuracy": (read_test_accuracy, "percent"),
         }
-        own = {}
+        by_arm: dict[tuple[str, str], TableEntry] = {}
         for words, (read, shown_as) in columns.items():
             for arm in (ETF_CE, ETF_DR):
-                own[arm, words] = TableEntry(
+                by_arm[arm, words] = TableEntry(
                     f"{where}: {words}",
                     arm,
                     option(request, chosen, arm),
@@ -147,10 +147,10 @@ def convergence(request: PaperRequest) -> Content:
                     where=where,
                     metric=words,
                 )
-        entries += own.values()
+        entries += by_arm.values()
         claims += [
-            Claim(f"{where}: dot regression ahead in {words}", own[ETF_DR, words],
-                  own[ETF_CE, words])
+            Claim(f"{where}: dot regression ahead in {words}", by_arm[ETF_DR, words],
+                  by_arm[ETF_CE, words])
             for words in list(columns)[1:]
         ]  # fmt: skip
         drawings.append(_curves(request, chosen, where))
@@ -168,12 +168,14 @@ def _gradients(request: PaperRequest) -> tuple[list[TableEntry], list[Claim]]:
     entries: list[TableEntry] = []
     claims: list[Claim] = []
     for classes, scale in WALKS:
-        own = only(computed_cells(request, straightness, RECORDED_AS, classes=classes, scale=scale))
+        walks = only(
+            computed_cells(request, straightness, RECORDED_AS, classes=classes, scale=scale)
+        )
         by_loss = {
             (loss, key): TableEntry(
                 f"free features, K = {classes}, S = {scale:g}: {words}",
                 loss,
-                own,
+                walks,
                 _part(loss, key),
                 unit="number",
                 where=f"free features, K = {classes}, S = {scale:g}",
@@ -206,12 +208,12 @@ def _unmixed(chosen: PaperRecipe) -> PaperRecipe:
 def _curves(request: PaperRequest, chosen: PaperRecipe, where: str) -> PaperFigure:
     by_arm = {arm: cells(request, chosen, arm) for arm in (ETF_CE, ETF_DR)}
 
-    def draw(found: Mapping[str, Record]) -> dict[str, Any] | None:
+    def draw(records: Mapping[str, Record]) -> dict[str, Any] | None:
         series = [
             {"name": arm, "x": [row["epoch"] for row in history],
              "y": [row["train_accuracy"] for row in history]}
-            for arm, own in by_arm.items()
-            for history in (found[cell.name]["history"] for cell in own if cell.name in found)
+            for arm, runs in by_arm.items()
+            for history in (records[cell.name]["history"] for cell in runs if cell.name in records)
         ]  # fmt: skip
         return {"series": series, "x": "epoch", "y": "training accuracy"} if series else None
 
@@ -220,7 +222,7 @@ def _curves(request: PaperRequest, chosen: PaperRecipe, where: str) -> PaperFigu
         f"{where}: training accuracy over the epochs",
         "Measured here: a line for every run, on the batches while they are learned from.",
         "The abstract: the squared loss “enjoys a more accurate gradient and better convergence”.",
-        tuple(cell for own in by_arm.values() for cell in own),
+        tuple(cell for runs in by_arm.values() for cell in runs),
         draw,
     )
 

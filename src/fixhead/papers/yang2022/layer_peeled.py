@@ -104,7 +104,7 @@ def _frobenius(W: Tensor) -> Tensor:
 
 
 def _shape(H: Tensor, W: Tensor, labels: Tensor) -> Record:
-    own = (unit(H) * unit(W)[labels]).sum(dim=1)
+    to_own_row = (unit(H) * unit(W)[labels]).sum(dim=1)
     groups = H.view(CLASSES, EACH, FEATURES)
     means = groups.mean(dim=1)
     within = (groups - means.unsqueeze(1)).square().sum() / len(H)
@@ -114,8 +114,8 @@ def _shape(H: Tensor, W: Tensor, labels: Tensor) -> Record:
     half = CLASSES // 2
     rare = (rows @ rows.T)[half:, half:][off[half:, half:]]
     return {
-        "cosine": float(own.mean()),
-        "smallest_cosine": float(own.min()),
+        "cosine": float(to_own_row.mean()),
+        "smallest_cosine": float(to_own_row.min()),
         "nc1": float(within / between),
         "angles": float(((directions @ directions.T)[off] + 1 / (CLASSES - 1)).abs().max()),
         "rare": float(rare.mean()),
@@ -152,7 +152,7 @@ def layer_peeled(request: PaperRequest) -> Content:
     for ratio in RATIOS:
         for words, (key, tolerance) in columns.items():
             for head in HEADS:
-                own = only(
+                runs = only(
                     computed_cells(
                         request, peeled, RECORDED_AS,
                         head=head, ratio=ratio, steps=_steps(request),
@@ -160,7 +160,7 @@ def layer_peeled(request: PaperRequest) -> Content:
                 )  # fmt: skip
                 stated = key in ("cosine", "smallest_cosine") and head != LEARNED
                 entries[head, ratio, key] = TableEntry(
-                    f"images {ratio} : 1; {words}", head, own, computed(key),
+                    f"images {ratio} : 1; {words}", head, runs, computed(key),
                     OPTIMUM if stated else None, "number", tolerance=tolerance,
                     tolerance_reason="2.6°, set before the first run",
                     same_as=SAME_AS if stated and ratio > 1 else "",

@@ -235,5 +235,5 @@ def differs(request: PaperRequest, data: str) -> tuple[str, ...]:
 
 def notes(request: PaperRequest, *more: str) -> tuple[str, ...]:
     """What every page says, and ``more``."""
-    found = (*NOTES, SMALL_NOTE, *more) if request.scale == "small" else (*NOTES, *more)
-    return (*found, *PUBLISHED_NOTES) if request.as_published else found
+    said = (*NOTES, SMALL_NOTE, *more) if request.scale == "small" else (*NOTES, *more)
+    return (*said, *PUBLISHED_NOTES) if request.as_published else said

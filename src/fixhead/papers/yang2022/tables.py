@@ -95,8 +95,8 @@ SHOWN = {LEARNED: 0, KAIMING: 0, ETF_DR: 1}
 
 def few_accuracy(row: Record) -> float | None:
     """Mean accuracy of the classes with the fewest training images (three of ten)."""
-    found = row.get("group_accuracy")
-    return None if found is None else found.get("few")
+    groups = row.get("group_accuracy")
+    return None if groups is None else groups.get("few")
 
 
 def tails(request: PaperRequest) -> list[tuple[str, str, float]]:
@@ -106,8 +106,8 @@ def tails(request: PaperRequest) -> list[tuple[str, str, float]]:
         return [(*one, SMALL_FACTOR) for one in places]
     if request.scale == "medium":
         return [(JPEG_COPY, "resnet32", SMALL_FACTOR)]
-    found = [(data, net, factor) for data, net in FULL for factor in FACTORS]
-    return [*found, ("imagenet", "timm:resnet50", 0.0039)]
+    rows = [(data, net, factor) for data, net in FULL for factor in FACTORS]
+    return [*rows, ("imagenet", "timm:resnet50", 0.0039)]
 
 
 def long_tail(request: PaperRequest) -> Content:
@@ -120,10 +120,10 @@ def long_tail(request: PaperRequest) -> Content:
     for data, net, factor in tails(request):
         where = f"{place(data, net)}, tail {factor:g}"
         chosen = long_tailed(request, data, net, factor)
-        own = {arm: _entry(request, chosen, where, arm, factor, net) for arm in _arms(request)}
-        entries += own.values()
-        entries += [_few(request, chosen, where, arm) for arm in own]
-        claims += _claims(where, own)
+        by_arm = {arm: _entry(request, chosen, where, arm, factor, net) for arm in _arms(request)}
+        entries += by_arm.values()
+        entries += [_few(request, chosen, where, arm) for arm in by_arm]
+        claims += _claims(where, by_arm)
     return Content(entries, claims, notes=notes(request))
 
 
@@ -153,7 +153,7 @@ def _few(request: PaperRequest, chosen: PaperRecipe, where: str, arm: str) -> Ta
     )  # fmt: skip
 
 
-def _claims(where: str, own: dict[str, TableEntry]) -> list[Claim]:
+def _claims(where: str, by_arm: dict[str, TableEntry]) -> list[Claim]:
     pairs = [
         (ETF_DR, LEARNED, "the paper: ETF with dot regression above the learned head"),
         (ETF_DR, KAIMING, "the released comparison: ETF with dot regression above frozen Kaiming"),
@@ -165,9 +165,9 @@ def _claims(where: str, own: dict[str, TableEntry]) -> list[Claim]:
         (ETF_BALANCED, BALANCED, "balanced softmax, frozen ETF above learned"),
     ]
     return [
-        Claim(f"{where}; {words}", own[first], own[second])
+        Claim(f"{where}; {words}", by_arm[first], by_arm[second])
         for first, second, words in pairs
-        if first in own and second in own
+        if first in by_arm and second in by_arm
     ]
 
 
@@ -193,14 +193,14 @@ def _similar(request: PaperRequest, named: dict[str, PaperRecipe], printed: Prin
     entries: list[TableEntry] = []
     claims: list[Claim] = []
     for where, chosen in named.items():
-        own = {
+        by_arm = {
             arm: TableEntry(where, arm, option(request, chosen, arm), read_test_accuracy,
                             printed if arm in SHOWN else None)
             for arm in (LEARNED, ETF_CE, ETF_DR)
         }  # fmt: skip
-        entries += own.values()
+        entries += by_arm.values()
         claims += [
-            Claim(f"{where}: {arm} above learned", own[arm], own[LEARNED])
+            Claim(f"{where}: {arm} above learned", by_arm[arm], by_arm[LEARNED])
             for arm in (ETF_DR, ETF_CE)
         ]
     return Content(entries, claims, notes=notes(request))
@@ -231,7 +231,7 @@ def collapse(request: PaperRequest) -> Content:
         }
         for words, recipe in chosen.items():
             where = f"{place(data, net)}, {words}"
-            own = {
+            by_arm = {
                 (arm, key): TableEntry(
                     f"{where}: {column}",
                     arm,
@@ -244,12 +244,12 @@ def collapse(request: PaperRequest) -> Content:
                 for key, column in COLUMNS.items()
                 for arm in COLLAPSE_ARMS
             }
-            entries += own.values()
+            entries += by_arm.values()
             claims += [
                 Claim(
                     f"{where}: class means lie nearer to the vectors (NC3) with {arm}",
-                    own[LEARNED, "self_duality"],
-                    own[arm, "self_duality"],
+                    by_arm[LEARNED, "self_duality"],
+                    by_arm[arm, "self_duality"],
                 )
                 for arm in (ETF_CE, ETF_DR)
             ]
