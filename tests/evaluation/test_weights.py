@@ -123,6 +123,15 @@ def test_averaged_weights_in_the_same_state_dict_are_found_too(tmp_path):
     assert_are(read(tmp_path, content, "raw"), STATE)
 
 
+def test_a_count_says_which_of_two_networks_was_averaged(tmp_path):
+    shadow = under("shadow.module.", OTHER) | {"shadow.n_averaged": torch.tensor(9)}
+    content = {"state_dict": under("model.") | shadow}
+    assert_are(read(tmp_path, content), OTHER)
+    assert_are(read(tmp_path, content, "raw"), STATE)
+    wrapped = under("_orig_mod.module.") | {"_orig_mod.n_averaged": torch.tensor(9)}
+    assert read(tmp_path, wrapped).averaged
+
+
 def test_weights_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(RequestError, match=r"--weights ema needs averaged weights.*\(state_dict\)"):
         read(tmp_path, {"state_dict": STATE}, "ema")

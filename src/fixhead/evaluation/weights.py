@@ -73,10 +73,10 @@ def read_weights(
     """
     candidates = []
     for name, tensors in _state_dicts(_load(path)):
-        counted = any(key.split(".")[-1] == "n_averaged" for key in tensors)
         for prefix, part in _under_own_names(tensors, names):
             where = ".".join(word for word in (name, prefix) if word) or None
-            candidates.append(Weights(part, where, counted or bool(_EMA.search(where or ""))))
+            averaged = _is_counted(tensors, prefix) or bool(_EMA.search(where or ""))
+            candidates.append(Weights(part, where, averaged))
     if not candidates:
         raise RequestError(f"{path} was needed as a state dict of tensors, got something else")
     fitting = [one for one in candidates if _fits(one.tensors, names)]
@@ -125,6 +125,16 @@ def _state_dicts(content: Any, name: str | None = None, depth: int = 0) -> Itera
     for key, value in content.items():
         if isinstance(key, str) and not _OTHER.search(key):
             yield from _state_dicts(value, key if name is None else f"{name}.{key}", depth + 1)
+
+
+def _is_counted(tensors: Mapping[str, Tensor], prefix: str | None) -> bool:
+    """Whether PyTorch's AveragedModel wrote the weights under ``prefix``: it counts them."""
+    for name in tensors:
+        above, _, last = name.rpartition(".")
+        module = ".".join(word for word in above.split(".") if word not in _WRAPPERS)
+        if last == "n_averaged" and (prefix or "").startswith(module):
+            return True
+    return False
 
 
 def _fits(tensors: Mapping[str, Tensor], names: Collection[str]) -> bool:
