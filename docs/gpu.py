@@ -1,4 +1,5 @@
-"""Write docs/gpu.md from the records of benchmarks/training_throughput.py and many_classes_cuda.py.
+"""Write docs/gpu.md from the records of benchmarks/training_throughput.py and many_classes_cuda.py,
+and the plan of on_a_card.py.
 
 Run from the repository's root: python docs/gpu.py
 """
@@ -6,6 +7,8 @@ Run from the repository's root: python docs/gpu.py
 from __future__ import annotations
 
 import json
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,18 @@ exponentials, about half the operations, no waits. That has run on the CPU only,
 force the same steps there; `python benchmarks/many_classes_cuda.py --cells short` times it on a
 card, and `pytest -p no:benchmark tests/many_classes/test_cuda.py` compares it with float64.
 `head.loss` holds the logits on a GPU until they would take a gigabyte."""
+
+
+LENT = """## When a card is lent for some minutes
+
+`benchmarks/on_a_card.py` does what is missing in order of worth, each step within its limit and
+carried on where it was stopped, and says at the end what is left. Nothing is downloaded there: data
+and wheels are packed in parts of at most 60 MiB before (`--pack`) and joined there (`--unpack`).
+`--rehearse` goes the same way on the CPU at tiny sizes. The seconds are estimates: trainings at the
+pace recorded above with batches of 1,024, which is said of other networks too although none of them
+was timed; cells of the papers' tables at the mean of the committed ones, which ran beside eight
+others.
+"""
 
 
 def newest(name: str) -> dict[str, Any]:
@@ -134,8 +149,14 @@ def table(rows: list[Row]) -> list[str]:
     return lines
 
 
+def lent() -> str:
+    sys.path.append(str(ROOT / "benchmarks"))
+    card = import_module("on_a_card")
+    return "\n".join([LENT, *card.plan(card.steps())])
+
+
 def page() -> str:
-    return "\n\n".join([HEAD.rstrip(), throughput(), heads()]) + "\n"
+    return "\n\n".join([HEAD.rstrip(), throughput(), heads(), lent()]) + "\n"
 
 
 def main() -> None:
