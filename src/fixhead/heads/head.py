@@ -32,6 +32,7 @@ from .loss import (
     WITHOUT_LOGITS,
     check_fit,
     check_implicit,
+    check_is_tensor,
     compute,
     deferred_weights,
     goes_without_logits,
@@ -210,6 +211,7 @@ class ClassificationHead(HeldVectors):
         (``fixhead.many_classes``). With learned vectors that takes longer than holding them, and
         is done only where they would need a gigabyte.
         """
+        check_is_tensor(labels)
         vectors = self.class_vectors
         if losses.LOSSES[self.loss_name.name].takes == "features":
             return self._compute(vectors, self.project(features), None, labels)
@@ -248,6 +250,7 @@ class ClassificationHead(HeldVectors):
 
         Margins are in the loss only; the logits are those of ``head(features)``.
         """
+        check_is_tensor(labels)
         vectors, points = self.class_vectors, self.project(features)
         takes_cosines = losses.LOSSES[self.loss_name.name].takes == "cosines"
         logits = self._logits(vectors, points, 1.0 if takes_cosines else self._scale)

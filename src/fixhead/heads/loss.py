@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from .. import losses
 from .._errors import RequestError
 from .._unit import unit
+from ..losses.checks import readable
 from ..many_classes.vectors import ClassVectors, DenseVectors
 
 OPTIONS: dict[str, str] = {
@@ -107,6 +109,15 @@ def check_implicit(loss: LossName) -> None:
         )
 
 
+def check_is_tensor(labels: Tensor) -> None:
+    """Refuse a list of labels, and whatever else has no shape."""
+    if not isinstance(labels, Tensor):
+        raise RequestError(
+            "labels must be a tensor of integers (N,), or of probabilities (N, K), got "
+            f"{type(labels).__name__}; torch.tensor(labels) makes one of a list"
+        )
+
+
 def compute(
     loss: LossName,
     points: Tensor,
@@ -144,14 +155,22 @@ def _plain(logits: Tensor, labels: Tensor) -> bool:
 
 
 def _torchs_own(logits: Tensor, labels: Tensor) -> Tensor:
-    """The common case at no cost over ``torch.nn.functional.cross_entropy``."""
+    """The common case at hardly any cost over ``torch.nn.functional.cross_entropy``.
+
+    Where no row counts torch's mean is 0/0; here it is 0, as in ``fixhead.losses``.
+    """
     if torch.compiler.is_compiling():
-        return cross_entropy(logits, labels)
-    try:
-        return cross_entropy(logits, labels)
-    except IndexError:
-        losses.check_labels(labels, logits.shape[1])  # says which label, and where
-        raise
+        loss = cross_entropy(logits, labels)
+    else:
+        try:
+            loss = cross_entropy(logits, labels)
+        except IndexError:
+            losses.check_labels(labels, logits.shape[1])  # says which label, and where
+            raise
+        if readable(loss):
+            nan = math.isnan(loss.item())
+            return losses.cross_entropy(logits, labels).to(loss.dtype) if nan else loss
+    return torch.where((labels != losses.IGNORE_INDEX).any(), loss, 0.0)
 
 
 WITHOUT_LOGITS = (
