@@ -29,10 +29,11 @@ from torch.nn import functional as F
 
 from .._errors import RequestError
 from .._seeds import default_generator_or
-from ..losses import IGNORE_INDEX, check_labels
 from ..losses._reduce import reduce
 from ..losses.checks import (
+    IGNORE_INDEX,
     Reduction,
+    check_labels,
     readable,
     require_counts,
     require_number,
