@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from making import noise, put_image
+from PIL import Image
 
 from fixhead import RequestError
 from fixhead.cli import run
@@ -178,3 +179,19 @@ def test_frames_on_both_sides_of_the_cut_are_warned_of_until_they_are_kept_toget
     assert all("--keep-together" in line for line in warned)
     kept = replace(chosen, keep_together=r"video\d+_")
     assert not [line for line in prepare(kept).choices if line.startswith("leak")]
+
+
+def test_pictures_are_predicted_with_the_bits_that_training_found(tmp_path, capsys):
+    for label, level in (("dark", 500), ("light", 3000)):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.full((8, 8), level + 90 * number, dtype=np.uint16)
+            Image.fromarray(pixels).save(tmp_path / "d" / label / f"{number}.png")
+    options = ["--data", str(tmp_path / "d"), "--heads", "learned-dot", "--augmentation", "none"]
+    options += ["--epochs", "8", "--batch-size", "8", "--seeds", "1", "--device", "cpu"]
+    assert run(["compare", *options, "--out", str(tmp_path / "out")]) == 0
+    assert "the 16-bit images use only 12 bits" in capsys.readouterr().err
+    pictures = [str(tmp_path / "d" / label / "3.png") for label in ("dark", "light")]
+    assert run(["predict", str(tmp_path / "out"), *pictures, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["class"] for one in found] == ["dark", "light"]

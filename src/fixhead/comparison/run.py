@@ -233,6 +233,7 @@ def _description(context: Context, plan: RunPlan, model: Classifier) -> dict[str
     dataset, comparison = context.dataset, context.comparison
     reading = comparison.reading.chosen()
     facts = describe_tail(comparison.imbalance, dataset) | ({"reading": reading} if reading else {})
+    facts |= {} if dataset.bits == 16 else {"bits": dataset.bits}
     return facts | {
         "data": comparison.data,
         "seed": plan.seed,

@@ -48,6 +48,7 @@ class LoadedData:
     notes: tuple[str, ...]
     moments: tuple[tuple[float, ...], tuple[float, ...]]
     skipped: Skipped = field(default_factory=dict)
+    bits: int = 16
 
 
 class CacheWriter:
@@ -66,9 +67,14 @@ class CacheWriter:
         np.save(self.folder / f"{part}_labels.npy", np.asarray(labels, dtype=np.int64))
 
     def describe(
-        self, classes: Iterable[str], notes: Iterable[str] = (), skipped: Skipped | None = None
+        self,
+        classes: Iterable[str],
+        notes: Iterable[str] = (),
+        skipped: Skipped | None = None,
+        bits: int = 16,
     ) -> None:
         self.about = {"classes": list(classes), "notes": list(notes), "skipped": skipped or {}}
+        self.about["bits"] = bits
 
 
 def cache_folder(given: Path | None = None) -> Path:
@@ -137,7 +143,8 @@ def _open(place: Path) -> LoadedData | None:
             for part, found in about.get("skipped", {}).items()
         }
         classes, notes = tuple(about["classes"]), tuple(about["notes"])
-        return LoadedData(classes, train, test, notes, (mean, std), skipped)
+        bits = int(about.get("bits", 16))
+        return LoadedData(classes, train, test, notes, (mean, std), skipped, bits)
     except (OSError, ValueError, KeyError, TypeError, EOFError):  # RequestError is a ValueError
         return None
 

@@ -211,6 +211,7 @@ def _dataset(
         from_path=not named,
         sorted_classes=not (named or given) and list(loaded.classes) == sorted(loaded.classes),
         skipped=loaded.skipped,
+        bits=loaded.bits,
     )
     if given:
         classes, places, notes = arrange_classes(data.classes, request.reading)

@@ -117,7 +117,8 @@ class Dataset:
     deviation per channel where they are already known; otherwise they are computed when needed.
     ``from_path`` says that it is a person's own, ``sorted_classes`` that nobody gave its classes an
     order and they stand in that of their names. ``skipped`` holds the images that were left out
-    because they cannot be decoded, by part and number, and why.
+    because they cannot be decoded, by part and number, and why. ``bits`` are those that its 16-bit
+    images use.
 
     Raises:
         RequestError: no images, one class only, class names that repeat, labels out of range,
@@ -134,6 +135,7 @@ class Dataset:
     from_path: bool = False
     sorted_classes: bool = False
     skipped: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    bits: int = 16
 
     def __post_init__(self) -> None:
         _check_classes(self.name, self.classes)

@@ -129,7 +129,7 @@ def _from_folder(path: Path, like: Dataset) -> ShiftedSet:
     tree = tree_to_test(path)
     places = match_classes(tree.classes, like.classes, f"--also {path}")
     items = tree.part.items
-    pixels: Any = Streamed(items, Decoding(like.image_size, like.channels))
+    pixels: Any = Streamed(items, Decoding(like.image_size, like.channels, like.bits))
     if int(np.prod(pixels.shape)) <= MEMORY_BYTES:
         pixels = pixels[:]
     notes = (passed_over(tree.passed_over),) if tree.passed_over else ()
@@ -207,7 +207,7 @@ def _from_arrays(folder: Path, file: str, severity: int, like: Dataset) -> Split
 def _from_tree(folder: Path, like: Dataset) -> Split:
     tree = scan(folder)
     places = match_classes(tree.classes, like.classes, str(folder))
-    images = Streamed(tree.part.items, Decoding(like.image_size, like.channels))
+    images = Streamed(tree.part.items, Decoding(like.image_size, like.channels, like.bits))
     return _checked(Split(images, places[tree.labels]), folder, like)
 
 

@@ -51,7 +51,9 @@ def load_ood(name: str, facts: dict[str, Any], data_dir: Path | None) -> OodSet:
     """
     files = () if name in DATASETS else _images_below(Path(name))
     if files:
-        pixels = Streamed(Files(files), Decoding(facts["image_size"], facts["channels"]))
+        pixels = Streamed(
+            Files(files), Decoding(facts["image_size"], facts["channels"], facts.get("bits", 16))
+        )
         unlabelled = Split(pixels, np.zeros(len(files), dtype=np.int64))
         return OodSet(name, Path(name).resolve().name, unlabelled)
     resizable = name not in DATASETS or DATASETS[name].resizable

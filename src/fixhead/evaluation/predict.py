@@ -112,7 +112,11 @@ def _readable(
     for file in files:
         try:
             pixels = decode(
-                file, str(file), channels=facts["channels"], image_size=facts["image_size"]
+                file,
+                str(file),
+                channels=facts["channels"],
+                image_size=facts["image_size"],
+                bits=facts.get("bits", 16),
             )
         except RequestError as error:
             unreadable.append(str(error))

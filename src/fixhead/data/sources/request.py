@@ -172,7 +172,7 @@ class DataRequest:
                 shape = (len(part.items), header.channels, header.height, header.width)
                 decode_into(writer.images(name, shape), part.items, decoding, self.progress)
                 writer.labels(name, part.labels)
-            writer.describe(classes, (*notes, *more), skipped)
+            writer.describe(classes, (*notes, *more), skipped, bits)
 
         return cached(self.name, key, build, cache_dir=self.cache_dir)
 
@@ -199,7 +199,7 @@ class DataRequest:
             f"{len(sample)} of the training images"
         )
         measured = moments(PixelSubset(train.images, sample))
-        return LoadedData(classes, train, test, (*notes, *more, note), measured, skipped)
+        return LoadedData(classes, train, test, (*notes, *more, note), measured, skipped, bits)
 
     def _groups(self, train: EncodedPart) -> Labels | None:
         """The group of every training image: (N,), where ``keep_together`` names any."""
