@@ -147,7 +147,7 @@ class _Worker(Generic[P]):
     def __init__(self, runner: Runner[P], threads: int | None) -> None:
         context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, runner, threads), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, runner, threads))
         self._process.start()
         theirs.close()  # so that the pipe ends with the process
         self.plan: P | None = None
