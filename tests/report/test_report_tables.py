@@ -11,7 +11,7 @@ from fixhead.report.comparison_tables import (
     groups_table,
     pairs_table,
 )
-from fixhead.report.records import read_records
+from fixhead.report.records import arms_by_name, read_records
 from fixhead.report.tables import Axis, forest
 from fixhead.report.vectors import geometry_table
 
@@ -156,3 +156,42 @@ def test_unequal_classes_bring_a_table_of_their_groups(make_comparison: Make) ->
 
 def test_equal_classes_have_no_table_of_groups(make_comparison: Make) -> None:
     assert groups_table(read_records(make_comparison(heads=PAIR))) is None
+
+
+LONG = (
+    "vectors=simplex,logits=cosine,scale=auto,neck=batchnorm",
+    "vectors=simplex,logits=cosine,scale=auto,neck=batchnorm,loss=dot-regression",
+    "vectors=linear,logits=dot,scale=1,bias=yes,learn=yes,loss=balanced-softmax",
+)
+
+
+def renamed(folder: Path, names: tuple[str, ...]) -> Path:
+    """The same made-up comparison with other names of its heads."""
+    old = [arm["head"] for arm in json.loads((folder / "results.json").read_text())["arms"]]
+    for name in ("results.json", "runs.jsonl"):
+        text = (folder / name).read_text()
+        for before, after in zip(old, names, strict=True):
+            text = text.replace(json.dumps(before), json.dumps(after))
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_long_specifications_have_short_names_that_still_differ(make_comparison: Make) -> None:
+    heads = ("simplex", "hadamard", "learned-dot")
+    records = read_records(renamed(make_comparison(heads=heads, seeds=1), LONG))
+    assert [arm.shown for arm in arms_by_name(records).values()] == [
+        "simplex, cosine, S auto, neck batchnorm",
+        "simplex, cosine, S auto, neck batchnorm, loss dot-regression",
+        "linear, dot, learned, bias yes, loss balanced-softmax",
+    ]
+    table = arms_table(records)
+    assert f'title="{LONG[0]}"' in table
+    assert ">simplex, cosine, S auto, neck batchnorm<" in table
+
+
+def test_names_that_would_become_the_same_stay_whole(make_comparison: Make) -> None:
+    twins = ("vectors=simplex,logits=dot", "vectors=simplex,logits=dot,scale=1")
+    records = read_records(renamed(make_comparison(heads=PAIR, seeds=1), twins))
+    assert [arm.shown for arm in arms_by_name(records).values()] == list(twins)
+    usual = read_records(make_comparison("usual", heads=PAIR, seeds=1))
+    assert [arm.shown for arm in arms_by_name(usual).values()] == list(PAIR)

@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from ..measures import Measure, by_epoch
+from ..runs.records import Record
 from .numbers import count, fixed, listing, mean_std, percent, plural, rounded
 from .page import Chart, Choice, Section, paragraph, tabs
-from .records import ComparisonRecords, Record, arms_by_name, dig
+from .records import ComparisonRecords, arms_by_name, dig
 from .render import fill, join
 from .tables import arm_name
 

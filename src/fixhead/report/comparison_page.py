@@ -10,6 +10,7 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 from ..runs.layout import CONFIG_FILE, HISTORY_FILE, REPORT_PAGE, RESULTS_FILE, RUNS_FILE
+from ..runs.records import Record
 from . import comparison_charts
 from .comparison_charts import confusions
 from .comparison_tables import arms_table, groups_table, pairs_table
@@ -17,14 +18,7 @@ from .numbers import listing, plural
 from .page import Chart, Page, Section, paragraph, present, render_chart, write
 from .pair_text import Sentence, headline, metric_name, most_accurate
 from .recipes import render_recipes, reproduction
-from .records import (
-    ArmWords,
-    ComparisonRecords,
-    Record,
-    arms_by_name,
-    read_records,
-    settings_of_arms,
-)
+from .records import ArmWords, ComparisonRecords, arms_by_name, read_records, settings_of_arms
 from .render import fill, join
 from .tables import Column, TableCell, arm_name
 from .vectors import features, plane, vectors
@@ -71,7 +65,7 @@ def comparison_page(records: ComparisonRecords) -> Page:
         opening=fill("parts", "result", _sentence(said.main), said.main.kind, also, notes),
         sections=present(sections),
         made=_made(records),
-        heads=list(arms_by_name(records)),
+        heads=[arm.shown for arm in _arms(records)],
         classes=records.classes,
     )
 

@@ -8,6 +8,7 @@ from statistics import median
 from markupsafe import Markup
 
 from ..runs.claims import CLAIM_SEEDS
+from ..runs.records import Record
 from .numbers import (
     MISSING,
     THIN,
@@ -21,7 +22,7 @@ from .numbers import (
     signed,
 )
 from .pair_text import LEVEL, claims, metric_name
-from .records import ArmWords, ComparisonRecords, Record, arms_by_name
+from .records import ArmWords, ComparisonRecords, arms_by_name
 from .render import fill
 from .tables import (
     Axis,

@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from ..measures import MEASURES, Measure, of_part, per_class
 from ..runs.layout import EVALUATION_FILE, EVALUATION_PAGE
+from ..runs.records import Record
 from .comparison_charts import class_accuracies, confusions
 from .evaluation_sets import corruptions, outside, shifted_sets
 from .numbers import count, listing, mean_std, percent, percent_spread, plural, rounded
 from .page import Chart, Choice, Page, Section, paragraph, present, render_chart, write
 from .plane_charts import projections
-from .records import EvaluationRecords, Record, arms_by_name, dig, read_evaluation
+from .records import EvaluationRecords, arms_by_name, dig, read_evaluation
 from .render import fill
 from .tables import (
     Column,
@@ -75,7 +76,7 @@ def evaluation_page(records: EvaluationRecords) -> Page:
         opening=fill("parts", "result", said, "none", _further_lines(records), notes),
         sections=present(sections),
         made=_made(records),
-        heads=records.heads,
+        heads=[arm.shown for arm in arms_by_name(compared).values()],
         classes=records.classes,
     )
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from ..runs.records import Record
 from .numbers import MISSING, THIN, count, fixed, listing, mean_std, percent, signed
 from .page import Section, paragraph, tabs
-from .records import EvaluationRecords, Record, arms_by_name
+from .records import EvaluationRecords, arms_by_name
 from .render import fill, join
 from .tables import Axis, Column, TableCell, TableRow, arm_name, forest, render_table, scale, swatch
 

@@ -67,7 +67,7 @@ class Chart:
 
 def render_chart(chart: Chart, arms: Sequence[ArmWords] = ()) -> Markup:
     """The chart with its caption, choices, drawing, downloads and table."""
-    marked = [(swatch(place), arm.name) for place, arm in enumerate(arms)]
+    marked = [(swatch(place), arm.shown) for place, arm in enumerate(arms)]
     return fill("chart", "chart", chart, marked)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from statistics import mean
 
 from ..runs.claims import CLAIM_SEEDS, supports_claim
+from ..runs.records import Record
 from .numbers import THIN, listing, p_equals, percent, percent_spread, plural, signed
-from .records import ArmWords, ComparisonRecords, Record, arms_by_name, matched
+from .records import ArmWords, ComparisonRecords, arms_by_name, matched
 
 LEVEL = 0.05
 REFERENCE = "learned-dot"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ..runs.records import Record
 from .numbers import fixed, percent, plural
 from .page import Chart
-from .records import Record
 from .render import fill
 from .tables import Axis
 

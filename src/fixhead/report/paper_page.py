@@ -8,11 +8,12 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ..runs.layout import REPORT_PAGE
+from ..runs.records import Record
 from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
 from .page import Page, Section, paragraph, present, render_chart, write
 from .paper_charts import cell_words, cells_picture, figure_chart
 from .recipes import plain, render_recipes
-from .records import Record, Settings, read_paper_results
+from .records import Settings, read_paper_results
 from .render import fill, join
 from .tables import Column, GroupHeading, TableCell, TableRow, render_table
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..runs.records import Record
 from .numbers import count, fixed, listing, mean_std, percent, plural, rounded
 from .page import Chart, Choice, Slider
-from .records import ComparisonRecords, EvaluationRecords, Record, dig
+from .records import ComparisonRecords, EvaluationRecords, dig
 
 _VIEWS = {
     "class-plane": "plane of the class vectors",

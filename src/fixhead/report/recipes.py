@@ -9,9 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..runs.records import Record
 from .numbers import MISSING, duration, listing, memory
 from .page import Section, paragraph
-from .records import ComparisonRecords, Record, Settings
+from .records import ComparisonRecords, Settings
 from .render import fill, join
 from .tables import Column, TableCell, TableRow, render_table
 

@@ -4,7 +4,7 @@ the names of its arms mean, in words."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,7 @@ from ..runs.layout import (
     RUN_SCHEMA,
     RUNS_FILE,
 )
-from ..runs.records import Record as Record
-from ..runs.records import latest, read, read_json
+from ..runs.records import Record, latest, read, read_json
 from .numbers import mean_std
 
 Settings = Mapping[str, Sequence[Any]]
@@ -272,6 +271,12 @@ class ArmWords:
     scale: str = ""
     learned: bool | None = None
     code_width: str = ""
+    label: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name, or a short one in place of a long specification."""
+        return self.label or self.name
 
     @property
     def phrase(self) -> str:
@@ -309,7 +314,36 @@ class ArmWords:
 def arms_by_name(records: ComparisonRecords) -> dict[str, ArmWords]:
     """Every arm's head, in order."""
     sentences = {run["head"]: run.get("head_sentence") for run in records.runs}
-    return {name: parse(name, sentences.get(name)) for name in records.heads}
+    labels = _labels(records.heads)
+    return {
+        name: replace(parse(name, sentences.get(name)), label=labels[name])
+        for name in records.heads
+    }
+
+
+_USUAL = {"bias": "no", "learn": "no", "neck": "none", "loss": "cross-entropy", "reweight": "never"}
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """Short names for heads that are given as a specification, unless two would be the same."""
+    short = {name: _short(name) for name in names}
+    every = list(short.values())
+    return {name: one if every.count(one) == 1 else name for name, one in short.items()}
+
+
+def _short(name: str) -> str:
+    """``vectors=simplex,logits=cosine,scale=auto,neck=batchnorm`` → ``simplex, cosine, S auto,
+    neck batchnorm``; what is usual is left out."""
+    parts = dict(part.split("=", 1) for part in name.split(",") if "=" in part)
+    if not {"vectors", "logits"} <= parts.keys():
+        return name
+    said = [parts.pop("vectors"), parts.pop("logits")]
+    scale = parts.pop("scale", "1")
+    said += [f"S {scale}"] if scale != "1" or said[1] != "dot" else []
+    said += ["learned"] if parts.get("learn") == "yes" else []
+    parts.pop("learn", None)
+    more = [f"{key} {value}" for key, value in parts.items() if _USUAL.get(key) != value]
+    return ", ".join([*said, *more])
 
 
 def parse(name: str, sentence: str | None) -> ArmWords:

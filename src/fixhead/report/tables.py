@@ -103,7 +103,9 @@ def swatch(index: int) -> Markup:
 
 def arm_name(index: int, arm: ArmWords, *, describe: bool = False) -> Markup:
     """Mark and name of an arm; the line below says what the name means."""
-    return fill("cells", "arm", swatch(index), arm.name, arm.description if describe else None)
+    means = arm.description if describe else None
+    full = arm.name if arm.shown != arm.name else None
+    return fill("cells", "arm", swatch(index), arm.shown, means, full)
 
 
 def strip(index: int, values: Sequence[float], average: float | None, axis: Axis) -> Markup:

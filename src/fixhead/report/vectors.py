@@ -13,10 +13,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..runs.records import Record
 from . import plane_charts
 from .numbers import MISSING, THIN, count, fixed, listing, mean_std, plural, rounded
 from .page import Chart, Choice, Section, paragraph, render_chart, side_by_side, tabs
-from .records import ArmWords, ComparisonRecords, Record, arms_by_name, dig
+from .records import ArmWords, ComparisonRecords, arms_by_name, dig
 from .render import fill, join
 from .tables import Column, TableCell, TableRow, arm_name, render_table
 
