@@ -54,7 +54,8 @@ def test_refusing_an_option_imports_no_torch():
         "import sys, fixhead.cli as c\n"
         "for bad in (['compare', '--epochs', '0'], ['compare', '--optimizer', 'magic'],\n"
         "            ['compare', '--tune', 'wd=1'], ['train', '--lr', '-1'],\n"
-        "            ['vectors', 'simplex', '--classes', '5'], ['compare', '--seeds', 'many']):\n"
+        "            ['vectors', 'simplex', '--classes', '5'], ['compare', '--seeds', 'many'],\n"
+        "            ['compare', '--keep-together', '('], ['train', '--max-pixels', '0']):\n"
         "    assert c.run(bad) == 2, bad\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
     )

@@ -163,6 +163,7 @@ def comparison_of(values: Mapping[str, Any]) -> Comparison:
     rest = dict(values)
     recipe = {name: rest.pop(name) for name in values if hasattr(Recipe, name)}
     Recipe.from_dict(recipe)
+    Reading(**{name: rest[name] for name in READING if name in rest})
     rest["tune"] = parse_tune(rest.get("tune"))
     if rest.get("data_dir") is not None:
         rest["data_dir"] = str(rest["data_dir"])
