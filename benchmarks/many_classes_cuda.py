@@ -33,8 +33,7 @@ from torch.nn import functional as F
 import records
 from fixhead import many_classes as scale
 from fixhead.bench import timing
-from fixhead.bench.contest import measure_alone
-from fixhead.bench.rivals import PATHS, Shared, Sizes
+from fixhead.bench.rivals import PATHS, Shared, Sizes, measure_alone
 from fixhead.bench.timing import Step, seconds
 from fixhead.many_classes import blockwise, tiles
 from fixhead.many_classes.kronecker import made_tiles

@@ -32,8 +32,7 @@ from torch.nn import functional as F
 import records
 from fixhead import many_classes as scale
 from fixhead.bench import timing
-from fixhead.bench.contest import contest
-from fixhead.bench.rivals import Sizes
+from fixhead.bench.rivals import Sizes, contest
 
 Row = dict[str, Any]
 Cell = Callable[[int], Iterator[Row]]

@@ -32,8 +32,7 @@ from torch.nn import functional as F
 import records
 from fixhead import many_classes as scale
 from fixhead.bench import timing
-from fixhead.bench.contest import contest, measure_alone
-from fixhead.bench.rivals import Sizes
+from fixhead.bench.rivals import Sizes, contest, measure_alone
 from fixhead.many_classes.native import library as native
 
 Row = dict[str, Any]

@@ -1,4 +1,4 @@
-"""The house stays simple: figures of ``benchmarks/structure.py`` on the sources, and on made ones."""
+"""The house stays simple: the figures of ``benchmarks/structure.py``, and what they count."""
 
 import runpy
 from pathlib import Path

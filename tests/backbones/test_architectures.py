@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fixhead._torchvision import import_torchvision
 from fixhead.backbones import build
-from fixhead.backbones.densenet import densenet_bc
+from fixhead.backbones.compact import densenet_bc
 from fixhead.backbones.resnet import PadShortcut
 
 models = import_torchvision().models

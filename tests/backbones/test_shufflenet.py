@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import channel_shuffle
 
 from fixhead.backbones import build
-from fixhead.backbones.mobile import ShuffleUnit, shuffle
+from fixhead.backbones.compact import ShuffleUnit, shuffle
 
 
 def test_the_shuffle_is_torchs_own():

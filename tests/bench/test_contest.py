@@ -5,15 +5,14 @@ import torch
 from typer.testing import CliRunner
 
 from fixhead import RequestError
-from fixhead.bench.contest import check_memory, contest, measure_alone, paths
-from fixhead.bench.rivals import Sizes
+from fixhead.bench.rivals import Sizes, check_memory, contest, measure_alone, paths
 from fixhead.bench.timing import interleaved, spread
 from fixhead.cli.bench import bench_app
 from fixhead.many_classes.native import library as native
 
 
 def test_the_command_prints_a_record_for_every_path(monkeypatch):
-    monkeypatch.setattr("fixhead.bench.contest.measure_alone", lambda name, sizes: (4096, 1.5))
+    monkeypatch.setattr("fixhead.bench.rivals.measure_alone", lambda name, sizes: (4096, 1.5))
     told = CliRunner().invoke(
         bench_app,
         ["head", "--classes", "3e2", "--features", "32", "--rows", "4", "--rounds", "2", "--json"],

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fixhead import RequestError
-from fixhead.evaluation.weights import read_weights
+from fixhead.evaluation.third_party import read_weights
 
 
 def network(seed=0):

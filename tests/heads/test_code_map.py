@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from fixhead import ClassificationHead
-from fixhead.heads.auto import resolve_auto
-from fixhead.heads.code_map import WIDEST, automatic_width, initial_code_map
+from fixhead.heads.code_map import WIDEST, automatic_width, initial_code_map, resolve_auto
 
 KINDS = [
     {"logits": "cosine", "scale": 9.0},

@@ -20,7 +20,7 @@ NETS = ("small-cnn", "resnet32", "resnet56", "mobilenetv2", "resnet18")
 """The quickest first."""
 
 # Released Hadamard rows cannot all be reached after a ReLU, which is what those runs show.
-pytestmark = pytest.mark.filterwarnings("ignore::fixhead.heads.reachability.ReachabilityWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::fixhead.heads.init.ReachabilityWarning")
 
 
 def named(item, request, *more):

@@ -7,10 +7,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from fixhead import ClassificationHead, RequestError
-from fixhead.heads.align import aligned
 from fixhead.heads.swap import unswap
 from fixhead.training import finetune_head
-from fixhead.training.finetune import logits_of
+from fixhead.training.finetune import aligned, logits_of
 from fixhead.vectors import build
 
 K, D = 6, 16

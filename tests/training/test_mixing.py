@@ -14,7 +14,7 @@ from fixhead.cli import run
 from fixhead.data import Batches, Split, augmentation
 from fixhead.data.augment import Mixed
 from fixhead.training import Recipe, train
-from fixhead.training.batches import targets
+from fixhead.training.step import targets
 
 RECIPE = Recipe(epochs=2, batch_size=16, schedule="constant", warmup_epochs=0, momentum=0.0,
                 nesterov=False, weight_decay=0.0)  # fmt: skip

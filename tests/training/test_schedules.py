@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from fixhead.training import Recipe
-from fixhead.training.schedules import Schedule
+from fixhead.training.engine import Schedule
 
 STEPS = 7  # per epoch
 

@@ -17,7 +17,7 @@ from training_toys import MemoryBatches, blobs, digits, small_cnn, tiny
 from fixhead._errors import RequestError
 from fixhead._seeds import forked
 from fixhead.training import Classifier, NonFiniteLossError, Recipe, train
-from fixhead.training.schedules import Schedule
+from fixhead.training.engine import Schedule
 
 SHORT = Recipe(epochs=3, lr=0.05, batch_size=16)
 

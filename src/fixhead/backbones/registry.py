@@ -11,8 +11,7 @@ from .._errors import MissingExtraError, RequestError
 from .._seeds import forked
 from . import external
 from .backbone import Backbone, NeckName
-from .densenet import densenet_bc
-from .mobile import mobilenetv2, shufflenet
+from .compact import densenet_bc, mobilenetv2, shufflenet
 from .resnet import preact_resnet18, resnet18, resnet32, resnet56, resnet101
 
 SMALLEST_IMAGE = 8

@@ -12,7 +12,7 @@ from .._errors import RequestError, require
 from .options import AsJson, split_list
 
 if TYPE_CHECKING:
-    from ..bench.contest import Timing
+    from ..bench.rivals import Timing
 
 bench_app = typer.Typer(
     name="bench", help="Time the heads on this machine.", no_args_is_help=True, add_completion=False
@@ -58,8 +58,7 @@ def head_command(
     as_json: AsJson = False,
 ) -> None:
     """Time a training step over K classes: forward, and the gradient to the features."""
-    from ..bench.contest import contest
-    from ..bench.rivals import Sizes
+    from ..bench.rivals import Sizes, contest
 
     counts = [_whole("--classes", text, 2) for text in split_list(classes)]
     if not counts:

@@ -68,7 +68,7 @@ def vectors(
         raise RequestError(f"--seed must be between 0 and 2**63 - 1, got {seed}")
     if load is None:
         _need_sizes(name, classes, features)
-    from ..geometry import certify
+    from ..geometry.certificate import certify
     from ..vectors.given import check_writable, load_vectors, save_vectors
 
     if save is not None:
@@ -155,7 +155,7 @@ def _show(facts: dict[str, Any], saved: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..geometry import Certificate
+    from ..geometry.certificate import Certificate
 
     console = Console(highlight=False)
     reason = facts.pop("reason", None)
@@ -173,7 +173,7 @@ def _show_list(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..vectors import CONSTRUCTIONS
+    from ..vectors.registry import CONSTRUCTIONS
 
     if as_json:
         rows = {

@@ -18,7 +18,7 @@ from ..runs.records import dumps
 from ..training.recipe import Recipe, as_first_recorded, option, refuse_other_values
 
 if TYPE_CHECKING:
-    from ..backbones import NeckName
+    from ..backbones.backbone import NeckName
 
 Choose = Literal["validation", "last", "test"]
 Initial = Literal["own", "xavier"]
@@ -142,8 +142,8 @@ class Comparison(Task):
 
     def __post_init__(self) -> None:
         # These bring torch, which a comparison that is made needs anyway.
-        from ..data import parse_long_tail
-        from ..heads import parse_head
+        from ..data.longtail import parse_long_tail
+        from ..heads.spec import parse_head
 
         self.reading  # noqa: B018  refuses what it cannot be
 

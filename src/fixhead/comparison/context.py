@@ -9,24 +9,20 @@ from pathlib import Path
 import torch
 
 from .._errors import RequestError
-from ..backbones import Backbone, build, xavier_
-from ..backbones.registry import IDENTITY
-from ..data import (
-    Batches,
-    Dataset,
-    Split,
-    augmentation,
-    is_imbalanced,
-    load,
-    share,
-    thin,
-    validation_split,
-)
-from ..data.dataset import Labels
+from ..backbones.backbone import Backbone, xavier_
+from ..backbones.registry import IDENTITY, build
+from ..data.augment.chain import augmentation
+from ..data.batches import Batches
+from ..data.catalogue import load
+from ..data.dataset import Dataset, Labels, Split
 from ..data.encoded import Streamed
+from ..data.longtail import is_imbalanced, share, thin
 from ..data.near_duplicates import near_duplicates
-from ..training import Classifier, build_classifier, check_mixing, resolve_device
+from ..data.splits import validation_split
+from ..training.engine import resolve_device
 from ..training.loop import ChooseOn
+from ..training.model import Classifier, build_classifier
+from ..training.step import check_mixing
 from .config import Comparison, RunPlan
 
 UPRIGHT = ("digits", "mnist")

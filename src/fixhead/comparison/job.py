@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from .._version import __version__
-from ..report import write_page
+from ..report.comparison_page import write_page
 from ..runs.layout import COMPARISON_SCHEMA, RESULTS_FILE
 from ..runs.pool import Workers
 from ..runs.records import Record, write_json
 from ..runs.store import RunStore
-from ..training import labelled
+from ..training.step import labelled
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
 from .context import Context, check_heads, prepare
 from .results import summarise

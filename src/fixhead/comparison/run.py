@@ -12,15 +12,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._errors import RequestError
-from ..backbones import Backbone
-from ..data import Dataset
-from ..evaluation.details import accuracies, describe_geometry
+from ..backbones.backbone import Backbone
+from ..data.dataset import Dataset
+from ..evaluation.details import MAX_CLASSES, CollapseMonitor, accuracies, describe_geometry
 from ..evaluation.examples import save_examples
-from ..evaluation.monitor import MAX_CLASSES, CollapseMonitor
 from ..evaluation.outputs import evaluate_model
 from ..evaluation.projections import describe_areas
 from ..evaluation.shot_groups import describe_tail, group_accuracies
-from ..heads import HeadSpec, parse_head
+from ..heads.spec import HeadSpec, parse_head
 from ..runs import machine
 from ..runs.layout import CONFIG_FILE, RUN_FOLDERS, RUN_SCHEMA
 from ..runs.pool import Tell
@@ -32,7 +31,10 @@ from ..runs.records import (
     finished_run,
     write_json,
 )
-from ..training import Classifier, Progress, TrainingResult, save_model, train
+from ..training.checkpoints import save_model
+from ..training.loop import TrainingResult, train
+from ..training.model import Classifier
+from ..training.progress import Progress
 from .config import Comparison, RunPlan, TuningPlan
 from .context import Context, Parts, open_context
 from .terminal import RunProgress

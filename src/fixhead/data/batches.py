@@ -19,7 +19,8 @@ from torch import Tensor
 
 from .._errors import RequestError
 from .._seeds import stream
-from .augment import Augmentation, Chain, Mixed, Mixing
+from .augment.chain import Augmentation, Chain
+from .augment.mixing import Mixed, Mixing
 from .dataset import Labels, Pixels, Split
 
 POWERS = {"class-balanced": 0.0, "square-root": 0.5}

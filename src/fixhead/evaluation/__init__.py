@@ -12,6 +12,7 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .corruptions import corruption_errors, mean_accuracy, mean_corruption_error
     from .details import (
+        CollapseMonitor,
         Detail,
         accuracies,
         describe_calibration,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         never_predicted,
     )
     from .examples import confused_examples
-    from .monitor import CollapseMonitor
     from .outputs import Evaluation, evaluate_model, hits, plain, probabilities
     from .projections import describe_areas
     from .shifted_sets import Drops, Estimate, drops
@@ -55,7 +55,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "CollapseMonitor": "monitor",
+        "CollapseMonitor": "details",
         "Detail": "details",
         "Drops": "shifted_sets",
         "Estimate": "shifted_sets",

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import RequestError, require
-from ..data.corruptions import KINDS, PAPER, corrupted, kind_named, table_for
+from ..data.corruptions.apply import corrupted
+from ..data.corruptions.tables import KINDS, PAPER, kind_named, table_for
 from ..data.dataset import Dataset, Split
 from ..data.shifted_sets import load_published, match_classes, published_place
 from .checkpoints import SavedModel

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from ..geometry.accuracy import confusion_matrix
 from ..geometry.compactness import own_cosines
-from ..training.batches import EpochBatches
+from ..training.step import EpochBatches
 
 COSINE_BINS = 40
 """Bins of width 0.05 over [−1, 1]."""

@@ -25,7 +25,7 @@ from .._errors import RequestError, require
 from ..geometry.areas import SectorLogits, decision_areas, sectors, vanished
 from ..geometry.planes import class_plane, principal_plane
 from ..logits import unit
-from ..training.batches import EpochBatches
+from ..training.step import EpochBatches
 from .outputs import ModelLike, eval_mode, plain
 
 METHODS = ("class-plane", "pca", "tsne", "umap")

@@ -1,7 +1,7 @@
 """The classification layer: class vectors × logits × scale × bias × learned or fixed."""
 
 from .head import ClassificationHead
-from .reachability import ReachabilityWarning
+from .init import ReachabilityWarning
 from .spec import PRESETS, HeadSpec, parse_head, split_heads
 
 __all__ = [

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .. import losses
 from .._errors import PerformanceWarning, RequestError
 from .._seeds import default_generator_or
+from ..losses.catalogue import LOSSES
 from ..many_classes.inference import Top, predict_proba, topk
 from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.vectors import ClassVectors, prefers_chunking
-from .auto import resolve_auto
-from .code_map import CodeWidth, initial_code_map
+from .code_map import CodeWidth, initial_code_map, resolve_auto
 from .grow import grown
 from .init import (
     RISES_FROM,
@@ -27,6 +26,7 @@ from .init import (
     initial_scale,
     initial_vectors,
     split_rising,
+    warn_if_out_of_reach,
 )
 from .loss import (
     WITHOUT_LOGITS,
@@ -40,7 +40,6 @@ from .loss import (
     parse_loss,
 )
 from .necks import build_neck, parse_neck
-from .reachability import warn_if_out_of_reach
 from .spec import HeadSpec, parse_head
 from .state import HeadIdentity, HeldVectors
 from .to_linear import to_linear
@@ -213,12 +212,12 @@ class ClassificationHead(HeldVectors):
         """
         check_is_tensor(labels)
         vectors = self.class_vectors
-        if losses.LOSSES[self.loss_name.name].takes == "features":
+        if LOSSES[self.loss_name.name].takes == "features":
             return self._compute(vectors, self.project(features), None, labels)
         known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
         if not (known and vectors.prefers_chunking(len(labels), learned=self.learn_vectors)):
             return self.loss_and_logits(features, labels)[0]
-        needs_counts = losses.LOSSES[self.loss_name.name].counts
+        needs_counts = LOSSES[self.loss_name.name].counts
         return linear_cross_entropy(
             self.project(features),
             vectors,
@@ -252,7 +251,7 @@ class ClassificationHead(HeldVectors):
         """
         check_is_tensor(labels)
         vectors, points = self.class_vectors, self.project(features)
-        takes_cosines = losses.LOSSES[self.loss_name.name].takes == "cosines"
+        takes_cosines = LOSSES[self.loss_name.name].takes == "cosines"
         logits = self._logits(vectors, points, 1.0 if takes_cosines else self._scale)
         loss = self._compute(vectors, points, logits, labels)
         return loss, logits * self._scale if takes_cosines else logits

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .. import losses
 from .._errors import RequestError
 from .._unit import unit
-from ..losses.checks import readable
+from ..losses import entropy, longtail
+from ..losses.catalogue import LOSSES
+from ..losses.checks import IGNORE_INDEX, check_counts, check_labels, readable
+from ..losses.regression import class_lengths, dot_regression, squared_cosine
 from ..many_classes.vectors import ClassVectors, DenseVectors
 
 OPTIONS: dict[str, str] = {
@@ -51,8 +53,8 @@ def parse_loss(text: str) -> LossName:
         RequestError: an unknown loss, or a value that it does not take.
     """
     name, colon, value = text.partition(":")
-    if name not in losses.LOSSES:
-        raise RequestError(f"loss must be one of {', '.join(losses.LOSSES)}, got {text!r}")
+    if name not in LOSSES:
+        raise RequestError(f"loss must be one of {', '.join(LOSSES)}, got {text!r}")
     if not colon:
         return LossName(name, None)
     if name == "dot-regression":
@@ -78,7 +80,7 @@ def check_fit(loss: LossName, logits: str, bias: bool, counts: Tensor | None) ->
     Raises:
         RequestError: margins on dot logits, a prior without counts.
     """
-    facts = losses.LOSSES[loss.name]
+    facts = LOSSES[loss.name]
     if facts.takes == "cosines" and logits != "cosine":
         raise RequestError(
             f"loss={loss.name} needs logits='cosine', got logits={logits!r}: its margin is an "
@@ -91,18 +93,18 @@ def check_fit(loss: LossName, logits: str, bias: bool, counts: Tensor | None) ->
             f"loss={loss} needs class_counts (K,), the training images of each class, got none"
         )
     if facts.counts and counts is not None:
-        losses.check_counts(counts)
+        check_counts(counts)
 
 
 def goes_without_logits(loss: LossName) -> bool:
     """Whether it has a path that holds no logits (N, K)."""
-    return loss.name in WITHOUT_LOGITS or losses.LOSSES[loss.name].takes == "features"
+    return loss.name in WITHOUT_LOGITS or LOSSES[loss.name].takes == "features"
 
 
 def check_implicit(loss: LossName) -> None:
     """Refuse a loss that needs the logits (N, K), for vectors that are not stored."""
     if not goes_without_logits(loss):
-        known = [name for name, facts in losses.LOSSES.items() if facts.takes == "features"]
+        known = [name for name, facts in LOSSES.items() if facts.takes == "features"]
         raise RequestError(
             f"implicit vectors need a loss without logits ({', '.join([*WITHOUT_LOGITS, *known])}),"
             f" got loss={loss}; use one of these, or vectors that are stored (vectors='codes')"
@@ -134,7 +136,7 @@ def compute(
     points (N, D) are the features that the class vectors see, behind the neck. A loss on features
     takes no logits, and of class vectors that are not stored the batch's own ones only.
     """
-    facts = losses.LOSSES[loss.name]
+    facts = LOSSES[loss.name]
     if facts.takes == "features":
         return _on_features(loss, points, vectors, labels, counts)
     assert logits is not None
@@ -165,12 +167,12 @@ def _torchs_own(logits: Tensor, labels: Tensor) -> Tensor:
         try:
             loss = cross_entropy(logits, labels)
         except IndexError:
-            losses.check_labels(labels, logits.shape[1])  # says which label, and where
+            check_labels(labels, logits.shape[1])  # says which label, and where
             raise
         if readable(loss):
             nan = math.isnan(loss.item())
-            return losses.cross_entropy(logits, labels).to(loss.dtype) if nan else loss
-    return torch.where((labels != losses.IGNORE_INDEX).any(), loss, 0.0)
+            return entropy.cross_entropy(logits, labels).to(loss.dtype) if nan else loss
+    return torch.where((labels != IGNORE_INDEX).any(), loss, 0.0)
 
 
 WITHOUT_LOGITS = (
@@ -206,7 +208,7 @@ def _on_features(
     lengths: Literal["batch", "none"] | Tensor = "none" if loss.option == "none" else "batch"
     if loss.option == "global":
         assert counts is not None
-        lengths = losses.class_lengths(counts)
+        lengths = class_lengths(counts)
     if isinstance(vectors, DenseVectors):
         rows = vectors.tensor
     else:
@@ -215,11 +217,9 @@ def _on_features(
         lengths = lengths[present] if isinstance(lengths, Tensor) else lengths
     unit_vectors = vectors.unit_rows
     if loss.name == "squared-cosine":
-        return losses.squared_cosine(points, rows, labels, unit_vectors=unit_vectors)
+        return squared_cosine(points, rows, labels, unit_vectors=unit_vectors)
     # The released code normalises what BatchNorm gives before the loss (resnet_cifar.py).
-    return losses.dot_regression(
-        unit(points), rows, labels, lengths=lengths, unit_vectors=unit_vectors
-    )
+    return dot_regression(unit(points), rows, labels, lengths=lengths, unit_vectors=unit_vectors)
 
 
 def _own_classes(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -229,12 +229,12 @@ def _own_classes(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
             "a loss on features over vectors that are not stored needs labels (N,), got "
             f"{tuple(labels.shape)}"
         )
-    losses.check_labels(labels, classes)
-    counted = labels != losses.IGNORE_INDEX
+    check_labels(labels, classes)
+    counted = labels != IGNORE_INDEX
     safe = torch.where(counted, labels, 0)
     present = torch.unique(torch.cat([safe, safe.new_tensor([0, 1])]))
     places = torch.searchsorted(present, safe)
-    return present, torch.where(counted, places, losses.IGNORE_INDEX)
+    return present, torch.where(counted, places, IGNORE_INDEX)
 
 
 def _weight_name(loss: str) -> str:
@@ -244,7 +244,7 @@ def _weight_name(loss: str) -> str:
 def deferred_weights(counts: Tensor, epoch: int, start: int) -> Tensor:
     """Class weights of Cao et al. 2019's deferred re-weighting: ones before epoch ``start``."""
     with torch.no_grad():
-        return losses.deferred_weights(counts, epoch, start=start)
+        return longtail.deferred_weights(counts, epoch, start=start)
 
 
 _PLAIN = LossName("cross-entropy", None)

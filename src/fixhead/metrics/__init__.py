@@ -15,12 +15,14 @@ if find_spec("torchvision") is not None:
 require("torchmetrics", extra="lab")
 
 from ._states import ClassStatisticsMetric, Per, Vectors  # noqa: E402
-from .collapse import (  # noqa: E402
+from .collapse import (  # noqa: E402  # noqa: E402
     CDNV,
     NC1,
     Alignment,
+    Compactness,
     Equiangularity,
     Equinorm,
+    FeatureNorm,
     GramDistance,
     NearestMeanAgreement,
     PreviousEpochAgreement,
@@ -29,7 +31,6 @@ from .collapse import (  # noqa: E402
     TraceRatio,
 )
 from .collection import Buffered, last_layer_metrics  # noqa: E402
-from .compactness import Compactness, FeatureNorm  # noqa: E402
 from .decisions import (  # noqa: E402
     BalancedAccuracy,
     CalibrationError,

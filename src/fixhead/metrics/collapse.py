@@ -1,4 +1,6 @@
-"""Twins of the measures of collapse, each made from its entry of ``fixhead.measures``.
+"""Twins of the measures of features against class vectors: collapse, compactness, lengths.
+
+Each is made from its entry of ``fixhead.measures``.
 
 Formulae and sources are in ``fixhead.geometry``. All keep the same ``ClassStatistics``: in one
 ``torchmetrics.MetricCollection`` those with equal ``pooled`` and ``directions`` are updated once.
@@ -11,8 +13,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..geometry import collapse, nearest
+from ..geometry import collapse, compactness, nearest
 from ..geometry.collapse import Centre
+from ..geometry.nearest import decided
 from ..geometry.statistics import ClassStatistics, Weights, present_classes, update_
 from ..logits import unit
 from ._states import (
@@ -25,6 +28,7 @@ from ._states import (
     averaged,
     checked_per,
     keep_statistics,
+    pooled_groups,
 )
 
 
@@ -274,3 +278,91 @@ def agreement_per(counts: Tensor, per: Per) -> Tensor:
         if per == "all"
         else nearest.class_nearest_mean_agreement(counts)
     )
+
+
+class Compactness(ExactMetric):
+    """Mean cosines of features to their own and to their predicted class vector, and norms.
+
+    A dict of ``own_cosine``, ``own_cosine_right``, ``own_cosine_wrong``, ``predicted_cosine``,
+    ``predicted_cosine_wrong``, ``feature_norm_mean``, ``feature_norm_right``,
+    ``feature_norm_wrong`` and ``feature_norm_std``: scalars, (K,) per class or (G,) per group, by
+    true class.
+
+    Args:
+        classes: K.
+        vectors: (K, d), or a function that returns them as they are now.
+        per: ``"all"``, ``"class"``, or each class's group (K,); by true class, images pooled.
+    """
+
+    higher_is_better = True
+
+    packed: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        vectors: Vectors,
+        *,
+        per: Per = "all",
+        dtype: torch.dtype = torch.float64,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.classes = classes
+        self.per = checked_per("Compactness", per, classes)
+        self.vectors = KeptVectors(vectors)
+        self._form = keep_statistics(self, compactness.empty_compactness(classes, dtype=dtype))
+
+    def update(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add features (N, d); the prediction is the argmax of logits (N, K), or given (N,)."""
+        predictions = decided("Compactness", logits, self.classes)
+        stats = self._form.like(self.packed)
+        compactness.update_compactness_(stats, features, self.vectors(), labels, predictions)
+
+    def compute(self) -> dict[str, Tensor]:
+        groups = pooled_groups(self.per, self.classes)
+        means = compactness.compactness(self._form.like(self.packed), groups)
+        return {
+            "own_cosine": means.own,
+            "own_cosine_right": means.own_right,
+            "own_cosine_wrong": means.own_wrong,
+            "predicted_cosine": means.predicted,
+            "predicted_cosine_wrong": means.predicted_wrong,
+            "feature_norm_mean": means.norm,
+            "feature_norm_right": means.norm_right,
+            "feature_norm_wrong": means.norm_wrong,
+            "feature_norm_std": means.norm_std,
+        }
+
+
+class FeatureNorm(ExactMetric):
+    """``feature_norm_mean`` and ``feature_norm_std`` of ‖x‖ over images, in a dict.
+
+    Needs no class vectors; ``Compactness`` has the same values among others.
+
+    Args:
+        classes: K.
+        per: ``"all"``, ``"class"``, or each class's group (K,); by true class, images pooled.
+    """
+
+    higher_is_better = None
+
+    packed: Tensor
+
+    def __init__(
+        self, classes: int, *, per: Per = "all", dtype: torch.dtype = torch.float64, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.classes = classes
+        self.per = checked_per("FeatureNorm", per, classes)
+        empty = ClassStatistics.empty(classes, 1, pooled=False, dtype=dtype)
+        self._form = keep_statistics(self, empty)
+
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Add the norms of features (N, d) with labels (N,)."""
+        compactness.update_norms_(self._form.like(self.packed), features, labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        groups = pooled_groups(self.per, self.classes)
+        means = compactness.feature_norm(self._form.like(self.packed), groups)
+        return {"feature_norm_mean": means.mean, "feature_norm_std": means.std}

@@ -14,6 +14,7 @@ from .collapse import (
     CDNV,
     NC1,
     Alignment,
+    Compactness,
     Equiangularity,
     Equinorm,
     GramDistance,
@@ -21,7 +22,6 @@ from .collapse import (
     Separability,
     TraceRatio,
 )
-from .compactness import Compactness
 from .decisions import BalancedAccuracy, CalibrationError, MacroF1, VanishedClasses
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..report import write_paper_page
+from ..report.paper_page import write_paper_page
 from ..runs.layout import PAPER_SCHEMA, RESULTS_FILE
 from ..runs.pool import Workers
 from ..runs.records import Record, write_json

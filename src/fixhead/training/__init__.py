@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .batches import EpochBatches, check_mixing, labelled
     from .checkpoints import (
         load_classifier,
         load_model_state,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from .model import Classifier, build_classifier
     from .progress import Progress, SilentProgress, progress_for
     from .recipe import Recipe
-    from .step import NonFiniteLossError, ValidationHook
+    from .step import EpochBatches, NonFiniteLossError, ValidationHook, check_mixing, labelled
 
 __all__ = [
     "Classifier",
@@ -54,7 +53,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "EpochBatches": "batches",
+        "EpochBatches": "step",
         "Classifier": "model",
         "FinetuneEpoch": "finetune",
         "FinetuneReport": "finetune",
@@ -65,9 +64,9 @@ __getattr__ = lazy_names(
         "TrainingResult": "loop",
         "ValidationHook": "step",
         "build_classifier": "model",
-        "check_mixing": "batches",
+        "check_mixing": "step",
         "finetune_head": "finetune",
-        "labelled": "batches",
+        "labelled": "step",
         "load_classifier": "checkpoints",
         "load_model_state": "checkpoints",
         "progress_for": "progress",

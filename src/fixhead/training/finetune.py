@@ -1,6 +1,7 @@
 """From a trained model with a linear head to one with a fixed head: swap, turn, train briefly.
 
-Needs torch alone: ``pip install fixhead`` without the lab extra.
+The new vectors are turned as a whole towards the trained layer's, so that the trained model fits
+them at once. Needs torch alone: ``pip install fixhead`` without the lab extra.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from .._errors import RequestError
-from ..heads.align import aligned, check_turnable
 from ..heads.head import ClassificationHead
 from ..heads.locate import locate
 from ..heads.swap import SwapReport, swap_head, swapped_heads, unswap
+from ..logits import unit
 from .step import PlainRunner, take_step
 
 LabelledInputs = Iterable[tuple[Any, Tensor]]
@@ -296,3 +297,40 @@ def accuracy_of(predictions: Predictions | None) -> float | None:
     if predictions is None:
         return None
     return float((predictions[0] == predictions[1]).double().mean())
+
+
+TURNABLE = ("simplex", "orthonormal", "random", "codes", "tensor")
+"""Constructions that stay what they are when they are turned as a whole."""
+
+
+def aligned(vectors: Tensor, trained: Tensor) -> Tensor:
+    """W R (K, d) for the orthogonal R (d, d) that maximises Σ_k ⟨R^T w_k, a_k⟩.
+
+    a_k are the unit rows of the centred trained weights A (K, d): a constant added to all logits
+    changes no prediction. All cosines between class vectors stay as they are. With thin QR
+    factors W^T = Q₁ R₁ and A^T = Q₂ R₂, R = Q₁ U V^T Q₂^T on the spans, from the singular vectors
+    of R₁ R₂^T = U Σ V^T: nothing larger than (d, K) is factorised.
+
+    Source: Schönemann 1966, orthogonal Procrustes.
+    """
+    if vectors.shape != trained.shape:
+        raise RequestError(
+            f"aligning needs as many rows and columns on both sides, got vectors "
+            f"{tuple(vectors.shape)} and trained weights {tuple(trained.shape)}"
+        )
+    W = vectors.detach().double()
+    A = unit(trained.detach().double() - trained.detach().double().mean(dim=0))
+    _, r1 = torch.linalg.qr(W.T)
+    q2, r2 = torch.linalg.qr(A.T)
+    u, _, vt = torch.linalg.svd(r1 @ r2.T)
+    turned: Tensor = (r1.T @ u) @ (vt @ q2.T)
+    return turned.to(vectors)
+
+
+def check_turnable(construction: str) -> None:
+    """Refuse constructions whose coordinates mean something (Hadamard's signs, one-hot's axes)."""
+    if construction.partition(":")[0] not in TURNABLE:
+        raise RequestError(
+            f"align=True turns the class vectors, which needs {', '.join(TURNABLE)}, got "
+            f"{construction}, whose coordinates would lose their meaning; use align=False"
+        )

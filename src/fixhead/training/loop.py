@@ -17,14 +17,12 @@ import torch
 from .._errors import RequestError
 from .._seeds import forked
 from ..runs.records import Record
-from .batches import EpochBatches, check_mixing, labelled, mixing_of
 from .checkpoints import HistoryFile, RunCheckpoint
-from .engine import Engine, determinism, open_fabric, resolve_device
+from .engine import Engine, Schedule, determinism, open_fabric, resolve_device
 from .model import Classifier, Weights, cloned, on_cpu, weights_on_cpu
 from .progress import Progress, SilentProgress
 from .recipe import Recipe
-from .schedules import Schedule
-from .step import MakeValidationHook, Tally
+from .step import EpochBatches, MakeValidationHook, Tally, check_mixing, labelled, mixing_of
 
 ChooseOn = Literal["accuracy", "balanced_accuracy", "last"]
 

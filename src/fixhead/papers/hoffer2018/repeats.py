@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..._seeds import forked, stream
-from ...geometry import certify
-from ...heads import ClassificationHead
+from ...geometry.certificate import certify
 from ...heads.as_released import hadamard
+from ...heads.head import ClassificationHead
 from ...runs.records import Record
 from ..item import (
     Claim,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...backbones import build
 from ...backbones.external import timm_module
+from ...backbones.registry import build
 from ...runs.records import Record
 from ..item import (
     Claim,

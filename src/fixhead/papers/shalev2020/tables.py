@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from statistics import mean
 
-from ...data.corruptions import PAPER
+from ...data.corruptions.tables import PAPER
 from ...runs.records import Record
 from ..item import (
     NOT_AT_HAND,

@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 
 from ..._seeds import stream
 from ...logits import unit
-from ...losses import dot_regression
+from ...losses.regression import dot_regression
 from ...runs.records import Record
-from ...vectors import simplex
+from ...vectors.polytopes import simplex
 from ..item import (
     Claim,
     Content,
