@@ -16,7 +16,7 @@ def small(**options: object) -> Backbone:
     return build("small-cnn", **arguments)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "identity"])
 def test_own_backbones_end_in_nonnegative_features_of_the_size_they_say(name: str) -> None:
     backbone = build(name, channels=3, image_size=32, seed=0).eval()
     with torch.no_grad():
@@ -24,6 +24,13 @@ def test_own_backbones_end_in_nonnegative_features_of_the_size_they_say(name: st
     assert features.shape == (4, backbone.features)
     assert backbone.nonnegative
     assert features.min() >= 0
+
+
+def test_the_identity_gives_features_as_they_come_of_any_sign() -> None:
+    backbone = build("identity", channels=3, image_size=4, seed=0)
+    images = IMAGES[:, :, :4, :4]
+    assert torch.equal(backbone(images), images.flatten(1))
+    assert not backbone.nonnegative
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (1, 28), (3, 64), (4, 96)])
