@@ -79,7 +79,7 @@ class ClassificationHead(HeldVectors):
             after a colon, e.g. ``"cosface:0.35"``.
         code_width: D of fixed class vectors behind a learned map A (D, d) without bias
             (``heads.code_map``), for many more classes than dimensions; ``"auto"`` for the width
-            that ``heads.auto`` takes; None for no such map.
+            that ``heads.code_map`` takes; None for no such map.
         reweight: the epoch (from 1) from which classes are weighted by their effective number of
             images (LDAM's deferred re-weighting); None for never. See ``begin_epoch``.
         class_counts: training images of each class (K,), where vectors or the loss need them.
