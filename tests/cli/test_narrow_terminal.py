@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fixhead.comparison.terminal import show_outcome, show_plan
-from fixhead.papers.outcome import show_paper
+from fixhead.papers.run import show_paper
 
 NAMES = ("random-cosine@1", "random-cosine@auto", "learned-dot:paired")
 SPREAD = {"mean": 0.9876, "std": 0.0123}

@@ -13,10 +13,9 @@ from PIL import Image
 
 from fixhead._errors import RequestError
 from fixhead.data import load
-from fixhead.data.checks import check
+from fixhead.data.checks import check, show_check
 from fixhead.data.images import decode, read_header
 from fixhead.data.reading import Reading
-from fixhead.data.show import show_check
 
 
 def exif(*entries: bytes) -> bytes:

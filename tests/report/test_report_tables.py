@@ -6,11 +6,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-from fixhead.report.comparison_tables import (
-    arms_table,
-    groups_table,
-    pairs_table,
-)
+from fixhead.report.comparison_page import arms_table, groups_table, pairs_table
 from fixhead.report.records import arms_by_name, read_records
 from fixhead.report.tables import Axis, forest
 from fixhead.report.vectors import geometry_table

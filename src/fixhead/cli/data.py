@@ -28,8 +28,7 @@ Name = Annotated[
 @data_app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """Name the data sets, and say which files each one needs."""
-    from ..data.checks import list_datasets
-    from ..data.show import show_list
+    from ..data.checks import list_datasets, show_list
 
     listed = list_datasets()
     _print_json([vars(row) for row in listed]) if as_json else show_list(listed)
@@ -53,8 +52,7 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Count a data set, verify its checksums, and look for test images among training images."""
-    from ..data.checks import check
-    from ..data.show import show_check
+    from ..data.checks import check, show_check
 
     found = check(
         name,
@@ -84,8 +82,7 @@ def prepare_command(
     if fetch and data_dir is None:
         raise RequestError("--download needs --data-dir, the folder to put the files into")
     from ..data.catalogue import download
-    from ..data.checks import prepare
-    from ..data.show import show_prepared
+    from ..data.checks import prepare, show_prepared
 
     if fetch and data_dir is not None:
         download(name, data_dir)

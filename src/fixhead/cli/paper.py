@@ -74,10 +74,9 @@ def paper(
     --out, it carries on and repeats nothing, and items share their runs.
     """
     from .._errors import RequestError
-    from ..papers.outcome import show_items, show_paper
     from ..papers.recipe import PaperRequest
     from ..papers.registry import build, find, items
-    from ..papers.run import RunOptions, name_of, perform
+    from ..papers.run import RunOptions, name_of, perform, show_items, show_paper
     from ..papers.store import share_of
     from ..runs.records import dumps
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import vectors as constructions
 from .._errors import RequestError
 from ..many_classes.codes import Codes
 from ..many_classes.vectors import ClassVectors, DenseVectors
+from ..vectors import gaussian, registry
 from ..vectors.rows import count_distinct
 from ..vectors.sylvester import walsh_rows
 from .as_released import linear_rows
@@ -62,7 +62,7 @@ def grown(
 def _random(old: Tensor, number: int, generator: torch.Generator) -> Tensor:
     for _ in range(_TRIES):
         most = max(number, 2)  # constructions are of two classes at least
-        added = constructions.random(most, old.shape[1], generator=generator, dtype=old.dtype)
+        added = gaussian.random(most, old.shape[1], generator=generator, dtype=old.dtype)
         added = added[:number]
         if count_distinct(torch.cat([old, added])) == old.shape[0] + number:
             return added
@@ -112,7 +112,7 @@ def _hadamard(old: Tensor, number: int, generator: torch.Generator) -> Tensor:
 
 def _codes(old: Tensor, number: int, generator: torch.Generator) -> Tensor:
     rows, features = old.shape
-    longer = constructions.build("codes", rows + number, features, dtype=old.dtype)
+    longer = registry.build("codes", rows + number, features, dtype=old.dtype)
     # Column signs are drawn anew each time; the first row tells them apart.
     longer = longer * torch.sign(longer[0] * old[0])
     if not torch.equal(longer[:rows], old):

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import vectors as constructions
 from .._errors import RequestError
 from ..geometry.anchors import equiangular_scale, scale_auto
 from ..logits import unit
 from ..many_classes.codes import MIN_WIDTH, Codes, implicit
 from ..many_classes.vectors import ClassVectors, DenseVectors
+from ..vectors import registry as constructions
 from .as_released import HOFFER_SCALE, RELEASED
 
 IMPLICIT: dict[str, dict[str, Any]] = {

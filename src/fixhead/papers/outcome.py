@@ -1,30 +1,26 @@
-"""From an item's entries and the records of its cells to what results.json holds."""
+"""From an item's entries and the records of its cells to what results.json holds.
+
+Ours is held against the paper's figure by an equivalence test at the stated tolerance, never by a
+point. *Reproduced*: three runs or more, and the 95 % interval of ours minus the paper's lies inside ± the
+tolerance (two one-sided t tests at 2.5 % each; 95 % and not 90 % because it is the interval that
+tables print). *Not reproduced*: the interval lies wholly outside. Else nothing is decided. The
+paper's figure counts as exact, since it comes without a spread.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Column, Table
-
 from ..report.records import settings_of_arms
-from ..runs.claims import supports_claim
-from ..runs.layout import REPORT_PAGE
+from ..runs.claims import CLAIM_SEEDS, supports_claim
 from ..runs.records import Record
-from ..runs.statistics import (
-    mean_interval,
-    paired_difference,
-    range_of_few,
-    spread,
-)
+from ..runs.statistics import mean_interval, paired_difference, range_of_few, spread
 from ..training.step import NonFiniteLossError
 from .item import RANGE_RUNS, Claim, Content, Option, PaperCell, PaperFigure, TableEntry
 from .recipe import place
-from .verdict import judge, lead_only
 
 Records = Mapping[str, Record]
 
@@ -252,53 +248,90 @@ def figures(asked: Sequence[PaperFigure], records: Records) -> list[dict[str, An
 # --- for a person ---------------------------------------------------------------------------------
 
 
-def show_items(listed: Sequence[dict[str, Any]]) -> None:
-    """Everything that ``fixhead paper`` can run."""
-    table = Table("paper", "item", "what", "scales")
-    for one in listed:
-        table.add_row(one["paper"], one["item"], one["title"], ", ".join(one["scales"]))
-    Console(highlight=False).print(table)
+NOT_RUN, NO_FIGURE, NOT_COMPARABLE = "not run", "no printed figure", "not comparable"
+REPRODUCED, NOT_REPRODUCED, NOT_DECIDED = "reproduced", "not reproduced", "not decided"
+AGREES, DISAGREES = "agrees with a recalled figure", "differs from a recalled figure"
+SAME = "the same by construction"
+COUNT_WORDS = {1: "one run", 2: "two runs"}
+
+Ends = Sequence[float] | None
 
 
-def show_paper(results: dict[str, Any], folder: Path) -> None:
-    """The table with verdicts, the claims, and where the page lies."""
-    console = Console(highlight=False)
-    protocol = ", as published (test-chosen)" if results["as_published"] else ""
-    console.print(f"{results['paper']} {results['item']}, {results['scale']} scale{protocol}")
-    names = (Column("", overflow="fold"), Column("", overflow="fold"))
-    table = Table(*names, "paper", "here", "n", "verdict")
-    for row in results["rows"]:
-        table.add_row(
-            row["row"], row["column"], _shown_printed(row), *_shown_ours(row), row["verdict"]
+def lead_only(runs: int) -> str:
+    """``"one run: lead only"``."""
+    return f"{COUNT_WORDS.get(runs, f'{runs} runs')}: lead only"
+
+
+def judge(
+    entry: TableEntry,
+    ours: Mapping[str, Any],
+    difference: Mapping[str, Any] | None,
+    level: Mapping[str, Any] | None = None,
+) -> tuple[str, list[str]]:
+    """The verdict on an entry, and why.
+
+    ours: ``n`` finished runs, ``diverged`` ones, their ``mean`` (or range).
+    difference: ours minus the paper's, with its ``ci95``; of a range also that of its ``level``.
+    """
+    remark = [entry.remark] if entry.remark else []
+    tried = ours["n"] + ours["diverged"]
+    if not tried or (ours["n"] and ours["mean"] is None):
+        return NOT_RUN, []
+    printed = entry.printed
+    if printed is None or (printed.value is None and not printed.diverged):
+        return NO_FIGURE, remark
+    if entry.differs:
+        return NOT_COMPARABLE, [*entry.differs, *remark]
+    if entry.same_as:
+        return SAME, [entry.same_as, *remark]
+    if not entry.exact and not supports_claim(tried):
+        return lead_only(tried), [f"a verdict needs {CLAIM_SEEDS} runs", *remark]
+    if printed.diverged or ours["diverged"]:
+        decided, why = _divergence(printed.diverged, ours["diverged"], tried)
+    else:
+        assert difference is not None
+        decided, why = _equivalence(entry, difference, level)
+    if printed.source == "recalled":
+        decided = {REPRODUCED: AGREES, NOT_REPRODUCED: DISAGREES}.get(decided, decided)
+    return decided, [*why, *remark]
+
+
+def _divergence(printed: bool, diverged: int, tried: int) -> tuple[str, list[str]]:
+    """Training that comes to NaN is a result, too: in the paper, here, or in both."""
+    why = [f"{diverged} of {tried} runs diverged here"]
+    if diverged in (0, tried):
+        return (REPRODUCED if printed == (diverged == tried) else NOT_REPRODUCED), why
+    return NOT_DECIDED, why
+
+
+def _equivalence(
+    entry: TableEntry, difference: Mapping[str, Any], level: Mapping[str, Any] | None
+) -> tuple[str, list[str]]:
+    mean, tolerance = difference["mean"], entry.tolerance
+    if entry.exact:
+        return (REPRODUCED if abs(mean) <= tolerance else NOT_REPRODUCED), []
+    parts = {"range" if entry.over == "range" else "": difference["ci95"]}
+    if level is not None:
+        parts["level"] = level["difference"]["ci95"]
+    found = {name: _against(ends, tolerance) for name, ends in parts.items()}
+    why = [f"{name}: {words}" if name else words for name, (_, words) in found.items() if words]
+    if level is not None:
+        why.append(
+            f"middle of the range {100 * level['ours']:.1f} % here, "
+            f"{100 * level['printed']:.1f} % in the paper"
         )
-    if results["rows"]:
-        console.print(table)
-    for claim in results["claims"]:
-        console.print(f"· {claim['text']}: {claim['verdict']}", soft_wrap=True)
-    done = results["cells"]
-    console.print(f"{done['done']} of {done['planned']} cells done")
-    console.print(f"The page: {folder / REPORT_PAGE}", soft_wrap=True)
+    verdicts = {verdict for verdict, _ in found.values()}
+    if NOT_REPRODUCED in verdicts:
+        return NOT_REPRODUCED, why
+    return (REPRODUCED if verdicts == {REPRODUCED} else NOT_DECIDED), why
 
 
-def _shown_printed(row: dict[str, Any]) -> str:
-    printed = row["printed"]
-    if printed is None:
-        return ""
-    if printed["value"] is None:
-        return printed["note"] or "–"
-    mark = " (recalled, unverified)" if printed["source"] == "recalled" else ""
-    return _number(printed["value"], row["unit"]) + mark
-
-
-def _shown_ours(row: dict[str, Any]) -> tuple[str, str]:
-    ours = row["ours"]
-    if ours["mean"] is None:
-        return "–", str(ours["n"])
-    text = _number(ours["mean"], row["unit"])
-    return text if ours["std"] is None else f"{text} ± {_number(ours['std'], row['unit'])}", str(
-        ours["n"]
-    )
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{100 * value:.2f} %" if unit == "percent" else f"{value:.3g}"
+def _against(ends: Ends, tolerance: float) -> tuple[str, str]:
+    if ends is None or ends[0] == ends[1]:
+        return NOT_DECIDED, "equal values give no interval"
+    low, high = ends
+    if -tolerance <= low and high <= tolerance:
+        return REPRODUCED, ""
+    if high < -tolerance or low > tolerance:
+        return NOT_REPRODUCED, "the interval lies outside the tolerance"
+    return NOT_DECIDED, "the interval is not inside the tolerance, and not outside it"

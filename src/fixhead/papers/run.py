@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Column, Table
+
 from .._version import __version__
 from ..report.paper_page import write_paper_page
-from ..runs.layout import PAPER_SCHEMA, RESULTS_FILE
+from ..runs.layout import PAPER_SCHEMA, REPORT_PAGE, RESULTS_FILE
 from ..runs.pool import Workers
 from ..runs.records import Record, write_json
 from . import outcome
@@ -146,3 +149,55 @@ def provenance(records: Iterable[Record]) -> dict[str, Any]:
 
 def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
+
+
+def show_items(listed: Sequence[dict[str, Any]]) -> None:
+    """Everything that ``fixhead paper`` can run."""
+    table = Table("paper", "item", "what", "scales")
+    for one in listed:
+        table.add_row(one["paper"], one["item"], one["title"], ", ".join(one["scales"]))
+    Console(highlight=False).print(table)
+
+
+def show_paper(results: dict[str, Any], folder: Path) -> None:
+    """The table with verdicts, the claims, and where the page lies."""
+    console = Console(highlight=False)
+    protocol = ", as published (test-chosen)" if results["as_published"] else ""
+    console.print(f"{results['paper']} {results['item']}, {results['scale']} scale{protocol}")
+    names = (Column("", overflow="fold"), Column("", overflow="fold"))
+    table = Table(*names, "paper", "here", "n", "verdict")
+    for row in results["rows"]:
+        table.add_row(
+            row["row"], row["column"], _shown_printed(row), *_shown_ours(row), row["verdict"]
+        )
+    if results["rows"]:
+        console.print(table)
+    for claim in results["claims"]:
+        console.print(f"· {claim['text']}: {claim['verdict']}", soft_wrap=True)
+    done = results["cells"]
+    console.print(f"{done['done']} of {done['planned']} cells done")
+    console.print(f"The page: {folder / REPORT_PAGE}", soft_wrap=True)
+
+
+def _shown_printed(row: dict[str, Any]) -> str:
+    printed = row["printed"]
+    if printed is None:
+        return ""
+    if printed["value"] is None:
+        return printed["note"] or "–"
+    mark = " (recalled, unverified)" if printed["source"] == "recalled" else ""
+    return _number(printed["value"], row["unit"]) + mark
+
+
+def _shown_ours(row: dict[str, Any]) -> tuple[str, str]:
+    ours = row["ours"]
+    if ours["mean"] is None:
+        return "–", str(ours["n"])
+    text = _number(ours["mean"], row["unit"])
+    return text if ours["std"] is None else f"{text} ± {_number(ours['std'], row['unit'])}", str(
+        ours["n"]
+    )
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{100 * value:.2f} %" if unit == "percent" else f"{value:.3g}"
