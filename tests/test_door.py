@@ -13,7 +13,7 @@ import fixhead
 SOURCE = Path(fixhead.__file__).parent
 CORE = (
     *("vectors", "logits.py", "heads", "losses", "geometry", "many_classes"),
-    *("_unit.py", "_seeds.py", "_errors.py", "_files.py", "_version.py"),
+    *("_seeds.py", "_errors.py", "_files.py", "_version.py"),
     *("training/__init__.py", "training/finetune.py", "training/step.py", "training/recipe.py"),
 )
 
@@ -96,7 +96,7 @@ ROWS = (
     {"geometry"},
     {"vectors", "losses"},
     {"logits"},
-    {"_unit", "_torchvision"},
+    {"_torchvision"},
     {"measures"},  # names functions of geometry, and imports them when they are called
     {"_seeds", "_errors", "_files", "_version"},
 )

@@ -98,7 +98,7 @@ def test_other_classes_are_told_apart_as_scikit_learn_says(capsys, tmp_path, com
     from sklearn.metrics import roc_auc_score
 
     from fixhead.evaluation.checkpoints import load_for, open_models
-    from fixhead.evaluation.ood import load_ood, scores
+    from fixhead.evaluation.further_sets import load_ood, scores
 
     folder = write_pictures(tmp_path / "mine" / "train", ["1", "2"]).parent
     write_pictures(folder / "test", ["1", "2"])

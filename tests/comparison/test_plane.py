@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fixhead.cli import run
-from fixhead.geometry.areas import decision_areas, sectors
+from fixhead.geometry.planes import decision_areas, sectors
 from fixhead.runs.records import read
 from fixhead.training import load_classifier
 

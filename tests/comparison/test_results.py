@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from fixhead.comparison import Comparison
-from fixhead.comparison.results import summarise
+from fixhead.comparison.job import summarise
 
 HEADS = ("learned-dot", "simplex", "hadamard")
 ACCURACY = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fixhead._errors import RequestError
 from fixhead.data import Dataset, Split, groups, is_imbalanced, parse_long_tail, thin
-from fixhead.data.longtail import keep, ranks
+from fixhead.data.splits import keep, ranks
 
 CIFAR10 = np.full(10, 5000)
 CIFAR100 = np.full(100, 500)

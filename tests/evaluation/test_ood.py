@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from sklearn import metrics
 
 from fixhead import ClassificationHead, RequestError
-from fixhead.evaluation.ood import detection, load_ood, scores
+from fixhead.evaluation.further_sets import detection, load_ood, scores
 
 FACTS = {"channels": 1, "image_size": 8}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
 from fixhead import ClassificationHead, RequestError
-from fixhead.geometry.areas import decision_areas, sectors, vanished
+from fixhead.geometry.planes import decision_areas, sectors, vanished
 
 TURN = 2 * math.pi
 

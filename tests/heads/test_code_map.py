@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fixhead import ClassificationHead
-from fixhead.heads.code_map import WIDEST, automatic_width, initial_code_map, resolve_auto
+from fixhead.heads.necks import WIDEST, automatic_width, initial_code_map, resolve_auto
 
 KINDS = [
     {"logits": "cosine", "scale": 9.0},

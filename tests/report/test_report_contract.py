@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fixhead.comparison import Comparison
-from fixhead.comparison.results import summarise
+from fixhead.comparison.job import summarise
 from fixhead.report.records import read_records
 from fixhead.runs.layout import COMPARISON_SCHEMA, RESULTS_SCHEMA
 

@@ -136,8 +136,7 @@ def evaluate(
     """
     from .._errors import RequestError
     from ..evaluation.corruptions import Corruptions, parse_kinds
-    from ..evaluation.evaluate import EvaluationRequest, evaluate_saved
-    from ..evaluation.terminal import show_evaluation
+    from ..evaluation.evaluate import EvaluationRequest, evaluate_saved, show_evaluation
     from ..evaluation.third_party import ThirdPartyWeights
     from ..runs.records import dumps
 

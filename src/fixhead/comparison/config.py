@@ -142,7 +142,7 @@ class Comparison(Task):
 
     def __post_init__(self) -> None:
         # These bring torch, which a comparison that is made needs anyway.
-        from ..data.longtail import parse_long_tail
+        from ..data.splits import parse_long_tail
         from ..heads.spec import parse_head
 
         self.reading  # noqa: B018  refuses what it cannot be

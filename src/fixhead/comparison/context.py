@@ -16,9 +16,8 @@ from ..data.batches import Batches
 from ..data.catalogue import load
 from ..data.dataset import Dataset, Labels, Split
 from ..data.encoded import Streamed
-from ..data.longtail import is_imbalanced, share, thin
 from ..data.near_duplicates import near_duplicates
-from ..data.splits import validation_split
+from ..data.splits import is_imbalanced, share, thin, validation_split
 from ..training.engine import resolve_device
 from ..training.loop import ChooseOn
 from ..training.model import Classifier, build_classifier

@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from .batches import Batches
     from .catalogue import DATASETS, load
     from .dataset import Dataset, Split
-    from .longtail import LongTail, groups, is_imbalanced, parse_long_tail, share, thin
-    from .splits import holdout_split, validation_split
+    from .splits import (
+        LongTail,
+        groups,
+        holdout_split,
+        is_imbalanced,
+        parse_long_tail,
+        share,
+        thin,
+        validation_split,
+    )
 
 __all__ = [
     "DATASETS",
@@ -42,16 +50,16 @@ __getattr__ = lazy_names(
         "Batches": "batches",
         "DATASETS": "catalogue",
         "Dataset": "dataset",
-        "LongTail": "longtail",
+        "LongTail": "splits",
         "Split": "dataset",
         "augmentation": "augment",
-        "groups": "longtail",
+        "groups": "splits",
         "holdout_split": "splits",
-        "is_imbalanced": "longtail",
+        "is_imbalanced": "splits",
         "load": "catalogue",
-        "parse_long_tail": "longtail",
-        "share": "longtail",
-        "thin": "longtail",
+        "parse_long_tail": "splits",
+        "share": "splits",
+        "thin": "splits",
         "validation_split": "splits",
     },
 )

@@ -17,12 +17,18 @@ from .dataset import Dataset, Split
 from .encoded import Progress
 from .reading import Reading
 from .sources.arrays import load_features
-from .sources.cifar import load_cifar10, load_cifar100
 from .sources.csv_labels import find_listings, load_listed
 from .sources.folder import holds_class_folders, load_folder
 from .sources.hub import PREFIX, is_saved, load_hub
 from .sources.labels import arrange_classes
-from .sources.photographs import load_cifar10_jpeg, load_cub, load_imagenet, load_tiny_imagenet
+from .sources.published import (
+    load_cifar10,
+    load_cifar10_jpeg,
+    load_cifar100,
+    load_cub,
+    load_imagenet,
+    load_tiny_imagenet,
+)
 from .sources.request import DataRequest
 from .sources.shards import find_shards, load_shards
 from .sources.small_sets import (

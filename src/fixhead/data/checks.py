@@ -21,11 +21,11 @@ import numpy as np
 from .catalogue import DATASETS, open_request
 from .dataset import Dataset, Split, chunks
 from .encoded import Progress
-from .longtail import LongTail, parse_long_tail, settled
 from .near_duplicates import near_duplicates
 from .reading import Reading
 from .sources.request import DataRequest
 from .sources.small_sets import GZIP_MAGIC
+from .splits import LongTail, parse_long_tail, settled
 
 SUMS = "SHA256SUMS"
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         never_predicted,
     )
     from .examples import confused_examples
+    from .further_sets import Drops, Estimate, drops
     from .outputs import Evaluation, evaluate_model, hits, plain, probabilities
     from .projections import describe_areas
-    from .shifted_sets import Drops, Estimate, drops
 
 __all__ = [
     "CollapseMonitor",
@@ -57,8 +57,8 @@ __getattr__ = lazy_names(
     {
         "CollapseMonitor": "details",
         "Detail": "details",
-        "Drops": "shifted_sets",
-        "Estimate": "shifted_sets",
+        "Drops": "further_sets",
+        "Estimate": "further_sets",
         "Evaluation": "outputs",
         "accuracies": "details",
         "confused_examples": "examples",
@@ -68,7 +68,7 @@ __getattr__ = lazy_names(
         "describe_collapse": "details",
         "describe_compactness": "details",
         "describe_geometry": "details",
-        "drops": "shifted_sets",
+        "drops": "further_sets",
         "evaluate_model": "outputs",
         "examine": "details",
         "hits": "outputs",

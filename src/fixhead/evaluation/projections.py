@@ -22,8 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import RequestError, require
-from ..geometry.areas import SectorLogits, decision_areas, sectors, vanished
-from ..geometry.planes import class_plane, principal_plane
+from ..geometry.planes import (
+    SectorLogits,
+    class_plane,
+    decision_areas,
+    principal_plane,
+    sectors,
+    vanished,
+)
 from ..logits import unit
 from ..training.step import EpochBatches
 from .outputs import ModelLike, eval_mode, plain

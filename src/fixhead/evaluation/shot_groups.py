@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import Dataset
-from ..data.longtail import groups, is_imbalanced
+from ..data.splits import groups, is_imbalanced
 from ..geometry.accuracy import class_accuracies, class_counts_of
 
 

@@ -2,7 +2,6 @@
 
 from ..vectors.rows import ImplicitVectors
 from .anchors import ce_at_vectors, ce_floor, equiangular_scale, probability_bound, scale_auto
-from .areas import decision_areas, sectors
 from .certificate import Certificate, certify
 from .class_cosines import cosine_statistics
 from .collapse import (
@@ -15,7 +14,7 @@ from .collapse import (
     self_duality,
 )
 from .correlation import cosine_confusion
-from .planes import class_plane, principal_plane
+from .planes import class_plane, decision_areas, principal_plane, sectors
 from .statistics import ClassStatistics, class_statistics, merge, regroup, update_
 
 __all__ = [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ._inputs import check_indices, check_sizes, wide
+from .statistics import check_indices, check_sizes, wide
 
 
 @torch.no_grad()

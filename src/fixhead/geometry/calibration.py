@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import softmax
 
 from .._errors import RequestError
-from ._inputs import check_indices, check_sizes, wide
+from .statistics import check_indices, check_sizes, wide
 
 BINS = 15
 """As in Guo et al. 2017."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from .._errors import RequestError
 from ..logits import unit
 from ..vectors.rows import RowSource, Vectors
-from ._inputs import check_sizes, full_precision
+from .statistics import check_sizes, full_precision
 
 _TILE = 2_048
 _FLOAT64_WORK = 1e11

@@ -28,8 +28,15 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ..logits import unit
-from ._inputs import check_choice, check_vectors, wide
-from .statistics import ClassStatistics, PresentClasses, Weights, present_classes
+from .statistics import (
+    ClassStatistics,
+    PresentClasses,
+    Weights,
+    check_choice,
+    check_vectors,
+    present_classes,
+    wide,
+)
 
 Centre = Literal["means", "both", "none"]
 

@@ -12,9 +12,18 @@ import torch
 from torch import Tensor
 
 from ..logits import unit
-from ._inputs import check_features, check_indices, check_sizes, check_vectors
 from .class_cosines import cosine_matrix
-from .statistics import ClassStatistics, PresentClasses, present_classes, regroup, update_
+from .statistics import (
+    ClassStatistics,
+    PresentClasses,
+    check_features,
+    check_indices,
+    check_sizes,
+    check_vectors,
+    present_classes,
+    regroup,
+    update_,
+)
 
 
 def own_cosines(features: Tensor, vectors: Tensor, labels: Tensor) -> Tensor:

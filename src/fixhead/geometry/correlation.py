@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ._inputs import wide
+from .statistics import wide
 
 _SAME = 1e-6
 """Cosines closer than this differ by rounding only: ranking them would rank noise."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ..logits import unit
-from ._inputs import check_features, check_vectors, full_precision, wide
+from .statistics import check_features, check_vectors, full_precision, wide
 
 _ROWS = 4_096
 

@@ -14,8 +14,14 @@ import torch
 from torch import Tensor
 
 from .._errors import RequestError
-from ._inputs import check_features, check_indices, full_precision, wide
-from .statistics import ClassStatistics, present_classes
+from .statistics import (
+    ClassStatistics,
+    check_features,
+    check_indices,
+    full_precision,
+    present_classes,
+    wide,
+)
 
 _ROWS = 4_096
 

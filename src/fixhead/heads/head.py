@@ -16,7 +16,6 @@ from ..losses.catalogue import LOSSES
 from ..many_classes.inference import Top, predict_proba, topk
 from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.vectors import ClassVectors, prefers_chunking
-from .code_map import CodeWidth, initial_code_map, resolve_auto
 from .grow import grown
 from .init import (
     RISES_FROM,
@@ -39,7 +38,7 @@ from .loss import (
     options_without_logits,
     parse_loss,
 )
-from .necks import build_neck, parse_neck
+from .necks import CodeWidth, build_neck, initial_code_map, parse_neck, resolve_auto
 from .spec import HeadSpec, parse_head
 from .state import HeadIdentity, HeldVectors
 from .to_linear import to_linear

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from .._errors import RequestError
-from .._unit import unit
+from ..logits import unit
 from ..losses import entropy, longtail
 from ..losses.catalogue import LOSSES
 from ..losses.checks import IGNORE_INDEX, check_counts, check_labels, readable

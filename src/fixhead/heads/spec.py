@@ -25,10 +25,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .._errors import RequestError
-from .code_map import CodeWidth, check_code_width
 from .init import IMPLICIT, check_scale, check_vectors
 from .loss import parse_loss
-from .necks import parse_neck
+from .necks import CodeWidth, check_code_width, parse_neck
 
 LOGITS = ("cosine", "dot", "unit-features")
 

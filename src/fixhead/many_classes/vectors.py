@@ -23,8 +23,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from .. import logits as formulae
 from .._errors import RequestError
-from .._unit import unit
 from ..geometry.certificate import Certificate, certify
+from ..logits import unit
 from ..losses.checks import readable, require_matrix, require_scale
 from ..vectors.rows import ImplicitVectors
 from . import blockwise, ops

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from ..geometry._inputs import check_sizes
+from ..geometry.statistics import check_sizes
 from ._states import Vectors
 from .collapse import (
     CDNV,

@@ -15,12 +15,12 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from .._errors import RequestError
 from ..geometry import calibration
-from ..geometry._inputs import check_choice, check_sizes
 from ..geometry.accuracy import class_counts, count_confusions_, vanished_classes
 from ..geometry.class_cosines import cosine_matrix
 from ..geometry.correlation import class_cosine_confusion, cosine_confusion
 from ..geometry.detection import auroc, fpr_at
 from ..geometry.nearest import decided
+from ..geometry.statistics import check_choice, check_sizes
 from ._states import (
     ExactMetric,
     KeptVectors,

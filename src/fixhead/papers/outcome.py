@@ -1,9 +1,9 @@
 """From an item's entries and the records of its cells to what results.json holds.
 
 Ours is held against the paper's figure by an equivalence test at the stated tolerance, never by a
-point. *Reproduced*: three runs or more, and the 95 % interval of ours minus the paper's lies inside ± the
-tolerance (two one-sided t tests at 2.5 % each; 95 % and not 90 % because it is the interval that
-tables print). *Not reproduced*: the interval lies wholly outside. Else nothing is decided. The
+point. *Reproduced*: three runs or more, and the 95 % interval of ours minus the paper's lies inside
+± the tolerance (two one-sided t tests at 2.5 % each; 95 % and not 90 % because it is the interval
+that tables print). *Not reproduced*: the interval lies wholly outside. Else nothing is decided. The
 paper's figure counts as exact, since it comes without a spread.
 """
 

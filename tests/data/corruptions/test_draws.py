@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fixhead.data.corruptions.draws import FIRST, GOLDEN, SECOND, Draws, _mix
+from fixhead.data.corruptions.filters import FIRST, GOLDEN, SECOND, Draws, _mix
 
 
 def draws(*indices: int, seed: int = 0, purpose: str = "test") -> Draws:

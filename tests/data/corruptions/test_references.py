@@ -22,8 +22,7 @@ from scipy.ndimage import map_coordinates, zoom
 
 from fixhead._errors import RequestError
 from fixhead.data.corruptions import KINDS, corrupt, strength
-from fixhead.data.corruptions.draws import Draws
-from fixhead.data.corruptions.filters import disk, gaussian, motion, trimmed
+from fixhead.data.corruptions.filters import Draws, disk, gaussian, motion, trimmed
 from fixhead.data.corruptions.kinds import FROST_FILES, plasma, poisson
 
 CASES = [(32, severity) for severity in (1, 3, 5)] + [(64, 2), (64, 4)]

@@ -15,7 +15,7 @@ from making import noise, python2_pickle, write_members, write_tar
 
 from fixhead._errors import RequestError
 from fixhead.data import load
-from fixhead.data.sources.cifar import read_pickle
+from fixhead.data.sources.published import read_pickle
 
 NAMES10 = [b"airplane", b"automobile", b"bird", b"cat", b"deer"]
 NAMES10 += [b"dog", b"frog", b"horse", b"ship", b"truck"]

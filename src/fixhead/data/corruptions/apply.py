@@ -14,7 +14,7 @@ from torch import Tensor
 from ..._errors import RequestError, require
 from ..dataset import Pixels, Split, chunks
 from ..images import SUFFIXES, decode, read_header
-from .draws import Draws
+from .filters import Draws
 from .kinds import FUNCTIONS
 from .tables import kind_named, strength, table_for
 

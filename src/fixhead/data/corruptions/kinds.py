@@ -15,8 +15,8 @@ from torch.nn.functional import interpolate
 
 from ..._errors import RequestError, require
 from ..encoded import each
-from .draws import Draws
 from .filters import (
+    Draws,
     clipped_zoom,
     convolve,
     disk,
