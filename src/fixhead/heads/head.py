@@ -13,9 +13,10 @@ from torch.nn.functional import linear
 from .._errors import PerformanceWarning, RequestError
 from .._seeds import default_generator_or
 from ..losses.catalogue import LOSSES
+from ..losses.checks import require_tensor
 from ..many_classes.inference import Top, predict_proba, topk
 from ..many_classes.loss import linear_cross_entropy
-from ..many_classes.vectors import ClassVectors, prefers_chunking
+from ..many_classes.vectors import ClassVectors, DenseVectors, prefers_chunking
 from .grow import grown
 from .init import (
     RISES_FROM,
@@ -31,7 +32,6 @@ from .loss import (
     WITHOUT_LOGITS,
     check_fit,
     check_implicit,
-    check_is_tensor,
     compute,
     deferred_weights,
     goes_without_logits,
@@ -184,6 +184,19 @@ class ClassificationHead(HeldVectors):
         self.register_buffer("class_counts", counted, persistent=False)
         self.register_buffer("class_weights", None, persistent=False)
 
+    @property
+    def class_vectors(self) -> ClassVectors:
+        """The class vectors as ``fixhead.many_classes`` takes them, stored or not."""
+        if self._codes is not None:
+            return self._codes.vectors
+        fixed = not self.learn_vectors
+        return DenseVectors(
+            self.vectors,
+            unit_rows=fixed and self.logit_kind == "cosine",
+            fixed=fixed,
+            construction=self.construction,
+        )
+
     def forward(self, features: Tensor) -> Tensor:
         """Logits (N, K) of features (N, d)."""
         return self.classify(self.project(features))
@@ -209,7 +222,7 @@ class ClassificationHead(HeldVectors):
         (``fixhead.many_classes``). With learned vectors that takes longer than holding them, and
         is done only where they would need a gigabyte.
         """
-        check_is_tensor(labels)
+        require_tensor(labels)
         vectors = self.class_vectors
         if LOSSES[self.loss_name.name].takes == "features":
             return self._compute(vectors, self.project(features), None, labels)
@@ -248,7 +261,7 @@ class ClassificationHead(HeldVectors):
 
         Margins are in the loss only; the logits are those of ``head(features)``.
         """
-        check_is_tensor(labels)
+        require_tensor(labels)
         vectors, points = self.class_vectors, self.project(features)
         takes_cosines = LOSSES[self.loss_name.name].takes == "cosines"
         logits = self._logits(vectors, points, 1.0 if takes_cosines else self._scale)

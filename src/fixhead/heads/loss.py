@@ -111,15 +111,6 @@ def check_implicit(loss: LossName) -> None:
         )
 
 
-def check_is_tensor(labels: Tensor) -> None:
-    """Refuse a list of labels, and whatever else has no shape."""
-    if not isinstance(labels, Tensor):
-        raise RequestError(
-            "labels must be a tensor of integers (N,), or of probabilities (N, K), got "
-            f"{type(labels).__name__}; torch.tensor(labels) makes one of a list"
-        )
-
-
 def compute(
     loss: LossName,
     points: Tensor,

@@ -186,19 +186,6 @@ class HeldVectors(nn.Module, ABC):
             self._buffers["vectors"] = rows
 
     @property
-    def class_vectors(self) -> ClassVectors:
-        """The class vectors as ``fixhead.many_classes`` takes them, stored or not."""
-        if self._codes is not None:
-            return self._codes.vectors
-        fixed = not self.learn_vectors
-        return DenseVectors(
-            self.vectors,
-            unit_rows=fixed and self.logit_kind == "cosine",
-            fixed=fixed,
-            construction=self.construction,
-        )
-
-    @property
     def vectors(self) -> Tensor:
         """W (K, D). Those of a code are made anew, which a ``PerformanceWarning`` announces."""
         held: Tensor | None = self._parameters.get("vectors")

@@ -119,6 +119,15 @@ def require_cosines(cosines: Tensor) -> None:
             )
 
 
+def require_tensor(labels: Tensor) -> None:
+    """Refuse a list of labels, and whatever else has no shape."""
+    if not isinstance(labels, Tensor):
+        raise RequestError(
+            "labels must be a tensor of integers (N,), or of probabilities (N, K), got "
+            f"{type(labels).__name__}; torch.tensor(labels) makes one of a list"
+        )
+
+
 def require_targets(
     labels: Tensor, rows: int, classes: int, device: torch.device, ignore_index: int
 ) -> bool:
