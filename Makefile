@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
+# Tests wait for processes and browsers that they start: three of them keep two cores busy.
+WORKERS ?= $(shell expr 3 \* $$(nproc 2>/dev/null || echo 2) / 2)
 
 .PHONY: demo test test-all lint types check lock wheels clean
 
@@ -11,10 +13,10 @@ demo: $(READY)  ## compare six heads on real handwritten digits and write a page
 	$(BIN)/fixhead compare --out $(DEMO)
 
 test: $(READY)  ## the tests that CI runs
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 test-all: $(READY)  ## all tests, the long ones too
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

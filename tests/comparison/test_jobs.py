@@ -80,6 +80,7 @@ def begun(out, epochs=1):
     return len(found) - done
 
 
+@pytest.mark.slow
 def test_a_killed_process_changes_nothing_in_the_results(one_by_one, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(command(out, 2), stderr=subprocess.PIPE, text=True)
@@ -92,6 +93,7 @@ def test_a_killed_process_changes_nothing_in_the_results(one_by_one, tmp_path):
     check_equal(out, one_by_one)
 
 
+@pytest.mark.slow
 def test_the_asking_process_killed_and_started_again_repeats_nothing(one_by_one, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(command(out, 2), stderr=subprocess.DEVNULL)

@@ -20,15 +20,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from .._errors import RequestError, require
-from .model import Classifier
-from .recipe import Recipe
-from .step import ValidationHook, take_step
 
 require("lightning_fabric", extra="lab")  # says how to install it, before the import below fails
+
+from lightning_fabric import Fabric  # noqa: E402
+
+from .model import Classifier  # noqa: E402
+from .recipe import Recipe  # noqa: E402
+from .step import ValidationHook, take_step  # noqa: E402
 
 PROGRAMS = 64
 """Backbones that one process may compile. torch stops at eight, and would then run further ones
