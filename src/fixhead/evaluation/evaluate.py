@@ -59,7 +59,7 @@ class EvaluationRequest:
         path: a run's folder, a model file, or a comparison's folder (all its finished runs).
         data: a data set with classes that the models know; None for the one of training.
         also: further test sets (``fixhead.data.shifted_sets``).
-        outside: sets of other classes, to be told apart (``evaluation.ood``).
+        outside: sets of other classes, to be told apart (``evaluation.further_sets``).
         corruptions: which corrupted copies of the test set; None for none.
         projections: how features are shown in two dimensions (``evaluation.projections``).
         third_party: for a file of weights: which timm or torchvision network they are of.

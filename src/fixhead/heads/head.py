@@ -77,8 +77,8 @@ class ClassificationHead(HeldVectors):
         loss: what ``head.loss`` computes: a name of ``fixhead.losses.LOSSES``, with its option
             after a colon, e.g. ``"cosface:0.35"``.
         code_width: D of fixed class vectors behind a learned map A (D, d) without bias
-            (``heads.code_map``), for many more classes than dimensions; ``"auto"`` for the width
-            that ``heads.code_map`` takes; None for no such map.
+            (``heads.necks``), for many more classes than dimensions; ``"auto"`` for the width
+            that ``heads.necks`` takes; None for no such map.
         reweight: the epoch (from 1) from which classes are weighted by their effective number of
             images (LDAM's deferred re-weighting); None for never. See ``begin_epoch``.
         class_counts: training images of each class (K,), where vectors or the loss need them.
