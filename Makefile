@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
-# Tests wait for processes and browsers that they start: three of them keep two cores busy.
+# Tests wait for processes and browsers that they start, hence three of them for two cores.
 WORKERS ?= $(shell expr 3 \* $$(nproc 2>/dev/null || echo 2) / 2)
 
 .PHONY: demo test test-all lint types check lock wheels clean

@@ -102,7 +102,6 @@ def count_confusions_(confusion: Tensor, labels: Tensor, predictions: Tensor) ->
 
 
 SHOT_NAMES = ("many", "medium", "few")
-RANGE_NAMES = ("head", "medium", "tail")
 
 YANG_RANGES = {10: (3, 7), 100: (36, 71), 1_000: (390, 835)}
 """K → where the medium and the tail classes begin, classes by falling training count.
