@@ -19,6 +19,9 @@ SMALL_IMAGES = ("mnist", "digits", "cifar10", "cifar10-jpeg", "cifar100", "tiny-
 NETS = ("small-cnn", "resnet32", "resnet56", "mobilenetv2", "resnet18")
 """The quickest first."""
 
+RESNET18 = "shalev2020-table1-medium"
+IN_BFLOAT16 = f"{RESNET18}-bfloat16"
+
 # Released Hadamard rows cannot all be reached after a ReLU, which is what those runs show.
 pytestmark = pytest.mark.filterwarnings("ignore::fixhead.heads.init.ReachabilityWarning")
 
@@ -107,10 +110,10 @@ def drawn_weights(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def single_precision(monkeypatch, request):
-    """The medium scale's bfloat16 once with ResNet-18, once with ResNet-32: a convolution of it
-    takes most CPUs half a second."""
+    """The medium scale's bfloat16 with ResNet-32 only, and among the long tests with ResNet-18: a
+    convolution of it takes most CPUs half a second."""
     plan = request.node.callspec.id
-    if "medium" in plan and plan not in ("shalev2020-table1-medium", "yang2022-long-tail-medium"):
+    if "medium" in plan and plan not in ("yang2022-long-tail-medium", IN_BFLOAT16):
         real = engine.Fabric
         monkeypatch.setattr(engine, "Fabric", lambda **how: real(**how | {"precision": "32-true"}))
 
@@ -118,6 +121,15 @@ def single_precision(monkeypatch, request):
 @pytest.mark.parametrize(("item", "request_"), PLANS)
 def test_an_item_runs_with_one_cell_and_a_few_steps(item, request_, tiny, store):
     runs(item, request_, CELLS[named(item, request_)], tiny, store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("item", "request_"),
+    [pytest.param(*plan.values, id=IN_BFLOAT16) for plan in PLANS if plan.id == RESNET18],
+)
+def test_resnet18_runs_in_bfloat16(item, request_, tiny, store):
+    runs(item, request_, CELLS[RESNET18], tiny, store)
 
 
 @pytest.mark.parametrize(("item", "request_", "cell"), list(networks()))

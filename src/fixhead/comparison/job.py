@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..runs.pool import Workers
 from ..runs.records import Record, write_json
 from ..runs.statistics import holm, paired_difference, spread
 from ..runs.store import RunStore
+from ..training.engine import Engine, open_fabric
 from ..training.step import labelled
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
 from .context import Context, check_heads, prepare
@@ -171,17 +173,17 @@ def _run_seconds(context: Context, head: str) -> float:
 
 def _step_seconds(context: Context, plan: RunPlan) -> float:
     """Median seconds of one training step, the batch included."""
-    model = context.model(plan).to(context.device).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
-    batches = context.parts(0, plan.recipe.batch_size).train
+    recipe = replace(plan.recipe, compile=False)  # compiling takes longer than what is timed
+    model = context.model(plan).train()
+    engine = Engine(model, recipe, open_fabric(context.device, recipe))
+    engine.set_learning_rate(0.0)
+    batches = context.parts(0, recipe.batch_size).train
     times: list[float] = []
     while len(times) < WARM_STEPS + TIMED_STEPS:
         epoch = labelled(batches, len(times), model.head.classes)
         start = time.perf_counter()
         for images, labels in islice(epoch, WARM_STEPS + TIMED_STEPS):
-            optimizer.zero_grad()
-            torch.autograd.backward(model.head.loss(model.features(images), labels))
-            optimizer.step()
+            engine.learn(images, labels)
             if context.device.type == "cuda":
                 torch.cuda.synchronize(context.device)
             times.append(time.perf_counter() - start)

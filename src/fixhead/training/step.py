@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .._errors import RequestError
+from ..geometry.accuracy import balanced_accuracy
 from ..heads.head import ClassificationHead
 from ..losses.catalogue import LOSSES
 
@@ -142,10 +143,10 @@ class Tally:
     def balanced_accuracy(self) -> float:
         """The mean over classes of the accuracy within the class; classes that occur only."""
         hits, labels = torch.cat(self._hits).cpu(), torch.cat(self._labels).cpu()
-        counts = torch.bincount(labels)
-        right = torch.bincount(labels[hits], minlength=len(counts))
-        present = counts > 0
-        return (right[present] / counts[present]).double().mean().item()
+        images = torch.bincount(labels)
+        right = torch.bincount(labels[hits], minlength=len(images))
+        # The predictions of a class, the second row, are not needed for it.
+        return balanced_accuracy(torch.stack([images, torch.zeros_like(images), right])).item()
 
     def _check(self, start: int) -> Tensor:
         """The losses from batch ``start`` on, on the CPU, all finite."""
