@@ -1,16 +1,18 @@
 """Which head learns when there are many more classes than features: accuracy at equal steps.
 
-Three tasks. 1,000 characters (``characters.py``), 24 images of each, three epochs, d = 32 and 128;
-two arms also for twelve epochs. 16,000 characters, 12 images of each, three epochs, d = 32. Tiny
-ImageNet's 200 classes, 100 images of each at 32 × 32, four epochs, d = 16, 32 and 64. One network
-of three strided convolutions and a linear layer to d features; Adam (rate 3e-3, warm-up and
-cosine), batches of 64. For one seed every arm has the same images, order and first weights; every
-arm has the same rate, and the scale S is varied for all.
-The test images are touched once.
+Four tasks. 1,000 characters (``characters.py``), 24 images of each, three epochs, d = 32 and 128;
+two arms also for twelve epochs. 4,000 characters, 24 images of each, three epochs, d = 32. 16,000
+characters, 12 images of each, three epochs, d = 32. Tiny ImageNet's 200 classes, 100 images of each
+at 32 × 32, four epochs, d = 16, 32 and 64. One network of three strided convolutions and a linear
+layer to d features; Adam (rate 3e-3, warm-up and cosine), batches of 64. For one seed every arm has
+the same images, order and first weights; every arm has the same rate, and the scale S is varied for
+all. The test images are touched once; those of an arm that starts from the data twice, before the
+first step too.
 
 A row per run is appended to results/many-classes/runs.jsonl; started again, it carries on.
 
-    python benchmarks/many_classes_study.py --data-dir DIR     (1.5 hours of one core)
+    python benchmarks/many_classes_study.py --data-dir DIR     (2.5 hours of one core)
+    python benchmarks/many_classes_study.py --only from-data   (those that start from the data)
     python docs/many_classes.py                                (the page from the rows)
 
 Tiny ImageNet is looked for in DIR, as ``fixhead data check tiny-imagenet`` does.
@@ -39,6 +41,8 @@ from fixhead.many_classes import sampled_cross_entropy
 from fixhead.runs import machine
 from fixhead.runs.layout import RUNS_FILE
 from fixhead.runs.records import append, read
+from fixhead.training import imprint_head
+from fixhead.training.imprint import reassign_head
 from fixhead.vectors.orthogonal import haar_frame
 
 ROWS = Path(__file__).parents[1] / "results" / "many-classes" / RUNS_FILE
@@ -56,6 +60,7 @@ class Task:
 
 CHARACTERS = Task("characters", 1_000, 3)
 LONGER = Task("characters, longer", 1_000, 12)
+MIDDLE = Task("characters, 4,000", 4_000, 3)
 MORE = Task("characters, 16,000", 16_000, 3)
 TINY = Task("tiny-imagenet", 200, 4)
 
@@ -96,6 +101,12 @@ class Run:
 def learned(scale: int, *, neck: str = "none", sampled: bool = False) -> Arm:
     name = SAMPLED if sampled else "learned"
     return _arm(name, f"vectors=random,learn=yes,scale={scale}", scale, neck)
+
+
+def quantised(tables: int, scale: int) -> Arm:
+    return _arm(
+        f"quantised:{tables}", f"vectors=quantised:{tables},learn=yes,scale={scale}", scale, "none"
+    )
 
 
 def fixed(vectors: str, scale: int, width: int | None = None, *, neck: str = "none") -> Arm:
@@ -158,6 +169,34 @@ def _promising(seed: int) -> Iterator[Run]:
         yield from _runs(MORE, 32, [*arms, _rising(learned(40))])
 
 
+FROM_DATA = "from-data"
+
+
+def from_data() -> Iterator[Run]:
+    """Heads that start from the data, each part of the start alone, and bytes of product tables."""
+    learn, tables = _rising(learned(20)), _rising(quantised(8, 20))
+    headline = [_started(learn), _started(tables), learn]
+    parts = [_started(learned(20)), _started(learn, "class-means"), _started(learn, "discriminant")]
+    bytes_ = [_started(_rising(quantised(4, 20))), _started(_rising(quantised(16, 20)))]
+    for task in (CHARACTERS, MIDDLE):
+        for seed in (0, 1, 2):
+            yield from _runs(task, 32, headline, seed)
+    for task in (CHARACTERS, MIDDLE):
+        for seed in (0, 1, 2):
+            yield from _runs(task, 32, [*parts, *bytes_, learned(10)], seed)
+    for seed in (0, 1, 2):
+        yield from _runs(MORE, 32, headline, seed)
+    for seed in (0, 1, 2):
+        yield from _runs(CHARACTERS, 128, headline, seed)
+        for features in (16, 32, 64):
+            yield from _runs(TINY, features, [*headline, *parts], seed)
+    yield from _runs(LONGER, 32, headline)
+
+
+def _started(arm: Arm, initial: str = "imprint") -> Arm:
+    return replace(arm, name=f"{arm.name}~{initial}", spec=f"{arm.spec},initial={initial}")
+
+
 def _padded(arm: Arm) -> Arm:
     return replace(arm, name=f"{arm.name}~padded", start="padded")
 
@@ -214,10 +253,11 @@ class Data:
 
 
 @lru_cache(maxsize=1)
-def characters_of(classes: int, seed: int) -> Data:
-    """The classes are the same for every seed, the images are not."""
+def characters_of(classes: int, seed: int, part: str = "test") -> Data:
+    """The classes are the same for every seed, the images are not. ``part``: the images that are
+    measured on, "validation" to choose by."""
     train = characters(classes, 12 if classes == MORE.classes else 24, part=f"train {seed}")
-    test = characters(classes, 5 if classes == CHARACTERS.classes else 1, part="test")
+    test = characters(classes, 5 if classes == CHARACTERS.classes else 1, part=part)
     return Data(train.images, train.labels, test.images, test.labels)
 
 
@@ -265,6 +305,7 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
     weights = [*body.parameters(), *(p for p in head.parameters() if p.requires_grad)]
     optimizer = torch.optim.Adam(weights, lr=RATE)
     steps = run.task.epochs * (len(data.labels) // BATCH)
+    facts = _start_from_data(run, body, head, data) if head.awaits_imprint else {}
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     if run.arm.unit:
         assert head.code_map is not None
@@ -273,8 +314,10 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
     start, seconds, step = time.process_time(), 0.0, 0
     own = None if head.scale is None else head.scale.detach().clone()
     for epoch in range(run.task.epochs):
-        order = torch.randperm(len(data.labels), generator=stream(run.seed, "order", epoch))
-        for batch in order.split(BATCH)[: len(data.labels) // BATCH]:
+        if head.quantised and epoch:
+            model = nn.Sequential(body, head)
+            reassign_head(model, head, lambda number=epoch: _passes(run, data, number))
+        for batch in _order(run, data, epoch):
             optimizer.zero_grad()
             features, labels = body(prepared(data.images[batch])), data.labels[batch]
             before = time.process_time()
@@ -301,6 +344,7 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
         "epochs": run.task.epochs,
         "images": len(data.labels),
         "accuracy": accuracy(body, head, data),
+        **facts,
         "last_loss": round(float(loss.detach()), 5),
         "cpu_s": round(total, 2),
         "head_cpu_s": round(seconds, 2),
@@ -310,6 +354,29 @@ def perform(run: Run, data: Data) -> dict[str, Any]:
         "versions": machine.versions(),
         "commit": machine.commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _order(run: Run, data: Data, epoch: int) -> list[Tensor]:
+    order = torch.randperm(len(data.labels), generator=stream(run.seed, "order", epoch))
+    return list(order.split(BATCH)[: len(data.labels) // BATCH])
+
+
+def _passes(run: Run, data: Data, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch in _order(run, data, epoch):
+        yield prepared(data.images[batch]), data.labels[batch]
+
+
+def _start_from_data(
+    run: Run, body: nn.Module, head: ClassificationHead, data: Data
+) -> dict[str, Any]:
+    """What the start took, and the accuracy before the first step."""
+    before = time.process_time()
+    found = imprint_head(nn.Sequential(body, head), head, lambda: _passes(run, data, 0))
+    return {
+        "imprint_cpu_s": round(time.process_time() - before, 2),
+        "imprint_images": found.images,
+        "accuracy_before": accuracy(body, head, data),
     }
 
 
@@ -373,12 +440,14 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=math.inf, help="begin no run after so long"
     )
+    parser.add_argument("--only", choices=[FROM_DATA], help="those that start from the data")
     options = parser.parse_args()
     torch.set_num_threads(1)
     ROWS.parent.mkdir(parents=True, exist_ok=True)
     done = {row["run"] for row in read(ROWS)}
     start = time.monotonic()
-    for run in plan():
+    runs = [*from_data()] if options.only else [*plan(), *from_data()]
+    for run in runs:
         if run.key in done or (run.task is TINY and options.data_dir is None):
             continue
         if time.monotonic() - start > options.seconds:

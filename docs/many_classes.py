@@ -25,10 +25,11 @@ PAGE = ROOT / "docs" / "many_classes.md"
 TITLES = {
     "characters": "1,000 characters, three epochs",
     "characters, longer": "1,000 characters, twelve epochs",
+    "characters, 4,000": "4,000 characters, three epochs",
     "characters, 16,000": "16,000 characters, three epochs",
     "tiny-imagenet": "Tiny ImageNet, 200 classes, four epochs",
 }
-FAMILIES = ("learned", "sampled", "random", "codes", "implicit")
+FAMILIES = ("learned", "quantised", "sampled", "random", "codes", "implicit")
 VARIANTS = {
     "gauss": "A from N(0, 1/d)",
     "padded": "A from the identity",
@@ -36,6 +37,9 @@ VARIANTS = {
     "falling": "S falling to a quarter",
     "unit": "f normalised in place of A f",
     "learned-scale": "S learned from there",
+    "imprint": "from the data",
+    "class-means": "class vectors at class means",
+    "discriminant": "last layer at discriminants",
 }
 
 Row = dict[str, Any]
@@ -57,6 +61,8 @@ def name_of(head: str) -> str:
     head, _, variant = head.partition("~")
     body, _, neck = head.partition("+")
     family, _, width = body.partition(":")
+    if family == "quantised":
+        return ", ".join([f"{width} bytes a class", *_variants(variant)])
     known = {
         "implicit": "code",
         "learned": "learned vectors",
@@ -66,7 +72,11 @@ def name_of(head: str) -> str:
     }
     text = known[family] + (f" behind a map to D = {int(width):,}" if width else "")
     text += ", BatchNorm before" if neck else ""
-    return ", ".join([text, *(VARIANTS[one] for one in variant.split("~") if one)])
+    return ", ".join([text, *_variants(variant)])
+
+
+def _variants(text: str) -> list[str]:
+    return [VARIANTS[one] for one in text.split("~") if one]
 
 
 def spread(values: list[float]) -> str:
@@ -176,8 +186,53 @@ def sections(every: list[Row]) -> Iterable[str]:
             heads = dict.fromkeys(split(row["arm"])[0] for row in runs)
             pairs += [(head, head.partition("~")[0]) for head in heads if "~" in head]
             pairs += [("learned", f"{wide}~padded")] * (f"{wide}~padded" in heads)
+            imprinted = "learned~rising~imprint"
+            pairs += [(imprinted, head) for head in heads if head in BESIDE_IMPRINTED]
             sentences = [difference(runs, a, b) for a, b in pairs if a != b]
             yield "\n".join(f"- {text}." for text in sentences if text) + "\n"
+
+
+BESIDE_IMPRINTED = (
+    "learned~rising",
+    "learned~imprint",
+    "learned~rising~class-means",
+    "learned~rising~discriminant",
+    *(f"quantised:{tables}~rising~imprint" for tables in (4, 8, 16)),
+)
+
+
+def starts_table(every: list[Row]) -> list[str]:
+    """What a start from the data reaches before the first step, and what it costs."""
+    lines = [
+        "| task | head | before the first step | after | start, of an epoch | bytes in training |",
+        "|---|---|---|---|---|---|",
+    ]
+    started = [row for row in every if "accuracy_before" in row]
+    for task, features in dict.fromkeys((row["task"], row["features"]) for row in started):
+        here = [row for row in started if (row["task"], row["features"]) == (task, features)]
+        for arm in dict.fromkeys(row["arm"] for row in here):
+            runs = [row for row in here if row["arm"] == arm]
+            share = statistics.median(
+                row["imprint_cpu_s"] / (row["cpu_s"] / row["epochs"]) for row in runs
+            )
+            head, scale = split(arm)
+            lines.append(
+                f"| {TITLES[task]}, d = {features} | {name_of(head)} (S = {scale}) "
+                f"| {spread([row['accuracy_before'] for row in runs])} "
+                f"| {spread([row['accuracy'] for row in runs])} | {100 * share:.0f} % "
+                f"| {runs[0]['head_training_bytes'] / 1024:,.0f} KiB |"
+            )
+    return lines
+
+
+STARTS = """### Starts from the data
+
+`initial=imprint` (docs/heads.md) sets the last linear layer to discriminants and the class vectors
+to class means before the first step; that head then takes the nearest class mean of an untrained
+network. "Bytes a class" are `vectors=quantised:BYTES`: tables that are learned, and so many
+bytes of each class, chosen by k-means of the class means and anew at every epoch. A caution:
+characters are close to templates, and so suit class means better than photographs do.
+"""
 
 
 HEAD = """# Many more classes than features
@@ -246,7 +301,10 @@ def protocol() -> str:
 
 def page() -> str:
     every = rows()
-    parts = [HEAD.format(protocol=protocol()), *sections(every), TAKEN, "### Cost\n"]
+    parts = [HEAD.format(protocol=protocol()), *sections(every)]
+    if any("accuracy_before" in row for row in every):
+        parts += [STARTS, "\n".join(starts_table(every)) + "\n"]
+    parts += [TAKEN, "### Cost\n"]
     parts.append(
         "Processor seconds of one core, medians over runs of the characters (three epochs, "
         "d = 128); bytes are the vectors, and for what is trained also its gradient and Adam's two "

@@ -103,6 +103,10 @@ class Batches:
                 f"augmentation {self.mixing} mixes labels, and this loop takes one label per "
                 "image; leave it out"
             )
+        yield from self.unmixed(number)
+
+    def unmixed(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of epoch ``number``, as they are before any mixing."""
         for images, labels, _ in self._batches(number):
             yield images, labels
 

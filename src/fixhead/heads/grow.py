@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ..many_classes.codes import Codes
+from ..many_classes.quantised import QuantisedVectors
 from ..many_classes.vectors import ClassVectors, DenseVectors
 from ..vectors import gaussian, registry
 from ..vectors.rows import count_distinct
@@ -28,12 +29,15 @@ def grown(
     hadamard     d a power of two: Sylvester's rows are a group under the entrywise product, so
                  w₀ ∘ h_j runs through all of them, signed as w₀ is; those not taken, in drawn order
     codes        the same code goes on, stored or not; refused where more classes would need another
+    quantised    bytes that no class has, drawn at random: the tables stay
 
     Raises:
         RequestError: nothing to add, or no such vectors are left.
     """
     if isinstance(vectors, Codes):
         return vectors.grow(classes)
+    if isinstance(vectors, QuantisedVectors):
+        return vectors.grow(classes, generator)
     number = classes - vectors.classes
     if number < 1:
         raise RequestError(

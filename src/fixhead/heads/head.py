@@ -12,12 +12,16 @@ from torch.nn.functional import linear
 
 from .._errors import PerformanceWarning, RequestError
 from .._seeds import default_generator_or
+from ..logits import unit
 from ..losses.catalogue import LOSSES
 from ..losses.checks import require_tensor
+from ..many_classes.codes import Codes
 from ..many_classes.inference import Top, predict_proba, topk
 from ..many_classes.loss import linear_cross_entropy
+from ..many_classes.quantised import QuantisedVectors, nearest_choices, quantise
 from ..many_classes.vectors import ClassVectors, DenseVectors, prefers_chunking
 from .grow import grown
+from .imprint import ClassMoments, discriminant_, imprinted, parse_initial
 from .init import (
     RISES_FROM,
     check_sizes,
@@ -62,7 +66,8 @@ class ClassificationHead(HeldVectors):
         vectors: the name of a construction in ``fixhead.vectors`` (or a variant of one,
             ``heads.init.VARIANTS``); ``"auto"``, what ``fixhead.vectors.best`` recommends;
             ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; ``"implicit"`` for
-            a code that is never stored (``heads.init.IMPLICIT``); or a tensor (K, D).
+            a code that is never stored (``heads.init.IMPLICIT``); ``"quantised:8"`` for learned
+            tables and eight bytes a class (``many_classes.QuantisedVectors``); or a tensor (K, D).
         logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``.
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
             reaches probability 0.99 on these very vectors, and three times that behind a learned
@@ -79,6 +84,10 @@ class ClassificationHead(HeldVectors):
         code_width: D of fixed class vectors behind a learned map A (D, d) without bias
             (``heads.necks``), for many more classes than dimensions; ``"auto"`` for the width
             that ``heads.necks`` takes; None for no such map.
+        initial: ``"own"``; or, for learned vectors, what of the start comes from the data:
+            ``"imprint"`` (discriminant and class means), ``"class-means"``, ``"discriminant"``
+            (``heads.imprint``). The loss of such a head is refused until ``imprint`` or a training
+            run has seen data, or a state was loaded.
         reweight: the epoch (from 1) from which classes are weighted by their effective number of
             images (LDAM's deferred re-weighting); None for never. See ``begin_epoch``.
         class_counts: training images of each class (K,), where vectors or the loss need them.
@@ -116,6 +125,7 @@ class ClassificationHead(HeldVectors):
         loss: str = "cross-entropy",
         reweight: int | None = None,
         code_width: CodeWidth = None,
+        initial: str = "own",
         class_counts: Sequence[int] | Tensor | None = None,
         nonnegative_features: bool = False,
         generator: torch.Generator | None = None,
@@ -125,7 +135,9 @@ class ClassificationHead(HeldVectors):
         super().__init__()
         check_sizes(features, classes)
         word = vectors if isinstance(vectors, str) else "linear"
-        HeadSpec(word, logits, scale, bias, learn_vectors, neck, loss, reweight, code_width)
+        HeadSpec(
+            word, logits, scale, bias, learn_vectors, neck, loss, reweight, code_width, initial
+        )
         counts = checked_counts(class_counts, classes)
         self.loss_name = parse_loss(loss)
         self._loss_options = options_without_logits(self.loss_name)
@@ -156,12 +168,14 @@ class ClassificationHead(HeldVectors):
         )
         if nonnegative_features and as_they_come and not learn_vectors:
             warn_if_out_of_reach(start.vectors, start.construction)
-        if not start.vectors.stored:
+        if isinstance(start.vectors, Codes):
             check_implicit(self.loss_name)
         self.features = features
         self.classes = classes
         self.logit_kind: LogitKind = logits
         self.learn_vectors = learn_vectors
+        self.initial = initial
+        self.awaits_imprint = initial != "own"
         self.construction = start.construction
         self.reason = choice.reason or start.reason
         self.reweight = reweight
@@ -189,6 +203,8 @@ class ClassificationHead(HeldVectors):
         """The class vectors as ``fixhead.many_classes`` takes them, stored or not."""
         if self._codes is not None:
             return self._codes.vectors
+        if self.quantised:
+            return QuantisedVectors(self.tables, self.choices)
         fixed = not self.learn_vectors
         return DenseVectors(
             self.vectors,
@@ -223,6 +239,7 @@ class ClassificationHead(HeldVectors):
         is done only where they would need a gigabyte.
         """
         require_tensor(labels)
+        self._require_imprint()
         vectors = self.class_vectors
         if LOSSES[self.loss_name.name].takes == "features":
             return self._compute(vectors, self.project(features), None, labels)
@@ -262,6 +279,7 @@ class ClassificationHead(HeldVectors):
         Margins are in the loss only; the logits are those of ``head(features)``.
         """
         require_tensor(labels)
+        self._require_imprint()
         vectors, points = self.class_vectors, self.project(features)
         takes_cosines = LOSSES[self.loss_name.name].takes == "cosines"
         logits = self._logits(vectors, points, 1.0 if takes_cosines else self._scale)
@@ -282,6 +300,96 @@ class ClassificationHead(HeldVectors):
         """
         if self.rises_to is not None and self.scale is not None:
             self.scale.fill_(self.rises_to * (RISES_FROM + (1 - RISES_FROM) * done))
+
+    @torch.no_grad()
+    def imprint(self, features: Tensor, labels: Tensor) -> None:
+        """Start from features (N, d) with labels (N,): a linear neck at their discriminants, then
+        learned class vectors at the class means of what they see (``heads.imprint``).
+
+        Which of both, and the whitening, is what ``initial`` says; of a head with
+        ``initial="own"`` both are set. On the features of a trained network this is weight
+        imprinting (Qi et al. 2018).
+
+            head.imprint(features, labels)
+
+        Raises:
+            RequestError: class vectors that are not learned, or features that do not do.
+        """
+        start = parse_initial("imprint" if self.initial == "own" else self.initial)
+        device = self.class_vectors.device
+        if start.layer and isinstance(self.neck, nn.Linear):
+            seen = ClassMoments(self.classes, self.features, pooled=True, device=device)
+            seen.add(features, labels)
+            discriminant_(self.neck, seen, start.whitening)
+        points = self.project(features)
+        seen = ClassMoments(self.classes, points.shape[1], device=device)
+        seen.add(points if self.logit_kind == "dot" else unit(points), labels)
+        if start.vectors:
+            self.imprint_means(seen.means, seen.counts)
+        self.awaits_imprint = False
+
+    @torch.no_grad()
+    def imprint_means(self, means: Tensor, counts: Tensor) -> None:
+        """Set the learned class vectors to class means (K, D) of n_k images (K,) each, of what
+        ``project`` gives; a class without an image keeps its own first vector, and is named.
+
+        Raises:
+            RequestError: class vectors that are not learned, or means that do not do.
+        """
+        if not self.learn_vectors:
+            raise RequestError(
+                f"imprinting needs learned class vectors, got frozen {self.construction} ones; "
+                "use learn_vectors=True"
+            )
+        rows = imprinted(means, counts, self.vectors, self.logit_kind)
+        if self.quantised:
+            made = quantise(rows, len(self.tables))
+            self.tables.copy_(made.tables)
+            self.choices.copy_(made.choices)
+        else:
+            self.vectors.copy_(rows)
+        self.awaits_imprint = False
+
+    @torch.no_grad()
+    def reassign(self, means: Tensor, classes: Tensor | None = None) -> int:
+        """Choose the bytes of quantised vectors anew: those of the rows nearest to class means
+        (n, D) of unit ``project``ed features; the tables stay. Returns how many classes changed.
+
+        classes: whose means they are (n,); all K in order where not given. A mean of 0 changes
+            nothing.
+
+        Raises:
+            RequestError: class vectors that are not quantised, or means that do not fit.
+        """
+        if not self.quantised:
+            raise RequestError(
+                f"reassign() needs quantised vectors, got {self.construction}; use "
+                "vectors='quantised:8'"
+            )
+        classes = torch.arange(self.classes) if classes is None else classes
+        if tuple(means.shape) != (len(classes), self.width):
+            raise RequestError(
+                f"reassign() needs means ({len(classes)}, {self.width}), got {tuple(means.shape)}"
+            )
+        known = means.any(dim=1).nonzero().squeeze(1)
+        classes = classes.to(self.choices.device)[known]
+        # As long as the rows of the tables, which training may stretch or shrink.
+        length = self.tables.square().sum(dim=2).mean(dim=1).sum().sqrt()
+        found = nearest_choices(unit(means[known]) * length, self.tables)
+        changed = int((found != self.choices[classes]).any(dim=1).sum())
+        self.choices[classes] = found
+        return changed
+
+    def set_extra_state(self, state: Tensor) -> None:
+        super().set_extra_state(state)
+        self.awaits_imprint = False  # what was loaded began from data, or is what was wanted
+
+    def _require_imprint(self) -> None:
+        if self.awaits_imprint and self.training:
+            raise RequestError(
+                f"a head with initial={self.initial} begins from data, got none so far; call "
+                "head.imprint(features, labels) before the first step, or let fixhead train it"
+            )
 
     @torch.no_grad()
     def grow(self, classes: int, *, generator: torch.Generator | None = None) -> None:
@@ -374,7 +482,7 @@ class ClassificationHead(HeldVectors):
             learned = f" (rising to {self.rises_to:g})"
         return (
             f"{self.identity}, scale {scale}{learned}, bias {self.bias is not None}, "
-            f"loss {self.loss_name}"
+            f"loss {self.loss_name}" + ("" if self.initial == "own" else f", from {self.initial}")
         )
 
     @property

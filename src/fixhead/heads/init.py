@@ -19,6 +19,7 @@ from .._errors import RequestError
 from ..geometry.anchors import equiangular_scale, scale_auto
 from ..logits import unit
 from ..many_classes.codes import MIN_WIDTH, Codes, implicit
+from ..many_classes.quantised import QuantisedVectors, drawn_vectors, tables_of
 from ..many_classes.vectors import ClassVectors, DenseVectors
 from ..vectors import registry as constructions
 from .as_released import HOFFER_SCALE, RELEASED
@@ -44,7 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Options of constructions that a head's spec can name."""
 
-SPECIAL = (*RELEASED, "auto", "implicit")
+SPECIAL = (*RELEASED, "auto", "implicit", "quantised:BYTES")
 """Vectors that are no construction of ``fixhead.vectors``."""
 
 MAPPED = 3.0
@@ -56,6 +57,8 @@ probability 0.99: features of d dimensions do not come as near to codes in D. In
 
 def check_vectors(text: str) -> None:
     """Refuse vectors that no construction, variant or special word names."""
+    if tables_of(text) is not None:
+        return
     name = text.partition(":")[0]
     if name in SPECIAL or (name in constructions.CONSTRUCTIONS and name != "from_tensor"):
         if ":" not in text or text in VARIANTS:
@@ -122,7 +125,7 @@ def split_learned(scale: str) -> tuple[str, float | None] | None:
 class InitialVectors:
     """Initial class vectors, what they are called, and why they were chosen."""
 
-    vectors: DenseVectors | Codes
+    vectors: DenseVectors | Codes | QuantisedVectors
     construction: str
     reason: str | None = None
 
@@ -141,6 +144,10 @@ def initial_vectors(
     if isinstance(vectors, Tensor):
         rows = _given(vectors, classes, features, dtype)
         return InitialVectors(DenseVectors(rows), "tensor")
+    tables = tables_of(vectors)
+    if tables is not None:
+        made = drawn_vectors(classes, features, tables, generator=generator, dtype=dtype)
+        return InitialVectors(made, vectors)
     if vectors in IMPLICIT:
         return InitialVectors(_code(vectors, classes, features, generator), vectors)
     if vectors in RELEASED:

@@ -2,11 +2,14 @@
 
 ``vectors=codes,scale=auto,neck=mlp`` is a spec. A preset is a name for one; it may carry a scale
 after ``@`` (a number, ``auto`` or ``learned``; ``@20:rising``), and ``learned-dot`` may carry
-``:paired``, which starts it from the rows that ``random-dot`` freezes. The parts of a spec:
+``:paired``, which starts it from the rows that ``random-dot`` freezes. ``:imprint`` after a preset
+whose vectors are learned starts it from the data: ``learned-cosine:imprint@20:rising``. The parts
+of a spec:
 
 vectors   a construction of ``fixhead.vectors`` (``simplex:canonical`` and the like for its
           variants), ``auto``, or as released (``heads.as_released``): ``linear``,
-          ``hoffer-…``, ``yang-…``; ``implicit[:FAMILY]`` for codes that are never stored
+          ``hoffer-…``, ``yang-…``; ``implicit[:FAMILY]`` for codes that are never stored;
+          ``quantised:BYTES`` for learned tables and so many bytes a class
 logits    cosine · dot · unit-features                                    default cosine
 scale     a number · auto · learned · learned:START       default auto, and 1 for dot logits;
           NUMBER:rising or auto:rising for one that rises from a quarter over the run
@@ -16,6 +19,8 @@ neck      none · batchnorm · linear[:WIDTH] · mlp[:WIDTH]                 def
 code_width  none · WIDTH · auto: class vectors so wide behind a learned map       default none
 loss      a loss of ``fixhead.losses``, with :NUMBER for its option       default cross-entropy
 reweight  never · EPOCH: class weights from that epoch on (LDAM's DRW)    default never
+initial   own · imprint[:WHITENING] · class-means · discriminant[:WHITENING]: where learned vectors
+          and a linear layer before them begin (``heads.imprint``)        default own
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .._errors import RequestError
+from ..many_classes.quantised import tables_of
+from .imprint import parse_initial
 from .init import IMPLICIT, check_scale, check_vectors
 from .loss import parse_loss
 from .necks import CodeWidth, check_code_width, parse_neck
@@ -45,6 +52,7 @@ class HeadSpec:
     loss: str = "cross-entropy"
     reweight: int | None = None
     code_width: CodeWidth = None
+    initial: str = "own"
 
     def __post_init__(self) -> None:
         check_vectors(self.vectors)
@@ -58,11 +66,26 @@ class HeadSpec:
                 f"vectors={self.vectors} are never stored, and so cannot be learned; use "
                 "learn=no, or vectors=codes,learn=yes"
             )
+        if not self.learn_vectors and tables_of(self.vectors) is not None:
+            raise RequestError(
+                f"vectors={self.vectors} are tables that are learned, got learn=no; use learn=yes"
+            )
         parse_loss(self.loss)
+        parse_initial(self.initial)
+        if self.initial != "own" and not self.learn_vectors:
+            raise RequestError(
+                f"initial={self.initial} needs learned class vectors, got learn=no; use learn=yes, "
+                "or a preset such as learned-cosine:imprint"
+            )
 
     def __str__(self) -> str:
-        """Part by part, as the records keep it and ``parse_head`` reads it."""
+        """Part by part, as the records keep it and ``parse_head`` reads it.
+
+        The start is said where it is not the head's own: records were written before there was one.
+        """
         said = {"learn" if name == "learn_vectors" else name: value for name, value in self._all()}
+        if self.initial == "own":
+            del said["initial"]
         return ",".join(f"{word}={_said(word, value)}" for word, value in said.items())
 
     def arguments(self) -> dict[str, Any]:
@@ -99,6 +122,7 @@ PRESETS: dict[str, HeadSpec] = {
 }
 
 PAIRED = "learned-dot:paired"
+IMPRINT = ":imprint"
 
 
 def parse_head(text: str) -> HeadSpec:
@@ -109,17 +133,22 @@ def parse_head(text: str) -> HeadSpec:
     """
     if "=" in text:
         return _parse_parts(text)
-    preset, at, scale = text.partition("@")
+    word, at, scale = text.partition("@")
+    preset = word.removesuffix(IMPRINT)
     if preset == PAIRED:
         spec = replace(PRESETS["learned-dot"], vectors="random")
     elif preset in PRESETS:
         spec = PRESETS[preset]
     else:
         raise RequestError(
-            f"head must be one of {', '.join(PRESETS)} (or {PAIRED}), with an optional @scale, or "
-            f"a spec vectors=…,logits=…, got {text!r}"
+            f"head must be one of {', '.join(PRESETS)} (or {PAIRED}), learned ones with an "
+            f"optional {IMPRINT}, with an optional @scale, or a spec vectors=…,logits=…, "
+            f"got {text!r}"
         )
-    return replace(spec, scale=_scale(scale)) if at else spec
+    said: dict[str, Any] = {"scale": _scale(scale)} if at else {}
+    if preset != word:
+        said["initial"] = IMPRINT.removeprefix(":")
+    return replace(spec, **said)
 
 
 def split_heads(text: str) -> tuple[str, ...]:
@@ -148,6 +177,7 @@ def _parse_parts(text: str) -> HeadSpec:
     readers: dict[str, Callable[[str], Any]] = {
         "vectors": str, "logits": str, "scale": _scale, "bias": _yes, "learn": _yes,
         "neck": str, "loss": str, "reweight": _epoch, "code_width": _width,
+        "initial": str,
     }  # fmt: skip
     for part in text.split(","):
         word, equals, value = (piece.strip() for piece in part.partition("="))

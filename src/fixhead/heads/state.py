@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .._errors import PerformanceWarning, RequestError
 from ..many_classes.codes import Codes
+from ..many_classes.quantised import QuantisedVectors
 from ..many_classes.vectors import ClassVectors, DenseVectors
 
 LARGE = 1 << 22
@@ -108,6 +109,20 @@ def stored_code(stored: Tensor) -> Codes:
     return made
 
 
+def check_stored_choices(stored: Tensor, choices: Tensor | None) -> None:
+    """Refuse bytes of classes that are not those that were saved.
+
+    Raises:
+        RequestError: they are missing, or do not match their digest.
+    """
+    expected = _decode(stored).get("digest")
+    if choices is None or DenseVectors(choices).digest() != expected:
+        raise RequestError(
+            "the checkpoint's bytes of the classes (choices) do not match their own digest: they "
+            "were changed, converted or left out after saving; load the original file"
+        )
+
+
 def _decode(stored: Tensor) -> dict[str, Any]:
     try:
         facts = json.loads(bytes(stored.detach().cpu().to(torch.uint8).tolist()).decode())
@@ -155,12 +170,15 @@ class HeldVectors(nn.Module, ABC):
 
     A tensor is the parameter or buffer ``vectors``, and a key of the state_dict. Of a code only the
     bits are held, and not saved: ``_extra_state`` says what the head is, with the digest of fixed
-    vectors, and for a code also the words that make it.
+    vectors, and for a code also the words that make it. Of quantised vectors the parameter
+    ``tables`` and the buffer ``choices`` are held, and the digest is that of the bytes.
     """
 
     construction: str
     logit_kind: str
     learn_vectors: bool
+    tables: Tensor
+    choices: Tensor
     _codes: CodeBits | None
 
     def __init__(self) -> None:
@@ -178,6 +196,11 @@ class HeldVectors(nn.Module, ABC):
         if isinstance(vectors, Codes):
             self._codes = CodeBits(vectors, dtype)
             return
+        if isinstance(vectors, QuantisedVectors):
+            if not self.quantised:  # tables that are learned already stay the same parameter
+                self._parameters["tables"] = nn.Parameter(vectors.tables.detach().to(dtype))
+            self._buffers["choices"] = vectors.choices
+            return
         rows = vectors.dense(dtype)
         # Not by register_…, which refuses the name of a property.
         if self.learn_vectors:
@@ -186,8 +209,14 @@ class HeldVectors(nn.Module, ABC):
             self._buffers["vectors"] = rows
 
     @property
+    def quantised(self) -> bool:
+        """Whether the class vectors are learned tables and bytes of each class."""
+        return "tables" in self._parameters
+
+    @property
     def vectors(self) -> Tensor:
-        """W (K, D). Those of a code are made anew, which a ``PerformanceWarning`` announces."""
+        """W (K, D). Those of a code or of tables are made anew, without a gradient; where they are
+        large, a ``PerformanceWarning`` announces it."""
         held: Tensor | None = self._parameters.get("vectors")
         held = self._buffers.get("vectors") if held is None else held
         return self._made() if held is None else held
@@ -195,12 +224,17 @@ class HeldVectors(nn.Module, ABC):
     @property
     def dtype(self) -> torch.dtype:
         """The type of the class vectors."""
+        if self.quantised:
+            return self.tables.dtype
         return self.vectors.dtype if self._codes is None else self._codes.like.dtype
 
     def _made(self) -> Tensor:
-        if self._codes is None:
+        if self._codes is None and not self.quantised:
             raise AttributeError(f"{type(self).__name__} holds no class vectors yet")
-        classes, width = self._codes.vectors.shape
+        held = QuantisedVectors(self.tables, self.choices) if self.quantised else None
+        made: ClassVectors | None = held if self._codes is None else self._codes.vectors
+        assert made is not None
+        classes, width = made.shape
         if classes * width > LARGE:
             warnings.warn(
                 f"all {classes:,} x {width} class vectors of a head that stores none are being "
@@ -209,12 +243,15 @@ class HeldVectors(nn.Module, ABC):
                 PerformanceWarning,
                 stacklevel=3,
             )
-        return self._codes.vectors.dense().to(self._codes.like)
+        rows = made.dense()
+        return rows.to(self.dtype) if self._codes is None else rows.to(self._codes.like)
 
     def get_extra_state(self) -> Tensor:
         if self._codes is not None:
             code = self._codes.vectors
             return encode(self.identity, code.digest(), code.to_dict())
+        if self.quantised:
+            return encode(self.identity, DenseVectors(self.choices).digest())
         return encode(self.identity, None if self.learn_vectors else self._frozen_digest())
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -233,6 +270,8 @@ class HeldVectors(nn.Module, ABC):
             check_identity(stored, self.identity, state_dict.get(prefix + "vectors"))
             if self._codes is not None:
                 stored_code(stored)
+            if self.quantised:
+                check_stored_choices(stored, state_dict.get(prefix + "choices"))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _frozen_digest(self) -> str:

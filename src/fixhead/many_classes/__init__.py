@@ -16,6 +16,7 @@ from .loss import (
     sampled_cross_entropy,
     squared_error,
 )
+from .quantised import QuantisedVectors, quantise
 from .vectors import ClassVectors, DenseVectors, LazyVectors, prefers_chunking
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "DenseVectors",
     "LazyVectors",
     "PerformanceWarning",
+    "QuantisedVectors",
     "Sample",
     "Top",
     "gram_matrix",
@@ -33,6 +35,7 @@ __all__ = [
     "margins",
     "predict_proba",
     "prefers_chunking",
+    "quantise",
     "sample_classes",
     "sampled_cross_entropy",
     "squared_error",

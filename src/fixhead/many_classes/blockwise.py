@@ -89,7 +89,7 @@ def online_lse(
     sums = projected.new_zeros(len(projected), dtype=torch.float64)
     lowest = torch.finfo(projected.dtype).min / 4  # not −∞: −∞ − (−∞) is NaN
     maxima = None if safe else projected.new_full((len(projected),), lowest)
-    targets = _target_cells(tiles, labels)
+    targets = target_cells(tiles, labels)
     for tile in _walk(tiles, projected):
         rows = slice(tile.start, tile.stop)
         _add_bias_and_blank(tile, bias, targets)
@@ -135,7 +135,7 @@ def online_class_gradients(
     # e^{z − R} with R rounded, and what the rounding took from it: z − R itself loses nothing.
     near = lse.to(projected.dtype)
     upstream = upstream * (near - lse).exp().to(projected.dtype)
-    targets = _target_cells(tiles, labels)
+    targets = target_cells(tiles, labels)
     bf16 = isinstance(tiles, ChunkTiles) and tiles.bf16_matmul
     factors = projected.to(torch.bfloat16) if bf16 else projected
     for tile in _walk(tiles, projected):
@@ -205,7 +205,7 @@ def _add_bias_and_blank(tile: Tile, bias: Tensor | None, targets: dict[int, Tens
         tile.logits.view(-1).index_fill_(0, cells, -torch.inf)
 
 
-def _target_cells(tiles: Tiles, labels: Tensor | None) -> dict[int, Tensor]:
+def target_cells(tiles: Tiles, labels: Tensor | None) -> dict[int, Tensor]:
     """By tile, the places of the rows' target classes in its flat logits.
 
     They are sorted on the CPU: a device is waited for once, and not for each of the steps.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from .engine import resolve_device
     from .finetune import FinetuneEpoch, FinetuneReport, finetune_head
+    from .imprint import Imprinted, imprint_head
     from .loop import TrainingResult, train
     from .model import Classifier, build_classifier
     from .progress import Progress, SilentProgress, progress_for
@@ -30,6 +31,7 @@ __all__ = [
     "EpochBatches",
     "FinetuneEpoch",
     "FinetuneReport",
+    "Imprinted",
     "NonFiniteLossError",
     "Progress",
     "Recipe",
@@ -39,6 +41,7 @@ __all__ = [
     "build_classifier",
     "check_mixing",
     "finetune_head",
+    "imprint_head",
     "labelled",
     "load_classifier",
     "load_model_state",
@@ -57,6 +60,7 @@ __getattr__ = lazy_names(
         "Classifier": "model",
         "FinetuneEpoch": "finetune",
         "FinetuneReport": "finetune",
+        "Imprinted": "imprint",
         "NonFiniteLossError": "step",
         "Progress": "progress",
         "Recipe": "recipe",
@@ -66,6 +70,7 @@ __getattr__ = lazy_names(
         "build_classifier": "model",
         "check_mixing": "step",
         "finetune_head": "finetune",
+        "imprint_head": "imprint",
         "labelled": "step",
         "load_classifier": "checkpoints",
         "load_model_state": "checkpoints",

@@ -20,6 +20,7 @@ from ..heads.head import ClassificationHead
 from ..heads.locate import locate
 from ..heads.swap import SwapReport, swap_head, swapped_heads, unswap
 from ..logits import unit
+from .imprint import imprint_head
 from .step import PlainRunner, take_step
 
 LabelledInputs = Iterable[tuple[Any, Tensor]]
@@ -99,7 +100,9 @@ def finetune_head(
         model: trained, with one linear head (not convolutional, none auxiliary).
         batches: (inputs, labels (N,)) per batch, iterated anew every epoch; its order and
             augmentation are the caller's. Both are moved to the model's device.
-        head: a preset or spec.
+        head: a preset or spec. A learned one may begin from the class means of ``batches`` in
+            place of a turn (``learned-cosine:imprint@20``: weight imprinting, Qi et al. 2018); the
+            trained layers before it stay.
         validation: batches to measure on before, between and after; None reports no accuracy.
         epochs: 0 or more.
         optimizer: made from the trained parameters; default SGD(lr=0.01, momentum=0.9).
@@ -119,7 +122,9 @@ def finetune_head(
     modes = [(module, module.training) for module in model.modules()]
     swap = swap_head(model, head, where=where, generator=generator)
     [new] = swapped_heads(model)
-    if align:
+    if new.awaits_imprint:
+        _imprint_or_unswap(model, new, batches)
+    elif align:
         _turn_or_unswap(model, new, trained)
     swapped = None if validation is None else predict(model, validation)
     start = time.perf_counter()
@@ -157,6 +162,14 @@ def _trained_weight(model: nn.Module, where: str | None) -> Tensor:
 def _turn_or_unswap(model: nn.Module, head: ClassificationHead, trained: Tensor) -> None:
     try:
         _turn(head, trained)
+    except RequestError:
+        unswap(model)
+        raise
+
+
+def _imprint_or_unswap(model: nn.Module, head: ClassificationHead, batches: LabelledInputs) -> None:
+    try:
+        imprint_head(model, head, lambda: batches, trained=True)
     except RequestError:
         unswap(model)
         raise

@@ -179,6 +179,9 @@ class MixingBatches(Protocol):
     def mixed(self, number: int) -> Iterator[Mixed]:
         """Mixed images with both labels and their weight."""
 
+    def unmixed(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same images before they are mixed, with their own labels."""
+
 
 def mixing_of(batches: EpochBatches) -> object | None:
     """How these batches mix; None where every image has one label."""
@@ -192,6 +195,12 @@ def labelled(batches: EpochBatches, epoch: int, classes: int) -> Iterator[tuple[
         return
     for mixed in batches.mixed(epoch):
         yield mixed.images, targets(mixed, classes)
+
+
+def unmixed(batches: EpochBatches, epoch: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images (N, C, H, W) of an epoch with labels (N,), whether they are mixed or not."""
+    mixes = isinstance(batches, MixingBatches)
+    yield from batches.unmixed(epoch) if mixes else batches.epoch(epoch)
 
 
 def targets(mixed: Mixed, classes: int) -> Tensor:
