@@ -205,7 +205,8 @@ def _whitening(within: Tensor, share: float) -> Tensor:
     """P (D, D)."""
     values, vectors = torch.linalg.eigh(within)
     powers = (values.clamp(min=0) / values.mean() + RIDGE).pow(-share / 2)
-    return (vectors * powers) @ vectors.T
+    whiten: Tensor = (vectors * powers) @ vectors.T
+    return whiten
 
 
 def _beyond(own: Tensor, rows: Tensor, moments: ClassMoments, means: Tensor) -> Tensor:

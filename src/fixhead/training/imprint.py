@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -242,7 +242,7 @@ def _normalise(
             layer.eval()
 
 
-def _untouched(layer: nn.Module) -> bool:
+def _untouched(layer: nn.Module) -> TypeGuard[_BatchNorm]:
     if not isinstance(layer, _BatchNorm) or layer.running_mean is None:
         return False
     assert layer.running_var is not None

@@ -199,8 +199,10 @@ def labelled(batches: EpochBatches, epoch: int, classes: int) -> Iterator[tuple[
 
 def unmixed(batches: EpochBatches, epoch: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
     """Images (N, C, H, W) of an epoch with labels (N,), whether they are mixed or not."""
-    mixes = isinstance(batches, MixingBatches)
-    yield from batches.unmixed(epoch) if mixes else batches.epoch(epoch)
+    if isinstance(batches, MixingBatches):
+        yield from batches.unmixed(epoch)
+    else:
+        yield from batches.epoch(epoch)
 
 
 def targets(mixed: Mixed, classes: int) -> Tensor:
