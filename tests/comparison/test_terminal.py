@@ -1,10 +1,23 @@
 """What a person sees of several runs at once."""
 
 import io
+import json
+import os
 
 import pytest
+from rich.console import Console
 
-from fixhead.comparison.terminal import ComparisonProgress, RunProgress
+from fixhead import RequestError
+from fixhead.comparison import Comparison
+from fixhead.comparison.folder import folder_facts
+from fixhead.comparison.terminal import (
+    ComparisonProgress,
+    RunProgress,
+    overview_table,
+    read_overview,
+    watch,
+)
+from fixhead.training.recipe import Recipe
 
 ROW = {
     "epoch": 1, "train_loss": 0.5, "train_accuracy": 0.8, "val_accuracy": 0.75,
@@ -75,3 +88,90 @@ def test_what_a_run_tells_is_seldom_and_holds_no_pictures():
     assert "collapse" not in told[1][1]
     assert told[1][1]["val_accuracy"] == 0.75
     assert RunProgress(lambda *message: None, every_s=0.0).due()
+
+
+NOW = 2_000_000_000.0
+
+
+def write_lines(path, records):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def begin_run(folder, run_id, epochs, written_at, seconds=10.0):
+    """A run's folder as it is while it runs."""
+    path = folder / "runs" / run_id / "history.jsonl"
+    write_lines(path, [{"epoch": e + 1, "seconds": seconds} for e in range(epochs)])
+    os.utime(path, (written_at, written_at))
+
+
+@pytest.fixture
+def half_done(tmp_path):
+    """Two heads, two seeds, four epochs of ten seconds: one run done, one failed, two begun."""
+    comparison = Comparison(heads=("learned-dot", "simplex"), seeds=2, recipe=Recipe(epochs=4))
+    (tmp_path / "config.json").write_text(json.dumps(folder_facts(comparison)))
+    config = {"choose_on": "accuracy"}
+    done = {"run_id": "learned-dot-seed0", "status": "done", "test_accuracy": 0.9}
+    failed = {"run_id": "simplex-seed0", "status": "failed", "test_accuracy": None}
+    write_lines(tmp_path / "runs.jsonl", [done | {"config": config}, failed | {"config": config}])
+    begin_run(tmp_path, "learned-dot-seed0", 4, NOW - 100)
+    begin_run(tmp_path, "learned-dot-seed1", 3, NOW - 5)
+    begin_run(tmp_path, "simplex-seed1", 1, NOW - 1000)
+    return tmp_path
+
+
+def shown(table, width=100):
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(table)
+    return stream.getvalue()
+
+
+def test_an_overview_counts_runs_and_shows_means_and_epochs(half_done):
+    said = shown(overview_table(read_overview(half_done, NOW)))
+    assert "digits, small-cnn: 2 of 4 runs done, 1 at work, about 40 s left" in said
+    (dot,) = (line for line in said.splitlines() if "learned-dot" in line)
+    (simplex,) = (line for line in said.splitlines() if "simplex" in line)
+    assert "1 of 2" in dot
+    assert "90.00" in dot
+    assert "seed1: epoch 3 of 4" in dot
+    assert "stopped" not in dot
+    assert "1 of 2, 1 failed" in simplex
+    assert "seed1: epoch 1 of 4, stopped" in simplex
+
+
+def test_the_time_left_is_shared_among_the_runs_at_work(half_done):
+    assert read_overview(half_done, NOW).seconds_left == pytest.approx(10.0 + 3 * 10.0)
+    begin_run(half_done, "simplex-seed1", 1, NOW - 5, seconds=30.0)
+    assert read_overview(half_done, NOW).seconds_left == pytest.approx((10.0 + 3 * 30.0) / 2)
+    assert read_overview(half_done, NOW + 1000).seconds_left is None
+
+
+def test_tuning_runs_are_counted_and_watching_once_writes_nothing(half_done, capsys):
+    tuned = Comparison(heads=("simplex",), seeds=1, tune=(0.1, 0.2))
+    (half_done / "config.json").write_text(json.dumps(folder_facts(tuned)))
+    write_lines(half_done / "tuning.jsonl", [{"run_id": "simplex-seed0-lr0.1", "status": "done",
+                                              "config": {"choose_on": "accuracy"}}])  # fmt: skip
+    before = sorted(half_done.rglob("*"))
+    stream = io.StringIO()
+    watch(half_done, once=True, console=Console(file=stream, width=100))
+    assert "2 of 3 runs done" in stream.getvalue()
+    assert sorted(half_done.rglob("*")) == before
+
+
+def test_watching_ends_when_all_runs_are_done(half_done):
+    rows = [
+        {"run_id": f"{head}-seed{seed}", "status": "done", "test_accuracy": 0.5,
+         "config": {"choose_on": "balanced_accuracy"}, "balanced_accuracy": 0.25}
+        for head in ("learned-dot", "simplex") for seed in (0, 1)
+    ]  # fmt: skip
+    write_lines(half_done / "runs.jsonl", rows)
+    stream = io.StringIO()
+    watch(half_done, every_s=0.01, console=Console(file=stream, width=100))
+    assert "4 of 4 runs done" in stream.getvalue()
+    assert "balanced accuracy so far" in stream.getvalue()
+    assert "25.00" in stream.getvalue()
+
+
+def test_a_folder_that_is_no_comparison_cannot_be_watched(tmp_path):
+    with pytest.raises(RequestError, match=r"config\.json is missing"):
+        watch(tmp_path, once=True)

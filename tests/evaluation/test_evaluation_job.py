@@ -14,7 +14,9 @@ from sklearn import metrics
 from fixhead import RequestError
 from fixhead.cli import run
 from fixhead.data import load
+from fixhead.evaluation.corruptions import Corruptions
 from fixhead.evaluation.evaluate import EvaluationRequest, evaluate_saved
+from fixhead.runs.pool import Workers
 from fixhead.training import load_classifier
 
 HEADS = ("learned-dot", "simplex")
@@ -188,3 +190,23 @@ def test_the_models_that_are_read_know_nothing_of_how_they_were_compared(compare
     (folder / "config.json").unlink()
     with pytest.raises(RequestError, match=r"config\.json is missing"):
         evaluate_saved(EvaluationRequest(folder, device="cpu"))
+
+
+def test_two_processes_measure_what_one_does(compared, tmp_path):
+    request = EvaluationRequest(
+        compared,
+        also=("digits",),
+        outside=("digits",),
+        corruptions=Corruptions(("gaussian-noise",), (1, 3)),
+        device="cpu",
+    )
+    one, two = tmp_path / "one", tmp_path / "two"
+    said = []
+    evaluate_saved(request, out=one, say=lambda line: None)
+    evaluate_saved(request, out=two, say=said.append, workers=Workers(2))
+    assert sorted(line.partition(":")[0] for line in said) == [
+        "gaussian-noise 1", "gaussian-noise 3", "learned-dot-seed0", "simplex-seed0",
+    ]  # fmt: skip
+    assert (one / "evaluation.json").read_bytes() == (two / "evaluation.json").read_bytes()
+    pictures = sorted(path.name for path in (one / "examples").iterdir())
+    assert pictures == sorted(path.name for path in (two / "examples").iterdir())

@@ -1,6 +1,7 @@
 """Several runs at once, in real processes: what a process that dies, hangs or raises costs."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -128,6 +129,69 @@ def test_what_concerns_all_runs_is_raised_with_its_own_type_and_words(tmp_path):
         fulfil(runner, "abcd", Workers(2))
     assert "b" not in RunStore(tmp_path).by_run()
     assert RunStore(tmp_path).lock_run("b") is not None
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Answers with the square of a plan's number, or dies."""
+
+    deadly: str = ""
+
+    def __call__(self, plan, tell):
+        if plan.run_id == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        tell("say", f"{plan.run_id}: squared", os.environ.get("FIXHEAD_TEST"))
+        tell("answer", int(plan.run_id) ** 2)
+
+    def failure(self, plan, reason): ...
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_answers_come_in_the_order_of_the_plans_wherever_they_are_found(jobs, monkeypatch):
+    monkeypatch.setenv("FIXHEAD_TEST", f"of today, {jobs}")  # after the fork server was started
+    heard, plans = [], [Planned(str(number)) for number in range(5)]
+    found = Workers(jobs).answers(Squares(), plans, lambda *told: heard.append(told))
+    assert found == [0, 1, 4, 9, 16]
+    assert sorted(heard) == [("say", f"{n}: squared", f"of today, {jobs}") for n in range(5)]
+
+
+def test_an_answer_that_kills_its_process_every_time_is_refused():
+    plans = [Planned(str(number)) for number in range(3)]
+    with pytest.raises(RequestError, match="1: its process died, 3 times; try --jobs 1"):
+        Workers(2).answers(Squares("1"), plans, lambda *told: None)
+
+
+def test_processes_are_forked_from_a_server_that_imported_the_runner_s_module(tmp_path):
+    code = (
+        "import os, sys\n"
+        "from test_pool import Planned, Workers\n"
+        "from imports_slowly import Imports\n"
+        "if __name__ == '__main__':\n"
+        "    plans = [Planned(name) for name in 'ab']\n"
+        "    found = Workers(2).answers(Imports(), plans, print)\n"
+        "    print(os.getpid(), *found)\n"
+    )
+    slow = (
+        "import os\n"
+        "IMPORTED_BY = os.getpid()\n"
+        "class Imports:\n"
+        "    def __call__(self, plan, tell):\n"
+        "        tell('answer', IMPORTED_BY)\n"
+        "    def failure(self, plan, reason): ...\n"
+    )
+    (tmp_path / "imports_slowly.py").write_text(slow)
+    (tmp_path / "asks.py").write_text(code)
+    paths = [str(tmp_path), str(Path(__file__).parent), *filter(None, sys.path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    told = subprocess.run(
+        [sys.executable, str(tmp_path / "asks.py")],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    ours, first, second = map(int, told.stdout.split())
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        assert first == second != ours
+    else:
+        assert len({ours, first, second}) == 3
 
 
 def alive(pid):

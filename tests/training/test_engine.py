@@ -150,15 +150,21 @@ def test_a_head_of_another_size_is_refused() -> None:
         Classifier(backbone, ClassificationHead(32, 10))
 
 
+UNEVEN = (16, 15, 5, 3)
+"""Sizes of batches; the last is too small to be divided."""
+
+
 def learn_in_processes(fabric: Fabric, folder: Path) -> None:
     """One step of a part of the batch in each process; keeps the weights it came to."""
     model = tiny(dropout=0.0)
     engine = Engine(model, RECIPE, fabric)
     images, labels = next(blobs(shuffle=False).epoch(1))
     model.eval()  # batch statistics are each process's own; the gradients of a fixed norm are not
-    part = slice(fabric.global_rank, None, fabric.world_size)
-    engine.learn(images[part], labels[part])
-    torch.save(model.state_dict(), folder / f"{fabric.global_rank}.pt")
+    told = []
+    for size in UNEVEN:
+        loss, right = engine.learn(images[:size], labels[:size])
+        told.append([float(engine.average(loss)), float(engine.average(right.double()))])
+    torch.save([model.state_dict(), told], folder / f"{fabric.global_rank}.pt")
 
 
 @pytest.mark.slow
@@ -169,9 +175,14 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     model = tiny(dropout=0.0)
     engine = engine_of(model, RECIPE)
     model.eval()
-    engine.learn(*next(blobs(shuffle=False).epoch(1)))
+    images, labels = next(blobs(shuffle=False).epoch(1))
+    expected_told = []
+    for size in UNEVEN:
+        loss, right = engine.learn(images[:size], labels[:size])
+        expected_told.append([float(loss), float(right.sum())])
     for rank in range(2):
-        weights = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        weights, told = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(torch.tensor(told), torch.tensor(expected_told))
         for name, expected in model.state_dict().items():
             if isinstance(expected, torch.Tensor):
                 torch.testing.assert_close(weights[name], expected, rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ from .data import data_app
 from .evaluate import evaluate
 from .paper import paper
 from .predict import predict
-from .report import report
+from .report import merge, report, watch
 from .train import train
 from .vectors import vectors
 
@@ -31,6 +31,8 @@ app.command()(predict)
 app.command()(paper)
 app.command()(vectors)
 app.command()(report)
+app.command()(watch)
+app.command()(merge)
 app.add_typer(data_app)
 app.add_typer(bench_app)
 

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from ..data.reading import Reading
-from .options import READING, AsJson, Config, DataDir, Device, configured, split_list
+from .options import (
+    READING,
+    AsJson,
+    Config,
+    DataDir,
+    Device,
+    RunTimeout,
+    configured,
+    split_list,
+    use_threads,
+    workers_for,
+)
 
 
 @configured(*READING)
@@ -116,6 +127,25 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Evaluate this many images at a time.")] = 256,
     device: Device = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Compute with this many processor threads: by default all, unless "
+            "OMP_NUM_THREADS says how many.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Measure this many models or corruptions at once, each in a process of its own. "
+            "By default as many as the processor has cores for at --threads, and one on a GPU.",
+            envvar="FIXHEAD_JOBS",
+            show_default=False,
+        ),
+    ] = None,
+    run_timeout: RunTimeout = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -177,8 +207,13 @@ def evaluate(
         image_size=image_size,
         reading=Reading(**reading),
     )
+    use_threads(threads)
     found = evaluate_saved(
-        request, out=out, overwrite=overwrite, say=lambda line: print(line, file=sys.stderr)
+        request,
+        out=out,
+        overwrite=overwrite,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+        workers=workers_for(jobs, run_timeout, device),
     )
     print(dumps(found, indent=2)) if as_json else show_evaluation(found)
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .._errors import RequestError
 from ..comparison.config import Comparison
 from ..data.reading import Reading
-from ..runs.pool import Workers, jobs_that_fit
 from ..training.recipe import Recipe, help_of
+
+if TYPE_CHECKING:
+    from ..runs.pool import Workers
 
 
 def load_config(context: typer.Context, path: Path | None) -> Path | None:
     """Let a TOML file give the defaults of this command's options; the command line wins."""
     if path is None or context.resilient_parsing:
         return path
+    import tomllib
+
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -90,7 +93,8 @@ Jobs = Annotated[
 RunTimeout = Annotated[
     float | None,
     typer.Option(
-        help="Stop a run after this many seconds, and begin it again from its last checkpoint.",
+        help="Stop a run after this many seconds, and begin it again, from its last checkpoint "
+        "where it trains.",
         show_default=False,
     ),
 ]
@@ -173,8 +177,9 @@ def comparison_of(values: Mapping[str, Any]) -> Comparison:
     return Comparison.from_dict(rest | {"recipe": recipe})
 
 
-def use_threads(threads: int | None, backbone: str) -> None:
-    """Settle how many processor threads this process computes with.
+def use_threads(threads: int | None, *backbones: str, processes: int = 1) -> None:
+    """Settle how many processor threads this process, of so many that share a run, computes with,
+    for these backbones.
 
     A step of the small network takes about two milliseconds: on two threads it took half as long
     again as on one, because they wait for each other (measured on two virtual cores).
@@ -183,8 +188,13 @@ def use_threads(threads: int | None, backbone: str) -> None:
 
     import torch
 
-    if threads is None and backbone == "small-cnn" and "OMP_NUM_THREADS" not in os.environ:
-        threads = 1
+    from ..runs.pool import jobs_that_fit
+
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        if set(backbones) == {"small-cnn"}:
+            threads = 1
+        elif processes > 1:
+            threads = jobs_that_fit("cpu", processes)
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -193,6 +203,7 @@ def workers_for(jobs: int | None, run_timeout: float | None, device: str) -> Wor
     """How many runs at once, after ``use_threads`` has settled the threads of one."""
     import torch
 
+    from ..runs.pool import Workers, jobs_that_fit
     from ..training.engine import resolve_device
 
     if jobs is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .options import AsJson, DataDir, Device, Jobs, RunTimeout, workers_for
+from .options import AsJson, DataDir, Device, Jobs, RunTimeout, Threads, use_threads, workers_for
 
 
 def paper(
@@ -55,6 +55,7 @@ def paper(
     keep_models: Annotated[
         bool, typer.Option(help="Keep the trained models, or drop them once they are measured.")
     ] = True,
+    threads: Threads = None,
     jobs: Jobs = None,
     processes: Annotated[
         int | None, typer.Option(help="An older name of --jobs.", hidden=True)
@@ -74,6 +75,7 @@ def paper(
     --out, it carries on and repeats nothing, and items share their runs.
     """
     from .._errors import RequestError
+    from ..papers.item import TrainingCell
     from ..papers.recipe import PaperRequest
     from ..papers.registry import build, find, items
     from ..papers.run import RunOptions, name_of, perform, show_items, show_paper
@@ -91,10 +93,12 @@ def paper(
         raise RequestError("ITEM is needed: see `fixhead paper list`")
     chosen = find(paper, item)
     request = PaperRequest(_scale(scale), as_published, seeds, epochs)
+    wanted = share_of(build(chosen, request).cells, cells)
     if plan:
-        names = [cell.name for cell in share_of(build(chosen, request).cells, cells)]
+        names = [cell.name for cell in wanted]
         print(dumps(names, indent=2) if as_json else "\n".join(names))
         return
+    use_threads(threads, *{c.comparison.backbone for c in wanted if isinstance(c, TrainingCell)})
     workers = workers_for(jobs if processes is None else processes, run_timeout, device)
     options = RunOptions(data_dir, device, cells, keep_models, workers, run)
     results = perform(chosen, request, out, options)

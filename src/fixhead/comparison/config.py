@@ -1,12 +1,11 @@
 """What a comparison is: everything that a result can depend on, and nothing else.
 
-Imports no torch before a comparison is made, so that the command line can take its defaults and its
-help from here.
+Imports no torch before a comparison is made, and little else, so that the command line can take its
+defaults and its help from here.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from .._errors import RequestError
 from ..data.reading import Reading, read_text
 from ..runs.layout import RUNS_FILE, TUNING_FILE
-from ..runs.records import dumps
 from ..training.recipe import Recipe, as_first_recorded, option, refuse_other_values
 
 if TYPE_CHECKING:
@@ -189,6 +187,8 @@ class Comparison(Task):
     @property
     def digest(self) -> str:
         """SHA-256 over all of it: two folders with one digest hold the same comparison."""
+        from ..runs.records import dumps
+
         facts = self.to_dict()
         if self.data_dir is not None:
             facts["data_dir"] = str(Path(self.data_dir).resolve())
@@ -199,7 +199,7 @@ class Comparison(Task):
                 facts[name] = ["file", read_text(Path(facts[name]), name)]
         facts["recipe"] = as_first_recorded(self.recipe, facts["recipe"])
         facts = as_first_recorded(self, facts)
-        return hashlib.sha256(dumps(facts).encode()).hexdigest()
+        return _sha256(dumps(facts))
 
 
 _RECORDED_ORDER = (
@@ -209,6 +209,12 @@ _RECORDED_ORDER = (
 )
 """The order of config.json's fields, which the digest is taken in; how the data are read follows,
 where anything was said of it."""
+
+
+def _sha256(text: str) -> str:
+    import hashlib  # it brings OpenSSL, which no help and no refusal needs
+
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _content(path: Path) -> str:
@@ -232,7 +238,7 @@ class RunPlan:
         """Readable and safe as a folder's name; unique within a comparison."""
         safe = "".join(char if char.isalnum() or char in "-.@" else "_" for char in self.head)
         if safe != self.head:  # two heads may differ in what was replaced
-            safe = f"{safe[:60]}-{hashlib.sha256(self.head.encode()).hexdigest()[:6]}"
+            safe = f"{safe[:60]}-{_sha256(self.head)[:6]}"
         return f"{safe}-seed{self.seed}"
 
     @property

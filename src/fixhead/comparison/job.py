@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._version import __version__
 from ..report.comparison_page import write_page
 from ..runs.claims import CLAIM_SEEDS, supports_claim
-from ..runs.layout import COMPARISON_SCHEMA, RESULTS_FILE, RESULTS_SCHEMA
+from ..runs.layout import RESULTS_FILE, RESULTS_SCHEMA
 from ..runs.pool import Workers
 from ..runs.records import Record, write_json
 from ..runs.statistics import holm, paired_difference, spread
-from ..runs.store import RunStore
+from ..runs.store import RunStore, read_config
 from ..training.engine import Engine, open_fabric
 from ..training.step import labelled
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
 from .context import Context, check_heads, prepare
+from .folder import folder_facts, grows_from
 from .run import ComparisonRunner
 from .terminal import ComparisonProgress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 WARM_STEPS, TIMED_STEPS = 2, 6
 EVALUATION_SHARE = 1 / 3
@@ -41,31 +45,53 @@ def compare(
     progress: ComparisonProgress | None = None,
     checkpoint_every_s: float = 5.0,
     workers: Workers | None = None,
+    fabric: Fabric | None = None,
 ) -> dict[str, Any]:
     """Run what is missing in ``directory``, and give the content of its results.json.
 
     Writes runs.jsonl (a row per finished run), results.json, report.html and runs/RUN_ID/. Started
     again after a stop, it repeats no finished run and carries an unfinished one on from its last
     checkpoint; the results are those of an undisturbed comparison, and do not depend on how many
-    ``workers`` do the runs.
+    ``workers`` do the runs. A folder of this comparison with fewer heads or seeds grows. Where it
+    is stopped by the keyboard or by an error, the page shows what is done. With a ``fabric`` of
+    several processes, process 0 calls this, and the others follow (``ComparisonRunner.follow``).
 
     Raises:
         RequestError: something cannot be met as asked, or the folder is not this comparison's.
     """
-    store, facts = RunStore(directory), folder_facts(comparison)
-    store.refuse_foreign(facts)
-    runner = ComparisonRunner(comparison, directory, checkpoint_every_s)
+    store, facts, grows = RunStore(directory), folder_facts(comparison), grows_from(comparison)
+    store.refuse_foreign(facts, grows)
+    runner = ComparisonRunner(comparison, directory, checkpoint_every_s, fabric)
     check_heads(runner.context)  # what cannot be met is refused before the folder is made
     progress = progress or ComparisonProgress()
     for line in runner.context.choices:
         progress.say(f"· {line}")
     workers = (workers or Workers()).with_threads(torch.get_num_threads())
-    with store.claim(facts):
-        rates = _tuned_rates(runner, store, progress, workers)
-        rows = _run_missing(plan_runs(comparison, rates), runner, store, progress, workers)
-        results = summarise(comparison, rows)
-        write_json(directory / RESULTS_FILE, results)
-        write_page(directory)
+    with store.claim(facts, grows):
+        try:
+            rates = _tuned_rates(runner, store, progress, workers)
+            _run_missing(plan_runs(comparison, rates), runner, store, progress, workers)
+        except BaseException:
+            with suppress(Exception):  # what stopped it is what there is to say
+                if store.records():
+                    write_results(directory)
+            raise
+        return write_results(directory)
+
+
+def write_results(directory: Path) -> dict[str, Any]:
+    """Write results.json and the page from the records of a comparison's folder, finished or not,
+    and give the content of results.json.
+
+    Raises:
+        RequestError: the folder is no comparison's.
+    """
+    comparison = Comparison.from_dict(read_config(directory)["config"])
+    done = RunStore(directory).by_run()
+    runs = [plan.run_id for plan in plan_runs(comparison)]
+    results = summarise(comparison, [done[run] for run in runs if run in done])
+    write_json(directory / RESULTS_FILE, results)
+    write_page(directory)
     return results
 
 
@@ -75,7 +101,7 @@ def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
     Writes nothing. Raises the same RequestErrors as the comparison itself.
     """
     store = RunStore(directory)
-    store.refuse_foreign(folder_facts(comparison))
+    store.refuse_foreign(folder_facts(comparison), grows_from(comparison))
     context = prepare(comparison)
     seconds = {head: _run_seconds(context, head) for head in comparison.heads}
     plans = [*plan_tuning(comparison), *plan_runs(comparison)]
@@ -98,16 +124,6 @@ def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
         "done": len(plans) - len(runs),
         "runs": runs,
         "seconds": sum(run["seconds"] for run in runs),
-    }
-
-
-def folder_facts(comparison: Comparison) -> Record:
-    """What config.json says of a comparison's folder."""
-    return {
-        "schema": COMPARISON_SCHEMA,
-        "fixhead": __version__,
-        "config": comparison.to_dict(),
-        "digest": comparison.digest,
     }
 
 
@@ -298,7 +314,14 @@ def _pairs(comparison: Comparison, records: Sequence[Record], metric: str) -> li
 
 
 def _notes(comparison: Comparison, records: Sequence[Record]) -> list[str]:
-    notes = [_about_counts(tail)] if (tail := _tail(records)) else []
+    planned = comparison.seeds * len(comparison.heads)
+    notes = []
+    if len(records) < planned:
+        notes.append(
+            f"{len(records)} of {planned} runs are done: the comparison was stopped, or is still "
+            "at work; started again, it does the others."
+        )
+    notes += [_about_counts(tail)] if (tail := _tail(records)) else []
     if not comparison.tune:
         notes.append(
             f"All arms used one learning rate ({comparison.recipe.lr:g}), which may suit one "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -35,9 +36,13 @@ from ..training.checkpoints import save_model
 from ..training.loop import TrainingResult, train
 from ..training.model import Classifier
 from ..training.progress import Progress
+from ..training.step import NonFiniteLossError
 from .config import Comparison, RunPlan, TuningPlan
 from .context import Context, Parts, open_context
 from .terminal import RunProgress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 EXAMPLES = "examples.webp"
 
@@ -49,23 +54,37 @@ class ComparisonRunner:
     comparison: Comparison
     directory: Path
     checkpoint_every_s: float
+    fabric: Fabric | None = None
 
     @cached_property
     def context(self) -> Context:
-        return open_context(self.comparison)
+        context = open_context(self.comparison)
+        return context if self.fabric is None else replace(context, device=self.fabric.device)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "context"}
 
     def __call__(self, plan: RunPlan, tell: Tell) -> None:
+        if self.fabric is not None:
+            self.fabric.broadcast(plan)  # to those who follow
         record = run(
             self.context,
             plan,
             self.directory,
             RunProgress(tell),
             checkpoint_every_s=self.checkpoint_every_s,
+            fabric=self.fabric,
         )
         tell("record", plan.file, record)
+
+    def follow(self) -> None:
+        """Take part in the runs of process 0, which alone validates, tests and writes, until it
+        broadcasts None in place of a plan."""
+        context = self.context
+        assert self.fabric is not None
+        while (plan := self.fabric.broadcast(None)) is not None:
+            with suppress(NonFiniteLossError):  # which process 0 records
+                _train(context, plan, context.model(plan), fabric=self.fabric)
 
     def failure(self, plan: RunPlan, reason: str) -> tuple[str, Record]:
         return plan.file, run_failure(self.context, plan, reason)
@@ -78,8 +97,11 @@ def run(
     progress: Progress,
     *,
     checkpoint_every_s: float = 5.0,
+    fabric: Fabric | None = None,
 ) -> Record:
     """The record of one finished run; a run that breaks gives a record with its error.
+
+    With a ``fabric`` of several processes, the others train along (``ComparisonRunner.follow``).
 
     What concerns the whole comparison is raised: a full disk, a stop by the keyboard, a request
     that cannot be met.
@@ -88,10 +110,12 @@ def run(
     run_dir = directory / RUN_FOLDERS / plan.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
     identity = _identity(context, plan, started)
+    if fabric is not None:
+        identity |= {"processes": fabric.world_size}
     write_json(run_dir / CONFIG_FILE, identity)
     machine.reset_peak_memory(context.device)
     try:
-        figures = _train_and_test(context, plan, run_dir, progress, checkpoint_every_s)
+        figures = _train_and_test(context, plan, run_dir, progress, checkpoint_every_s, fabric)
     except (RequestError, OSError):
         raise
     except Exception:
@@ -114,10 +138,30 @@ def _train_and_test(
     run_dir: Path,
     progress: Progress,
     checkpoint_every_s: float,
+    fabric: Fabric | None,
 ) -> list[Figures]:
-    parts = context.parts(plan.seed, plan.recipe.batch_size)
     model = context.model(plan)
     sizes = _sizes(model, plan.recipe.optimizer)
+    result, parts = _train(
+        context,
+        plan,
+        model,
+        run_dir=run_dir,
+        progress=progress,
+        checkpoint_every_s=checkpoint_every_s,
+        fabric=fabric,
+    )
+    figures = _training_figures(sizes, result)
+    if not isinstance(plan, TuningPlan):
+        figures += evaluate_on_test(context, model, result, parts, run_dir)
+        save_model(run_dir, model, _description(context, plan, model), overwrite=True)
+    return figures
+
+
+def _train(
+    context: Context, plan: RunPlan, model: Classifier, **options: Any
+) -> tuple[TrainingResult, Parts]:
+    parts = context.parts(plan.seed, plan.recipe.batch_size)
     classes = len(context.dataset.classes)
 
     def monitor() -> CollapseMonitor:
@@ -129,19 +173,13 @@ def _train_and_test(
         parts.validation,
         plan.recipe,
         seed=plan.seed,
-        run_dir=run_dir,
         device=context.device,
-        progress=progress,
         choose_on=context.choose_on,
         validation_hook=monitor if classes <= MAX_CLASSES else None,
-        checkpoint_every_s=checkpoint_every_s,
         keep_checkpoint=True,  # until the row is on disk: a kill in between costs no training
+        **options,
     )
-    figures = _training_figures(sizes, result)
-    if not isinstance(plan, TuningPlan):
-        figures += evaluate_on_test(context, model, result, parts, run_dir)
-        save_model(run_dir, model, _description(context, plan, model), overwrite=True)
-    return figures
+    return result, parts
 
 
 def evaluate_on_test(

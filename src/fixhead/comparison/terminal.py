@@ -8,22 +8,43 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Column, Table
 
-from ..runs.layout import COMPUTED_SCHEMA, REPORT_PAGE, RUN_SCHEMA
+from ..report.numbers import mean_std, percent_spread
+from ..runs.layout import (
+    COMPUTED_SCHEMA,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    REPORT_PAGE,
+    RUN_FOLDERS,
+    RUN_SCHEMA,
+)
 from ..runs.pool import Tell
-from ..runs.records import Record
+from ..runs.records import Record, read
+from ..runs.store import RunStore, read_config
 from ..training.progress import Progress, live_table, progress_for
+from ..training.recipe import Recipe
+from .config import RunPlan, TuningPlan
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 REPORT_EVERY_S = 0.25
 """Seconds between two reports of a run: telling makes it wait for its device."""
+
+QUIET_S = 60.0
+QUIET_EPOCHS = 5
+QUIET_FIRST_S = 600.0
+"""A run that has written nothing for a minute, and for as long as so many of its epochs took (for
+ten minutes, where no epoch is done), is taken for one that was stopped."""
 
 
 class ComparisonProgress:
@@ -186,3 +207,163 @@ def show_run(row: dict[str, Any], folder: Path) -> None:
         soft_wrap=True,
     )
     console.print(f"The model: {folder}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A planned run as its folder shows it: its record, if it is done, and its epochs so far."""
+
+    plan: RunPlan
+    record: Record | None
+    epochs: Sequence[Record]
+    written_at: float | None
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        return [epoch["seconds"] for epoch in self.epochs]
+
+    def is_at_work(self, now: float) -> bool:
+        if self.record is not None or self.written_at is None:
+            return False
+        longest = max(self.epoch_seconds, default=QUIET_FIRST_S / QUIET_EPOCHS)
+        patience = max(QUIET_S, QUIET_EPOCHS * longest)
+        return now - self.written_at < patience
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How far a comparison is, read from its folder at ``now`` (seconds since 1970)."""
+
+    config: Mapping[str, Any]
+    runs: Sequence[_Seen]
+    now: float
+
+    @property
+    def done(self) -> int:
+        return sum(run.record is not None for run in self.runs)
+
+    @property
+    def at_work(self) -> list[_Seen]:
+        return [run for run in self.runs if run.is_at_work(self.now)]
+
+    @property
+    def metric(self) -> str:
+        """What results.json will say the comparison is about."""
+        records = [run.record for run in self.runs if run.record is not None]
+        chosen = {record["config"]["choose_on"] for record in records}
+        return "balanced_accuracy" if chosen == {"balanced_accuracy"} else "test_accuracy"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Epochs that are missing × seconds of an epoch of their head (of any, where it has none
+        yet), shared among as many runs as are at work; None where no epoch is done, or nothing is
+        at work."""
+        paces = {
+            head: [s for run in self.runs if run.plan.head == head for s in run.epoch_seconds]
+            for head in self.config["heads"]
+        }
+        every = [seconds for own in paces.values() for seconds in own]
+        if not every or not self.at_work:
+            return None
+        left = 0.0
+        for run in self.runs:
+            if run.record is None:
+                missing = run.plan.recipe.epochs - len(run.epochs)
+                left += max(missing, 0) * mean(paces[run.plan.head] or every)
+        return left / len(self.at_work)
+
+
+def read_overview(directory: Path, now: float) -> Overview:
+    """From the records of a comparison's folder, whoever writes them.
+
+    Raises:
+        RequestError: the folder is no comparison's.
+    """
+    config = read_config(directory)["config"]
+    recipe = Recipe.from_dict(config["recipe"])
+    first = config.get("first_seed", 0)
+    plans: list[RunPlan] = [
+        TuningPlan(head, 0, replace(recipe, lr=rate))
+        for head in config["heads"]
+        for rate in config.get("tune", ())
+    ]
+    plans += [
+        RunPlan(head, seed, recipe)
+        for seed in range(first, first + config["seeds"])
+        for head in config["heads"]
+    ]
+    store = RunStore(directory)
+    done = {file: store.by_run(file) for file in {plan.file for plan in plans}}
+    return Overview(
+        config, [_seen(directory, plan, done[plan.file].get(plan.run_id)) for plan in plans], now
+    )
+
+
+def _seen(directory: Path, plan: RunPlan, record: Record | None) -> _Seen:
+    folder = directory / RUN_FOLDERS / plan.run_id
+    times = [
+        path.stat().st_mtime for path in (folder / CONFIG_FILE, folder / HISTORY_FILE)
+        if path.exists()
+    ]  # fmt: skip
+    return _Seen(plan, record, read(folder / HISTORY_FILE), max(times, default=None))
+
+
+def overview_table(seen: Overview) -> Table:
+    """A row for each head: runs done, runs at work with their epochs, the mean so far."""
+    left = seen.seconds_left
+    title = f"{seen.config['data']}, {seen.config['backbone']}: {seen.done} of {len(seen.runs)} "
+    title += f"runs done, {len(seen.at_work)} at work"
+    title += "" if left is None else f", about {duration(left)} left"
+    metric = seen.metric
+    table = Table(
+        Column("head", overflow="fold"),
+        "done",
+        "at work or stopped",
+        f"{metric.replace('_', ' ')} so far",
+        title=title,
+    )
+    for head in seen.config["heads"]:
+        own = [run for run in seen.runs if run.plan.head == head]
+        records = [run.record for run in own if run.record is not None]
+        failed = sum(record["status"] != "done" for record in records)
+        rates = [record[metric] for record in records if record.get(metric) is not None]
+        table.add_row(
+            head,
+            f"{len(records)} of {len(own)}" + (f", {failed} failed" if failed else ""),
+            "\n".join(_begun(run, head, seen.now) for run in own if _is_begun(run)),
+            percent_spread(*mean_std(rates)) if rates else "–",
+        )
+    return table
+
+
+def _is_begun(run: _Seen) -> bool:
+    return run.record is None and run.written_at is not None
+
+
+def _begun(run: _Seen, head: str, now: float) -> str:
+    name = run.plan.run_id.removeprefix(f"{head}-")
+    stopped = "" if run.is_at_work(now) else ", stopped"
+    return f"{name}: epoch {len(run.epochs)} of {run.plan.recipe.epochs}{stopped}"
+
+
+def watch(
+    directory: Path, *, every_s: float = 2.0, once: bool = False, console: Console | None = None
+) -> None:
+    """Show how a comparison gets on, until it is done or the keyboard says enough.
+
+    Raises:
+        RequestError: the folder is no comparison's.
+    """
+    console = console or Console(highlight=False)
+    seen = read_overview(directory, time.time())
+    if once:
+        console.print(overview_table(seen))
+        return
+    with Live(overview_table(seen), console=console, auto_refresh=False) as live:
+        try:
+            while seen.done < len(seen.runs):
+                time.sleep(every_s)
+                seen = read_overview(directory, time.time())
+                live.update(overview_table(seen), refresh=True)
+        except KeyboardInterrupt:
+            return

@@ -104,44 +104,71 @@ def copies(
     return read
 
 
-def corrupted_accuracies(
-    wanted: Corruptions,
+@dataclass(frozen=True)
+class JudgedCopy:
+    """Every arm on one corrupted copy.
+
+    accuracy: by head, the mean over its runs.
+    picture: a corrupted image, its label, and by head the share of the runs that recognise it.
+    same_images: whether the copy has the test set's images in their order, so that ``picture`` is
+        of the image that was asked for; a published set that was packed anew has its first instead.
+    """
+
+    kind: str
+    severity: int
+    accuracy: dict[str, float]
+    picture: dict[str, Any]
+    same_images: bool
+
+
+def judge_copy(
+    kind: str,
+    severity: int,
     corrupted_copies: CorruptedCopies,
     test: Split,
     models: Sequence[SavedModel],
     heads: Sequence[str],
     *,
-    clean: Tensor,
+    index: int,
     device: torch.device,
     batch_size: int,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Accuracy by kind and severity of every arm (mean over its runs), and its corruption error
-    against the first of ``heads``; with one head there is nothing to hold it against.
+) -> JudgedCopy:
+    """``index`` says which test image is kept as a picture."""
+    split = corrupted_copies(kind, severity)
+    rights: dict[str, list[Tensor]] = {head: [] for head in heads}
+    for saved in models:
+        batches = saved.batches(split, device, batch_size)
+        rights[saved.head].append(hits(saved.model.to(device), batches))
+        saved.model.to("cpu")
+    means = {head: torch.stack(parts).double().mean(0) for head, parts in rights.items()}
+    same = np.array_equal(split.labels, test.labels)
+    shown = index if same else 0
+    picture = {
+        "kind": kind,
+        "severity": severity,
+        "label": int(split.labels[shown]),
+        "recognised": {head: float(share[shown]) for head, share in means.items()},
+        "image": data_address(split.images[shown]),
+    }
+    accuracy = {head: float(right.mean()) for head, right in means.items()}
+    return JudgedCopy(kind, severity, accuracy, picture, same)
 
-    ``clean`` (N,) says which test images every run recognises: the first of them is the example
-    whose corrupted copies are kept as pictures.
-    """
+
+def describe_corruptions(
+    wanted: Corruptions,
+    judged: Sequence[JudgedCopy],
+    test: Split,
+    heads: Sequence[str],
+    index: int,
+) -> dict[str, Any]:
+    """Accuracy by kind and severity of every arm, its corruption error against the first of
+    ``heads`` (with one head there is nothing to hold it against), and the pictures."""
     table: dict[str, dict[str, dict[int, float]]] = {
         head: {kind: {} for kind in wanted.kinds} for head in heads
     }
-    example = CorruptionExample(test, clean)
-    for kind in wanted.kinds:
-        for severity in wanted.severities:
-            split = corrupted_copies(kind, severity)
-            rights: dict[str, list[Tensor]] = {head: [] for head in heads}
-            for saved in models:
-                batches = saved.batches(split, device, batch_size)
-                rights[saved.head].append(hits(saved.model.to(device), batches))
-                saved.model.to("cpu")
-            means = {head: torch.stack(parts).double().mean(0) for head, parts in rights.items()}
-            for head, right in means.items():
-                table[head][kind][severity] = float(right.mean())
-            example.add(kind, severity, split, means)
-            say(
-                f"{kind} {severity}: "
-                + ", ".join(f"{h} {table[h][kind][severity]:.4f}" for h in heads)
-            )
+    for one in judged:
+        for head, rate in one.accuracy.items():
+            table[head][one.kind][one.severity] = rate
     baseline = heads[0] if len(heads) > 1 else None
     published = wanted.folder is not None
     return {
@@ -152,7 +179,7 @@ def corrupted_accuracies(
         "seed": None if published else 0,
         "baseline": baseline,
         "arms": [_arm(head, table, baseline) for head in heads],
-        "examples": example.described(),
+        "examples": _pictures(judged, test, index),
     }
 
 
@@ -205,43 +232,17 @@ def mean_accuracy(accuracy: AccuracyTable) -> float:
 PNG_PIXELS = 96
 
 
-class CorruptionExample:
-    """Collects the corrupted copies of the first test image that every run recognises.
-
-    Copies of another order than the test set's (a published set that was packed anew) have their
-    first image instead, and no picture of how it was before.
-    """
-
-    def __init__(self, test: Split, clean: Tensor) -> None:
-        self._test = test
-        self._index = int(clean.int().argmax())  # 0 where none is recognised
-        self._pictures: list[dict[str, Any]] = []
-        self._same = True
-
-    def add(self, kind: str, severity: int, split: Split, right: Mapping[str, Tensor]) -> None:
-        """``right[head]`` (N,) is the share of the head's runs that recognise each image."""
-        same = np.array_equal(split.labels, self._test.labels)
-        self._same = self._same and same
-        index = self._index if same else 0
-        picture = {
-            "kind": kind,
-            "severity": severity,
-            "label": int(split.labels[index]),
-            "recognised": {head: float(share[index]) for head, share in right.items()},
-            "image": data_address(split.images[index]),
+def _pictures(judged: Sequence[JudgedCopy], test: Split, index: int) -> dict[str, Any]:
+    """``index``, ``label`` and ``image`` of the uncorrupted picture, where the copies have it; and
+    the corrupted ones."""
+    before: dict[str, Any] = {"index": None, "label": None, "image": None}
+    if all(one.same_images for one in judged):
+        before = {
+            "index": index,
+            "label": int(test.labels[index]),
+            "image": data_address(test.images[index]),
         }
-        self._pictures.append(picture)
-
-    def described(self) -> dict[str, Any]:
-        """``index``, ``label`` and ``image`` of the uncorrupted picture, and the corrupted ones."""
-        before: dict[str, Any] = {"index": None, "label": None, "image": None}
-        if self._same:
-            before = {
-                "index": self._index,
-                "label": int(self._test.labels[self._index]),
-                "image": data_address(self._test.images[self._index]),
-            }
-        return before | {"pictures": self._pictures}
+    return before | {"pictures": [one.picture for one in judged]}
 
 
 def data_address(pixels: NDArray[np.uint8]) -> str:

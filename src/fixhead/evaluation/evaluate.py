@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 from torch import Tensor
@@ -25,10 +27,18 @@ from ..data.shifted_sets import ShiftedSet, load_shifted_set
 from ..heads.spec import parse_head
 from ..report.evaluation_page import write_evaluation_page
 from ..runs.layout import EVALUATION_FILE, EVALUATION_SCHEMA
+from ..runs.pool import Tell, Workers
 from ..runs.records import Record, write_json
 from ..training.engine import resolve_device
 from .checkpoints import SavedModel, SavedModels, load_for, open_models
-from .corruptions import CorruptedCopies, Corruptions, copies, corrupted_accuracies
+from .corruptions import (
+    CorruptedCopies,
+    Corruptions,
+    JudgedCopy,
+    copies,
+    describe_corruptions,
+    judge_copy,
+)
 from .details import (
     accuracies,
     describe_calibration,
@@ -41,7 +51,8 @@ from .details import (
     never_predicted,
 )
 from .examples import save_examples
-from .further_sets import OodSet, describe_ood, describe_shifted_set, load_ood
+from .further_sets import OodSet, describe_shifted_set, detect_ood, load_ood
+from .outputs import hits
 from .projections import DEFAULT as PROJECTIONS
 from .projections import MAX_POINTS, check_methods, describe_areas, describe_projections
 from .shot_groups import group_accuracies
@@ -90,9 +101,10 @@ def evaluate_saved(
     out: Path | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    workers: Workers | None = None,
 ) -> dict[str, Any]:
     """The content of ``evaluation.json``, which is written into ``out`` (by default beside the
-    models), with its page ``evaluation.html``.
+    models), with its page ``evaluation.html``. It does not depend on how many ``workers`` measure.
 
     Raises:
         RequestError: the file is there and ``overwrite`` is False; models, data or corruptions
@@ -102,24 +114,19 @@ def evaluate_saved(
         raise RequestError(f"--batch-size must be 1 or more, got {request.batch_size}")
     check_methods(request.projections)
     target = _target(request.path, out, overwrite)
-    if request.third_party is None:
-        models = open_models(request.path)
-    else:
-        models = open_third_party(
-            request.path,
-            request.third_party,
-            request.data,
-            request.data_dir,
-            request.image_size,
-            request.reading,
-        )
-    chosen = [saved.facts["weights"] for saved in models.models if saved.facts.get("weights")]
+    runner = _EvaluationRunner(request, target.parent)
+    job = runner.job
+    chosen = [saved.facts["weights"] for saved in job.models if saved.facts.get("weights")]
     notes = [f"evaluated are {words}" for words in chosen]
     for note in notes:
         say(f"{request.path}: {note}; --weights ema or raw says which")
-    job = _prepare(request, models, say)
     target.parent.mkdir(parents=True, exist_ok=True)
-    record = job.record(target.parent, notes)
+    workers = (workers or Workers()).with_threads(torch.get_num_threads())
+
+    def measure(parts: Sequence[_Part]) -> list[Any]:
+        return workers.answers(runner, parts, lambda kind, *facts: say(*facts))
+
+    record = job.record(measure, notes)
     write_json(target, record)
     write_evaluation_page(target.parent)
     return record
@@ -137,10 +144,22 @@ def _target(path: Path, out: Path | None, overwrite: bool) -> Path:
     return target
 
 
-def _prepare(
-    request: EvaluationRequest, models: SavedModels, say: Callable[[str], None]
-) -> _EvaluationJob:
-    """Load the test sets; everything that can be refused is refused here."""
+def _open(request: EvaluationRequest) -> SavedModels:
+    if request.third_party is None:
+        return open_models(request.path)
+    return open_third_party(
+        request.path,
+        request.third_party,
+        request.data,
+        request.data_dir,
+        request.image_size,
+        request.reading,
+    )
+
+
+def _prepare(request: EvaluationRequest) -> _EvaluationJob:
+    """Load the models and the test sets; everything that can be refused is refused here."""
+    models = _open(request)
     facts = models.models[0].facts
     if models.config is not None:  # a comparison knows where its data lay
         recorded = models.config.get("data_dir")
@@ -176,8 +195,59 @@ def _prepare(
         corrupted_copies,
         heads,
         device,
-        say,
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one process measures by itself: a model on all sets but the corrupted ones, or all
+    models on one corrupted copy."""
+
+    run_id: str
+    model: int | None = None
+    copy: tuple[str, int] = ("", 0)
+    picture: int = 0
+
+
+@dataclass(frozen=True)
+class _MeasuredModel:
+    """A model's entry of the record; which images it recognises, of the test set (N,) and of the
+    shifted ones; its detection of other classes. Arrays, which other processes can send."""
+
+    entry: Record
+    right: NDArray[np.bool_]
+    right_there: tuple[NDArray[np.bool_], ...]
+    outside: list[Record]
+
+
+@dataclass(frozen=True)
+class _EvaluationRunner:
+    """Measures parts. Models and data are read once; another process reads its own."""
+
+    request: EvaluationRequest
+    folder: Path
+
+    @cached_property
+    def job(self) -> _EvaluationJob:
+        return _prepare(self.request)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "job"}
+
+    def __call__(self, part: _Part, tell: Tell) -> None:
+        found: Any
+        if part.model is not None:
+            found = self.job.measured(self.job.models[part.model], self.folder)
+            figures = f"{100 * found.entry['accuracy']:.2f} % of {found.entry['images']} images"
+            tell("say", f"{found.entry['name']}: {figures}")
+        else:
+            found = self.job.judged(*part.copy, part.picture)
+            rates = ", ".join(f"{head} {rate:.4f}" for head, rate in found.accuracy.items())
+            tell("say", f"{found.kind} {found.severity}: {rates}")
+        tell("answer", found)
+
+    def failure(self, part: _Part, reason: str) -> tuple[str, Record]:
+        raise RequestError(f"{part.run_id}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -194,28 +264,14 @@ class _EvaluationJob:
     copies: CorruptedCopies | None
     heads: Sequence[str]
     device: torch.device
-    say: Callable[[str], None]
 
-    def record(self, folder: Path, notes: Sequence[str] = ()) -> dict[str, Any]:
-        """What ``evaluation.json`` holds; pictures that belong to it go into ``folder``."""
-        described, right = [], {}
-        for saved in self.models:
-            entry, right[saved.name] = self._described(saved, folder)
-            described.append(entry)
-        batch_size = self.request.batch_size
-        corruptions = None
-        if self.request.corruptions is not None and self.copies is not None:
-            corruptions = corrupted_accuracies(
-                self.request.corruptions,
-                self.copies,
-                self.test,
-                self.models,
-                self.heads,
-                clean=torch.stack(list(right.values())).all(dim=0),
-                device=self.device,
-                batch_size=batch_size,
-                say=self.say,
-            )
+    def record(
+        self, measure: Callable[[Sequence[_Part]], list[Any]], notes: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """What ``evaluation.json`` holds; ``measure`` has the parts measured, wherever."""
+        found: list[_MeasuredModel] = measure(
+            [_Part(saved.name, model=index) for index, saved in enumerate(self.models)]
+        )
         return {
             "schema": EVALUATION_SCHEMA,
             "fixhead": __version__,
@@ -224,24 +280,73 @@ class _EvaluationJob:
             "notes": [*self.dataset.notes, *notes],
             "part": "test",
             "classes": list(self.classes),
-            "models": described,
-            "corruptions": corruptions,
+            "models": [one.entry for one in found],
+            "corruptions": self._corruptions(measure, found),
             "also": [
-                describe_shifted_set(one, self.models, self.heads, right, self.device, batch_size)
-                for one in self.shifted
+                describe_shifted_set(shifted, self._arms(found, place))
+                for place, shifted in enumerate(self.shifted)
             ],
-            "outside": describe_ood(self.outside, self.models, self.test, self.device, batch_size),
+            "outside": [
+                {"name": other.name, "title": other.title, "images": len(other.split)}
+                | {"models": [one.outside[place] for one in found]}
+                for place, other in enumerate(self.outside)
+            ],
         }
 
-    def _described(self, saved: SavedModel, folder: Path) -> tuple[dict[str, Any], Tensor]:
-        """A model's entry of the record, and which test images (N,) it recognises."""
+    def _corruptions(
+        self, measure: Callable[[Sequence[_Part]], list[Any]], found: Sequence[_MeasuredModel]
+    ) -> dict[str, Any] | None:
+        """The picture is of the first test image that every run recognises, or of the first."""
+        wanted = self.request.corruptions
+        if wanted is None:
+            return None
+        shown = int(np.all([one.right for one in found], axis=0).argmax())
+        judged = measure(
+            [
+                _Part(f"{kind} {severity}", copy=(kind, severity), picture=shown)
+                for kind in wanted.kinds
+                for severity in wanted.severities
+            ]
+        )
+        return describe_corruptions(wanted, judged, self.test, self.heads, shown)
+
+    def _arms(
+        self, found: Sequence[_MeasuredModel], place: int
+    ) -> dict[str, list[tuple[Tensor, Tensor]]]:
+        arms: dict[str, list[tuple[Tensor, Tensor]]] = {head: [] for head in self.heads}
+        for saved, one in zip(self.models, found, strict=True):
+            both = torch.from_numpy(one.right), torch.from_numpy(one.right_there[place])
+            arms[saved.head].append(both)
+        return arms
+
+    def judged(self, kind: str, severity: int, picture: int) -> JudgedCopy:
+        """All models on one corrupted copy."""
+        assert self.copies is not None
+        return judge_copy(
+            kind,
+            severity,
+            self.copies,
+            self.test,
+            self.models,
+            self.heads,
+            index=picture,
+            device=self.device,
+            batch_size=self.request.batch_size,
+        )
+
+    def measured(self, saved: SavedModel, folder: Path) -> _MeasuredModel:
+        """A model on the test set and on further ones; its pictures go into ``folder``."""
+        batch_size = self.request.batch_size
         model = saved.model.to(self.device)
         head = model.head
-        batches = saved.batches(self.test, self.device, self.request.batch_size)
+        batches = saved.batches(self.test, self.device, batch_size)
         detail = examine(model, batches, classes=len(self.classes))
+        there = tuple(
+            hits(model, saved.batches(shifted.split, self.device, batch_size)).numpy()
+            for shifted in self.shifted
+        )
         model.to("cpu")
         figures = accuracies(detail.evaluation)
-        self.say(f"{saved.name}: {100 * figures['accuracy']:.2f} % of {figures['images']} images")
         groups = saved.facts.get("groups")
         scale = 1.0 if head.scale is None else float(head.scale.detach())
         entry = {
@@ -269,7 +374,8 @@ class _EvaluationJob:
                 folder, f"{EXAMPLES}/{saved.name}.webp", self.test, detail.evaluation
             ),
         }
-        return entry, detail.right
+        outside = detect_ood(saved, self.outside, self.test, self.device, batch_size)
+        return _MeasuredModel(entry, detail.right.numpy(), there, outside)
 
     def _projections(self, saved: SavedModel) -> dict[str, Any] | None:
         """Of images evenly spaced over the test set."""

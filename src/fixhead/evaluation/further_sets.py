@@ -39,7 +39,7 @@ from ..data.sources.tables import find_parquet
 from ..geometry.detection import auroc, energy, fpr_at, largest_cosine
 from ..training.model import Classifier
 from .checkpoints import SavedModel
-from .outputs import eval_mode, hits
+from .outputs import eval_mode
 
 DRAWS = 2_000
 
@@ -93,29 +93,18 @@ def _estimates(values: Tensor, redrawn: Tensor) -> tuple[Estimate, ...]:
     return tuple(Estimate(*column) for column in columns)
 
 
-@torch.no_grad()
 def describe_shifted_set(
-    shifted: ShiftedSet,
-    models: Sequence[SavedModel],
-    heads: Sequence[str],
-    right: Mapping[str, Tensor],
-    device: torch.device,
-    batch_size: int,
+    shifted: ShiftedSet, arms: Mapping[str, Sequence[tuple[Tensor, Tensor]]]
 ) -> dict[str, Any]:
     """Every arm on another set: its accuracy, and its drop against the test set.
 
-    ``right[name]`` (N,) are the test images that a model recognises; the first of ``heads`` is the
-    baseline that the other arms' drops are held against.
+    ``arms[head]`` has for each run which images it recognises: of the test set, bool (N,), and of
+    the other one, (M,). The first arm is the baseline that the others' drops are held against.
     """
-    right_there = {}
-    for saved in models:
-        model = saved.model.to(device)
-        right_there[saved.name] = hits(model, saved.batches(shifted.split, device, batch_size))
-        model.to("cpu")
-    arms = [[saved.name for saved in models if saved.head == head] for head in heads]
+    heads = list(arms)
     test, there = (
-        torch.stack([torch.stack([part[name].double() for name in arm]).mean(0) for arm in arms])
-        for part in (right, right_there)
+        torch.stack([torch.stack([run[part].double() for run in arms[h]]).mean(0) for h in heads])
+        for part in (0, 1)
     )
     lost = drops(test, there)
     return {
@@ -127,7 +116,7 @@ def describe_shifted_set(
         "arms": [
             {
                 "head": head,
-                "n": len(arms[index]),
+                "n": len(arms[head]),
                 "test_accuracy": float(test[index].mean()),
                 "accuracy": float(there[index].mean()),
                 "drop": asdict(lost.drop[index]),
@@ -183,30 +172,23 @@ def _images_below(path: Path) -> tuple[Path, ...]:
     return find_images(path)[0]
 
 
-def describe_ood(
+def detect_ood(
+    saved: SavedModel,
     others: Sequence[OodSet],
-    models: Sequence[SavedModel],
     test: Split,
     device: torch.device,
     batch_size: int,
 ) -> list[dict[str, Any]]:
-    """Every model's detection of each set of other classes."""
-    described: list[dict[str, Any]] = [
-        {"name": other.name, "title": other.title, "images": len(other.split), "models": []}
-        for other in others
-    ]
-    for saved in models if others else ():
-        model = saved.model.to(device)
-        known, *rest = (
-            scores(model, saved.batches(split, device, batch_size))
-            for split in (test, *(other.split for other in others))
-        )
-        model.to("cpu")
-        for entry, other in zip(described, rest, strict=True):
-            entry["models"].append(
-                {"name": saved.name, "head": saved.head, **detection(known, other)}
-            )
-    return described
+    """A model's detection of each set of other classes."""
+    if not others:
+        return []
+    model = saved.model.to(device)
+    known, *rest = (
+        scores(model, saved.batches(split, device, batch_size))
+        for split in (test, *(other.split for other in others))
+    )
+    model.to("cpu")
+    return [{"name": saved.name, "head": saved.head, **detection(known, one)} for one in rest]
 
 
 @torch.no_grad()

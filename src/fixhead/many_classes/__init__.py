@@ -17,6 +17,7 @@ from .loss import (
     squared_error,
 )
 from .quantised import QuantisedVectors, quantise
+from .sharded import ShardedVectors, class_range, gather_rows, part_of_code
 from .vectors import ClassVectors, DenseVectors, LazyVectors, prefers_chunking
 
 __all__ = [
@@ -27,12 +28,16 @@ __all__ = [
     "PerformanceWarning",
     "QuantisedVectors",
     "Sample",
+    "ShardedVectors",
     "Top",
+    "class_range",
+    "gather_rows",
     "gram_matrix",
     "implicit",
     "linear_cross_entropy",
     "log_sum_exp",
     "margins",
+    "part_of_code",
     "predict_proba",
     "prefers_chunking",
     "quantise",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .._errors import RequestError
 from .ops import takes_bf16
+from .sharded import ShardedVectors
 from .vectors import ClassVectors, as_class_vectors
 
 
@@ -29,14 +30,18 @@ def topk(
     scale: float | Tensor = 1.0,
     bias: Tensor | None = None,
     unit_vectors: bool = False,
+    group: Any = None,
 ) -> Top:
     """The k largest logits of features (N, d), and their classes; no gradient.
 
-    Arguments as ``linear_cross_entropy``. Of equal logits any may come first.
+    Arguments as ``linear_cross_entropy``. Of equal logits any may come first. With a ``group`` of
+    processes that share the classes, each is given its own, and gets the largest of all.
 
     Raises:
         RequestError: k outside 1 … K, and as ``linear_cross_entropy``.
     """
+    if group is not None:
+        vectors = ShardedVectors(vectors, group, unit_rows=unit_vectors)
     W = as_class_vectors(vectors, logits, unit_vectors, features)
     _require_k(k, W.classes)
     projected = W.project(features, logits, scale)

@@ -43,6 +43,7 @@ from ..losses.checks import (
 )
 from ..losses.margins import arcface_margin, cosface_margin
 from .ops import takes_bf16
+from .sharded import ShardedVectors
 from .vectors import ClassVectors, as_class_vectors
 
 Change = Callable[[Tensor, Tensor], Tensor]
@@ -77,6 +78,7 @@ def linear_cross_entropy(
     ignore_index: int = IGNORE_INDEX,
     reduction: Reduction = "mean",
     unit_vectors: bool = False,
+    group: Any = None,
 ) -> Tensor:
     """Cross-entropy in nats of features (N, d), class vectors (K, d) and labels (N,).
 
@@ -101,18 +103,23 @@ def linear_cross_entropy(
         label_smoothing: ε, in closed form: Σ_k z_k is one product with Σ_k w_k.
         z_loss: adds ``z_loss · (log Σ_k e^{z_k})²`` to every row.
         unit_vectors: promises that ‖w_k‖ = 1 for all k, and skips that normalisation.
+        group: a torch.distributed process group whose processes share the classes, each with its
+            own vectors, bias, weight and prior, and all with the same features and labels; see
+            ``many_classes.sharded``.
 
     Raises:
         RequestError: a shape, type or option that does not fit; on the CPU also labels out of
             range and features that are not finite (the row is named); a second derivative.
     """
+    if group is not None:
+        vectors = ShardedVectors(vectors, group, unit_rows=unit_vectors)
     require_reduction(reduction)
     require_number("z_loss", z_loss, 0)
     require_number("label_smoothing", label_smoothing, 0, 1)
     change = _margin(cosface, arcface, logits)
     W = as_class_vectors(vectors, logits, unit_vectors, features)
-    require_weight(weight, W.classes, features.device)
-    shift = _shift(bias, prior, tau, W.classes, features.device)
+    require_weight(weight, W.held, features.device)
+    shift = _shift(bias, prior, tau, W, features.device)
     bare = shift is None and change is None and weight is None and not (label_smoothing or z_loss)
     if bare and W.fused:
         return _plain(features, W, labels, logits, scale, ignore_index, reduction)
@@ -129,7 +136,7 @@ def linear_cross_entropy(
         weight=weight,
     )
     losses = terms.nats + z_loss * terms.lse.square() if z_loss else terms.nats
-    shares = None if weight is None else weight.to(losses.dtype)[terms.labels]
+    shares = None if weight is None else W.of(weight.to(losses.dtype), terms.labels)
     return reduce(losses, reduction, counted=terms.counted, weights=shares)
 
 
@@ -199,7 +206,7 @@ def softmax_terms(
     nats = F.softplus(negatives - target, threshold=40.0).to(projected.dtype)
     lse = torch.logaddexp(negatives, target.to(negatives.dtype)).to(projected.dtype)
     weight = None if weight is None else weight.to(projected.dtype)
-    shares = nats if weight is None else weight[safe] * nats
+    shares = nats if weight is None else vectors.of(weight, safe) * nats
     if smoothing:
         spread = _spread(projected, vectors, bias, weight, lse, target - plain, safe)
         shares = (1 - smoothing) * shares + smoothing * spread
@@ -218,10 +225,11 @@ def _spread(
     """(1/K) Σ_k a_k (lse − z_k), by Σ_k a_k z_k = x · Σ_k a_k w_k + Σ_k a_k b_k."""
     centre = vectors.weighted_sum(weight).to(projected)
     # Sums of products in place of products of matrices: autocast leaves them as they are.
-    total = (projected * centre).sum(dim=1) + moved * (1.0 if weight is None else weight[labels])
+    share = 1.0 if weight is None else vectors.of(weight, labels)
+    total = (projected * centre).sum(dim=1) + moved * share
     if bias is not None:
-        total = total + (bias.sum() if weight is None else (weight * bias).sum())
-    mass = vectors.classes if weight is None else weight.sum()
+        total = total + vectors.total(bias if weight is None else weight * bias)
+    mass = vectors.classes if weight is None else vectors.total(weight)
     return (mass * lse - total) / vectors.classes
 
 
@@ -244,17 +252,21 @@ def _margin(cosface: float | None, arcface: float | None, logits: str) -> Change
 
 
 def _shift(
-    bias: Tensor | None, prior: Tensor | None, tau: float, classes: int, device: torch.device
+    bias: Tensor | None,
+    prior: Tensor | None,
+    tau: float,
+    vectors: ClassVectors,
+    device: torch.device,
 ) -> Tensor | None:
     """What is added to the logits of every class (K,)."""
     if bias is not None:
-        require_per_class("bias", bias, classes, device)
+        require_per_class("bias", bias, vectors.held, device)
     if prior is None:
         return bias
     require_number("tau", tau, 0)
-    require_counts(prior, classes, device)
+    require_counts(prior, vectors.held, device)
     counts = prior.to(torch.float32 if bias is None else bias.dtype)
-    shift = tau * (counts / counts.sum()).log()
+    shift = tau * (counts / vectors.total(counts)).log()
     return shift if bias is None else bias + shift
 
 

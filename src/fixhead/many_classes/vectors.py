@@ -90,6 +90,11 @@ class ClassVectors(ABC):
         return self.shape[0]
 
     @property
+    def held(self) -> int:
+        """How many of the classes this process has, where several share them (``sharded``)."""
+        return self.classes
+
+    @property
     def features(self) -> int:
         return self.shape[1]
 
@@ -116,6 +121,14 @@ class ClassVectors(ABC):
             labels = torch.arange(start, min(start + step, self.classes), device=self.device)
             out[start : start + step] = self.rows(labels, dtype)
         return out
+
+    def of(self, values: Tensor, labels: Tensor) -> Tensor:
+        """What values (held,) say of labels (n,)."""
+        return values[labels]
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all classes of values (held,)."""
+        return values.sum()
 
     def prefers_chunking(self, rows: int, *, learned: bool = False) -> bool:
         """Whether the logits (N, K) of so many rows are better not held.

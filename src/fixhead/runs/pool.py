@@ -15,9 +15,11 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from typing import Any, Generic, Protocol, TypeVar
 
 from .._errors import RequestError
@@ -25,6 +27,9 @@ from .records import Record
 
 LOOK_AGAIN_S = 1.0
 """Seconds between two looks at runs that take too long, or that other commands have in hand."""
+
+MOST_LOSSES = 3
+"""A run whose process was lost so often is recorded as failed."""
 
 
 class Plan(Protocol):
@@ -97,6 +102,45 @@ class Workers:
         else:
             _work_in_processes(runner, desk, self, jobs)
 
+    def answers(self, runner: Runner[P], plans: Sequence[P], hear: Tell) -> list[Any]:
+        """What the runner tells of every plan as its ``"answer"``, in the order of the plans;
+        ``hear`` is told the rest, and nothing is written.
+
+        Raises:
+            RequestError: a plan whose process died, or was stopped, again and again.
+        """
+        desk = _AnswerDesk(list(plans), hear)
+        self.work_off(runner, desk, len(plans))
+        return [desk.answers[plan.run_id] for plan in plans]
+
+
+@dataclass
+class _AnswerDesk(Generic[P]):
+    waiting: list[P]
+    hear: Tell
+    answers: dict[str, Any] = field(default_factory=dict)
+    losses: Counter[str] = field(default_factory=Counter)
+
+    def take(self) -> P | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+    def tell(self, plan: P, kind: str, *facts: Any) -> None:
+        if kind == "answer":
+            (self.answers[plan.run_id],) = facts
+        else:
+            self.hear(kind, *facts)
+
+    def finish(self, plan: P) -> None:
+        assert plan.run_id in self.answers
+
+    def lose(self, plan: P, reason: str) -> None:
+        self.losses[plan.run_id] += 1
+        if self.losses[plan.run_id] == MOST_LOSSES:
+            raise RequestError(
+                f"{plan.run_id}: {reason}, {MOST_LOSSES} times; try --jobs 1, or a smaller part"
+            )
+        self.waiting.insert(0, plan)
+
 
 def jobs_that_fit(device: str, threads: int) -> int:
     """As many runs of so many threads as this process may use cores; one on an accelerator."""
@@ -145,9 +189,12 @@ class _Worker(Generic[P]):
     """A process that does one run at a time, and this side of its pipe."""
 
     def __init__(self, runner: Runner[P], threads: int | None) -> None:
-        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+        context = processes_with(type(runner).__module__)
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, runner, threads))
+        environment = dict(os.environ)  # a fork server has that of the day it was started
+        self._process: Any = context.Process(  # type: ignore[attr-defined]
+            target=_serve, args=(theirs, runner, threads, environment)
+        )
         self._process.start()
         theirs.close()  # so that the pipe ends with the process
         self.plan: P | None = None
@@ -203,8 +250,35 @@ class _Worker(Generic[P]):
         desk.lose(lost, reason)
 
 
-def _serve(pipe: Connection, runner: Runner[Any], threads: int | None) -> None:
+def processes_with(*modules: str) -> BaseContext:
+    """How processes for runs are made: forked from a server that has imported ``modules`` and done
+    nothing else, so that each of them need not import torch again; anew where there is none.
+
+    The server is started by the first process that is made so, or by ``start_server``. A process
+    forked from one that computes could use neither CUDA nor threads; the server does not compute.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # For a server that is yet to be started; a script is not to be begun again by it.
+    context.set_forkserver_preload([__name__, *(one for one in modules if one != "__main__")])
+    return context
+
+
+def start_server(*modules: str) -> None:
+    """Let the server import ``modules`` from now on, while this process does something else."""
+    if processes_with(*modules).get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+
+def _serve(
+    pipe: Connection, runner: Runner[Any], threads: int | None, environment: dict[str, str]
+) -> None:
     """The other side: do what comes through the pipe until it ends."""
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asking process hears it, and stops us
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     if threads is not None:

@@ -29,12 +29,14 @@ from .layout import (
     RUN_FOLDERS,
     RUNS_FILE,
 )
-from .pool import LOOK_AGAIN_S, P, Plan, Runner, Workers
+from .pool import LOOK_AGAIN_S, MOST_LOSSES, P, Plan, Runner, Workers
 from .records import Record
 
 LOCK_FILE = ".lock"
-MOST_LOSSES = 3
-"""A run whose process was lost so often is recorded as failed."""
+
+
+Grows = Callable[[Record], bool]
+"""Whether the comparison at hand is that of this config.json with more runs."""
 
 
 class Listener(Protocol):
@@ -134,8 +136,9 @@ class RunStore:
         return lock
 
     @contextmanager
-    def claim(self, facts: Mapping[str, Any]) -> Iterator[None]:
-        """Hold the whole folder for the comparison that config.json's ``facts`` describe.
+    def claim(self, facts: Mapping[str, Any], grows: Grows | None = None) -> Iterator[None]:
+        """Hold the whole folder for the comparison that config.json's ``facts`` describe; a smaller
+        one that it ``grows`` from becomes this one.
 
         Raises:
             RequestError: the folder holds another comparison or someone else's files, or another
@@ -143,7 +146,7 @@ class RunStore:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise RequestError(f"--out must be a folder, got the file {self.folder}")
-        self.refuse_foreign(facts)
+        self.refuse_foreign(facts, grows)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
@@ -152,15 +155,17 @@ class RunStore:
                 f"another fixhead is at work in {self.folder}; wait for it, or name another folder"
             ) from None
         try:
-            self.refuse_foreign(facts)  # again, now that only this process can write
-            if not (self.folder / CONFIG_FILE).exists():
-                records.write_json(self.folder / CONFIG_FILE, facts)
+            self.refuse_foreign(facts, grows)  # again, now that only this process can write
+            path = self.folder / CONFIG_FILE
+            if not path.exists() or read_config(self.folder)["digest"] != facts["digest"]:
+                records.write_json(path, facts)
             yield
         finally:
             self._lock.release()
 
-    def refuse_foreign(self, facts: Mapping[str, Any]) -> None:
-        """Refuse a folder that is not empty and not that of the comparison with these facts."""
+    def refuse_foreign(self, facts: Mapping[str, Any], grows: Grows | None = None) -> None:
+        """Refuse a folder that is not empty and not that of the comparison with these facts, nor of
+        one that it ``grows`` from."""
         if not self.folder.exists():
             return
         if not (self.folder / CONFIG_FILE).exists():
@@ -175,11 +180,11 @@ class RunStore:
                 )
             return
         theirs = read_config(self.folder)
-        if theirs["digest"] != facts["digest"]:
+        if theirs["digest"] != facts["digest"] and not (grows is not None and grows(theirs)):
             raise RequestError(
                 f"--out needs the folder of this very comparison, got {self.folder} made with "
-                f"{_first_difference(theirs['config'], facts['config'])}; name another folder, "
-                "or repeat the options it was made with"
+                f"{first_difference(theirs['config'], facts['config'])}; name another folder, "
+                "or repeat the options it was made with; heads and seeds may be added to them"
             )
 
 
@@ -267,11 +272,12 @@ class _StoreDesk(Generic[P]):
 def _nothing(plan: Plan) -> None: ...
 
 
-def _first_difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> str:
+def first_difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> str:
+    """``lr = 0.1 where this one has 0.2``: the first field in which two configurations differ."""
     for name in {**ours, **theirs}:
         then, now = theirs.get(name), ours.get(name)
         if isinstance(then, dict) and isinstance(now, dict):
-            inner = _first_difference(then, now, f"{prefix}{name}.")
+            inner = first_difference(then, now, f"{prefix}{name}.")
             if inner:
                 return inner
         elif then != now:

@@ -29,6 +29,7 @@ require("lightning_fabric", extra="lab")  # says how to install it, before the i
 from lightning_fabric import Fabric  # noqa: E402
 
 from .model import Classifier  # noqa: E402
+from .processes import Share  # noqa: E402
 from .recipe import Recipe  # noqa: E402
 from .step import ValidationHook, take_step  # noqa: E402
 
@@ -106,6 +107,7 @@ class Engine:
         self.optimizer = build_optimizer(model, recipe)
         objective = HeadLoss(model, recipe, self.device)
         self._objective: Any = objective.forward
+        self._share = Share(fabric.global_rank, fabric.world_size)
         if fabric.world_size > 1:
             self._objective = fabric.setup_module(objective)
         self._updates: Any = fabric.setup_optimizers(self.optimizer)
@@ -115,8 +117,29 @@ class Engine:
             group["lr"] = lr
 
     def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step; the loss and the right predictions of before it."""
-        return take_step(self._objective, self._updates, images, labels, self._fabric)
+        """One optimiser step; the loss and the right predictions of before it.
+
+        Among several processes, those of this one's images, as ``Share`` counts them: their means
+        over the processes are the whole batch's.
+        """
+        if self._share.world == 1:
+            return take_step(self._objective, self._updates, images, labels, self._fabric)
+        share, batch = self._share, len(labels)
+        mine, factor = share.slice(batch), share.factor(batch)
+
+        def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            loss, right = self._objective(images, labels)
+            return loss * factor, right
+
+        loss, right = take_step(objective, self._updates, images[mine], labels[mine], self._fabric)
+        return loss, share.hits(right, batch)
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean over all processes of what each one has."""
+        if self._share.world == 1:
+            return values
+        mean: Any = self._fabric.all_reduce(values.to(self.device), reduce_op="mean")
+        return mean.cpu()  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def measure(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
@@ -32,6 +32,9 @@ from .step import (
     mixing_of,
     unmixed,
 )
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 ChooseOn = Literal["accuracy", "balanced_accuracy", "last"]
 
@@ -80,12 +83,17 @@ def train(
     validation_hook: MakeValidationHook | None = None,
     checkpoint_every_s: float = 5.0,
     keep_checkpoint: bool = False,
+    fabric: Fabric | None = None,
 ) -> TrainingResult:
     """Train ``model`` in place by ``recipe``, and keep its best and its last weights.
 
     With ``run_dir``, a row per epoch goes to ``history.jsonl``, and ``checkpoint/`` holds the run
     while it lasts: started again with the same arguments, it carries on from there, and on the CPU
     ends bit for bit where an undisturbed run ends.
+
+    With a ``fabric`` of several processes (``training.processes``), each of them calls this with
+    the same batches, process 0 with the ``run_dir``; the checkpoint of any number of processes
+    carries on in any other number.
 
     Args:
         train_batches, validation_batches: asked for ``epoch(number)`` with number from 1 (for
@@ -113,21 +121,26 @@ def train(
     history = HistoryFile(run_dir)
     progress = progress or SilentProgress()
     with determinism(recipe.deterministic):
-        chosen = resolve_device(device)
-        engine = Engine(model, recipe, open_fabric(chosen, recipe))
+        fabric = fabric or open_fabric(resolve_device(device), recipe)
+        first, several = fabric.global_rank == 0, fabric.world_size > 1
+        engine = Engine(model, recipe, fabric)
         run = Run(engine, Schedule(recipe, len(train_batches)))
-        resumed_from = run.restore(checkpoint.load())
+        state = checkpoint.load()
+        resumed_from = run.restore(fabric.broadcast(state) if several else state)
+        draws = ("dropout",) if first else ("dropout", fabric.global_rank)
         history.rewrite(run.history)
         run.imprint(train_batches)
         progress.begin(recipe.epochs, len(train_batches), resumed_from)
         try:
             for epoch in range(resumed_from + 1, recipe.epochs + 1):
-                with forked(seed, "dropout", epoch):
+                with forked(seed, *draws, epoch):
                     row = _learn(run, recipe, epoch, train_batches, progress)
-                    if validation_batches is not None:
+                    if first and validation_batches is not None:
                         _measure(run, row, validation_batches, choose_on, validation_hook)
-                    elif validation_hook is not None:
+                    elif first and validation_hook is not None:
                         row["collapse"] = dict(validation_hook().finish())
+                if several:
+                    row = fabric.broadcast(row)
                 run.finish_epoch(row, row.get(f"val_{choose_on}"))
                 history.append(row)
                 if checkpoint.due and epoch < recipe.epochs:
@@ -141,7 +154,7 @@ def train(
         checkpoint.remove()
     elif resumed_from < recipe.epochs:
         checkpoint.save(run.state_dict())
-    return _result(run, str(chosen), resumed_from)
+    return _result(run, str(engine.device), resumed_from)
 
 
 class Run:
@@ -211,7 +224,7 @@ def _learn(
     engine, schedule = run.engine, run.schedule
     engine.model.train()
     engine.model.head.begin_epoch(epoch)
-    tally = Tally(epoch)
+    tally = Tally(epoch, average=engine.average)
     first_step = (epoch - 1) * len(batches)
     start = time.perf_counter()
     head = engine.model.head
@@ -222,7 +235,7 @@ def _learn(
     for step, (images, labels) in enumerate(labelled(batches, epoch, head.classes)):
         engine.set_learning_rate(recipe.lr * schedule.factor(first_step + step))
         head.set_progress((first_step + step) / last_step)
-        tally.add(*engine.learn(images, labels))
+        tally.add(*engine.learn(images, labels), images=len(labels))
         if progress.due():
             pace = tally.images / (time.perf_counter() - start)
             progress.report(epoch, step + 1, tally.recent_loss(), pace)

@@ -108,25 +108,37 @@ class Tally:
     """Sums of a pass over batches of losses (scalars) and hits (N,) bool, left on the device until
     they are asked for.
 
+    Among several processes, each adds its share of them, and ``average`` takes the mean over all.
+
     Raises:
         NonFiniteLossError: from ``add`` (at most CHECK_EVERY batches late, naming the very step)
             or ``finish``.
     """
 
-    def __init__(self, epoch: int, part: str = "training") -> None:
-        self._epoch, self._part = epoch, part
+    def __init__(
+        self,
+        epoch: int,
+        part: str = "training",
+        average: Callable[[Tensor], Tensor] = lambda values: values,
+    ) -> None:
+        self._epoch, self._part, self._average = epoch, part, average
+        self._sizes: list[int] = []
         self._losses: list[Tensor] = []
         self._hits: list[Tensor] = []
         self._labels: list[Tensor] = []
         self.images = 0
 
-    def add(self, loss: Tensor, hits: Tensor, labels: Tensor | None = None) -> None:
-        """One batch; labels (N,) only where ``balanced_accuracy`` is wanted."""
+    def add(
+        self, loss: Tensor, hits: Tensor, labels: Tensor | None = None, images: int | None = None
+    ) -> None:
+        """One batch of ``images`` (as many as ``hits``, unless that is a share of their sum);
+        labels (N,) only where ``balanced_accuracy`` is wanted."""
         self._losses.append(loss)
         self._hits.append(hits)
         if labels is not None:
             self._labels.append(labels)
-        self.images += len(hits)
+        self._sizes.append(len(hits) if images is None else images)
+        self.images += self._sizes[-1]
         if len(self._losses) % CHECK_EVERY == 0:
             self._check(len(self._losses) - CHECK_EVERY)
 
@@ -136,9 +148,10 @@ class Tally:
     def finish(self) -> tuple[float, float]:
         """The mean loss and the accuracy over all images."""
         losses = self._check(0)
-        sizes = torch.tensor([len(hits) for hits in self._hits], dtype=torch.float64)
+        sizes = torch.tensor(self._sizes, dtype=torch.float64)
         loss = (losses.double() * sizes).sum().item() / self.images
-        return loss, torch.cat(self._hits).sum().item() / self.images
+        right = torch.cat([hits.reshape(-1) for hits in self._hits]).sum()
+        return loss, self._average(right.double()).item() / self.images
 
     def balanced_accuracy(self) -> float:
         """The mean over classes of the accuracy within the class; classes that occur only."""
@@ -150,7 +163,7 @@ class Tally:
 
     def _check(self, start: int) -> Tensor:
         """The losses from batch ``start`` on, on the CPU, all finite."""
-        losses = torch.stack(self._losses[start:]).cpu()
+        losses = self._average(torch.stack(self._losses[start:])).cpu()
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             first = int(bad[0])
