@@ -206,7 +206,8 @@ def _whitening(within: Tensor, share: float) -> Tensor:
         ridged.diagonal().add_(RIDGE * within.diagonal().mean())
         whole = torch.eye(len(ridged), device=ridged.device)
         factor: Tensor = torch.linalg.cholesky(ridged)
-        return torch.linalg.solve_triangular(factor, whole, upper=False)
+        turned: Tensor = torch.linalg.solve_triangular(factor, whole, upper=False)
+        return turned
     values, vectors = torch.linalg.eigh(within)
     powers = (values.clamp(min=0) / values.mean() + RIDGE).pow(-share / 2)
     whiten: Tensor = (vectors * powers) @ vectors.T
@@ -217,10 +218,11 @@ def _principal(points: Tensor, number: int) -> Tensor:
     """The first eigenvectors of XᵀX (number, D) of points X (C, D), by the smaller of two matrices."""
     if len(points) < points.shape[1]:
         values, vectors = torch.linalg.eigh(points @ points.T)
-        rows = vectors[:, -number:].T @ points
-        return (rows / values[-number:].clamp(min=1e-30).sqrt().unsqueeze(1)).flip(0)
-    axes: Tensor = torch.linalg.eigh(points.T @ points)[1][:, -number:].T
-    return axes.flip(0)
+        lengths = values[-number:].clamp(min=1e-30).sqrt()
+        rows: Tensor = vectors[:, -number:].T @ points / lengths.unsqueeze(1)
+    else:
+        rows = torch.linalg.eigh(points.T @ points)[1][:, -number:].T
+    return rows.flip(0)
 
 
 def _beyond(own: Tensor, rows: Tensor, moments: ClassMoments, means: Tensor) -> Tensor:
