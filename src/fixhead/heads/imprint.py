@@ -215,7 +215,7 @@ def _whitening(within: Tensor, share: float) -> Tensor:
 
 
 def _principal(points: Tensor, number: int) -> Tensor:
-    """The first eigenvectors of XᵀX (number, D) of points X (C, D), by the smaller of two matrices."""
+    """The first eigenvectors (number, D) of XᵀX, X (C, D), by the smaller of two matrices."""
     if len(points) < points.shape[1]:
         values, vectors = torch.linalg.eigh(points @ points.T)
         lengths = values[-number:].clamp(min=1e-30).sqrt()
