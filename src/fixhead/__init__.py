@@ -13,6 +13,7 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from . import geometry, heads, logits, losses, many_classes, metrics, vectors
     from ._errors import MissingExtraError, RequestError
+    from .evaluation.predict import load
     from .geometry import Certificate, certify
     from .heads import ClassificationHead
     from .heads.swap import swap_head, unswap
@@ -28,6 +29,7 @@ __all__ = [
     "finetune_head",
     "geometry",
     "heads",
+    "load",
     "logits",
     "losses",
     "many_classes",
@@ -45,6 +47,7 @@ _HOMES = {
     "RequestError": "_errors",
     "certify": "geometry",
     "finetune_head": "training.finetune",
+    "load": "evaluation.predict",
     "swap_head": "heads.swap",
     "unswap": "heads.swap",
 }

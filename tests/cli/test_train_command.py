@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 
 import numpy as np
@@ -8,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from fixhead.cli import run
 from fixhead.comparison import Comparison
+from fixhead.evaluation.model_folder import Calibration
 from fixhead.runs.records import read
 from fixhead.training import load_classifier
 
@@ -71,7 +74,7 @@ def test_a_run_that_cannot_be_is_refused_and_writes_nothing(capsys, tmp_path, op
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_get_the_models_own_probabilities(capsys, trained, pictures):
+def test_pictures_get_the_models_own_calibrated_probabilities(capsys, trained, pictures):
     paths = [str(path) for path, _ in pictures]
     run_dir = trained / "runs" / "simplex-seed5"
     capsys.readouterr()
@@ -81,7 +84,7 @@ def test_pictures_get_the_models_own_probabilities(capsys, trained, pictures):
     raw = np.stack([np.asarray(Image.open(path)) for path in paths])[:, None]
     images = (torch.from_numpy(raw).float() / 255 - facts["mean"][0]) / facts["std"][0]
     with torch.no_grad():
-        expected = model(images).softmax(dim=1)
+        expected = (model(images) / facts["calibration"]["temperature"]).softmax(dim=1)
     for one, row, path in zip(found, expected, paths, strict=True):
         assert one["image"] == path
         assert one["class"] == facts["classes"][int(row.argmax())]
@@ -131,6 +134,59 @@ def test_a_folder_is_walked_and_bad_files_are_reported_at_the_end(
     alone = [json.loads(said.out)[0]["probability"]]
     assert run(["predict", str(trained), str(found[0]), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["probability"] == pytest.approx(alone[0])
+
+
+def test_rows_of_commas_and_names_on_standard_input(capsys, monkeypatch, trained, pictures):
+    lines = [str(path) for path, _ in pictures[:3]]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*lines, "", "gone.png"])))
+    capsys.readouterr()
+    options = ["--csv", "--top", "2", "--reject", "0.05"]
+    assert run(["predict", str(trained), "-", *options]) == 1
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert [row["image"] for row in rows] == lines
+    assert list(rows[0])[1:5] == ["class", "probability", "class_2", "probability_2"]
+    assert {row["unknown"] for row in rows} <= {"true", "false"}
+    assert "1 of 4 pictures were passed over" in said.err
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "none on standard input" in refused(capsys, "predict", trained, "-")
+
+
+@pytest.mark.parametrize("score", [None, "energy", "largest-cosine"])
+def test_a_rate_of_rejection_is_that_of_the_validation_images(capsys, tmp_path, trained, score):
+    pixels, _ = load_digits(return_X_y=True)
+    for number in range(200):
+        image = (pixels[number].reshape(8, 8) * 255 / 16).round().astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    for number in range(20):  # no digits
+        noise = np.random.default_rng(number).integers(0, 256, (8, 8)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"noise{number}.png")
+    capsys.readouterr()
+    options = ["--reject", "0.1", *(["--score", score] if score else []), "--json"]
+    assert run(["predict", str(trained), str(tmp_path), *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    known = [one["unknown"] for one in found if "noise" not in one["image"]]
+    noise = [one["unknown"] for one in found if "noise" in one["image"]]
+    assert 0 < sum(known) / len(known) < 0.25
+    assert sum(noise) / len(noise) > 2 * sum(known) / len(known)
+    facts = load_classifier(trained / "runs" / "simplex-seed5")[1]
+    scores = facts["calibration"]["scores"][score or "energy"]
+    limit = Calibration.of(facts).threshold(0.1, score or "energy")
+    assert sum(one < limit for one in scores) == len(scores) // 10
+    assert all(one["unknown"] == (one["score"] < limit) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--reject", "1"], "--reject must be a rate"),
+        (["--reject", "0.1", "--score", "magic"], "--score must be one of"),
+        (["--score", "energy"], "goes with --reject"),
+        (["--json", "--csv"], "exclude each other"),
+    ],
+)
+def test_a_rejection_that_cannot_be_had_is_refused(capsys, trained, pictures, options, words):
+    assert words in refused(capsys, "predict", trained, pictures[0][0], *options)
 
 
 @pytest.mark.parametrize("content", [None, "no picture"])

@@ -5,13 +5,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
 
 from fixhead import RequestError
 from fixhead._torchvision import import_torchvision
 from fixhead.geometry.calibration import (
     calibration_sums,
     expected_calibration_error,
+    fit_temperature,
     maximum_calibration_error,
     reliability,
 )
@@ -130,3 +132,49 @@ def test_bins_logits_and_labels_that_do_not_fit_are_refused():
         calibration_sums(labels, labels)
     with pytest.raises(RequestError, match="labels in 0 … 4"):
         calibration_sums(logits, labels + K)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_temperature_is_the_minimum_that_scipy_finds(seed):
+    logits, labels = sample(seed)
+    logits[torch.arange(N), labels] += 1.5 * seed
+    rest = 1 / (N + 2)
+    q = np.full((N, K), rest / (K - 1))
+    q[np.arange(N), labels] = 1 - rest
+
+    def loss(log_t):
+        z = logits.numpy() / np.exp(log_t)
+        return (logsumexp(z, axis=1) - (q * z).sum(axis=1)).mean()
+
+    best = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded",
+                           options={"xatol": 1e-10})  # fmt: skip
+    assert fit_temperature(logits, labels) == pytest.approx(np.exp(best.x), rel=1e-5)
+
+
+def test_a_temperature_undoes_a_factor_and_no_shift():
+    logits, labels = sample()
+    logits[torch.arange(N), labels] += 2
+    plain = fit_temperature(logits, labels)
+    shifted = 7 * logits + torch.arange(N, dtype=torch.float64)[:, None]
+    assert fit_temperature(shifted, labels) == pytest.approx(7 * plain, rel=1e-8)
+
+
+def test_where_every_image_is_right_the_temperature_stays_above_zero():
+    logits = torch.eye(K).repeat(20, 1)
+    temperature = fit_temperature(logits, torch.arange(K).repeat(20))
+    # (K − 1) e^(−β) = ε / (1 − ε) at the minimum, ε = 1/(N + 2)
+    assert 1 / temperature == pytest.approx(math.log((K - 1) * 101), rel=1e-6)
+
+
+def test_logits_that_say_less_than_chance_get_the_hottest_temperature():
+    logits, labels = sample()
+    logits[torch.arange(N), labels] -= 5
+    assert fit_temperature(logits, labels) == pytest.approx(100, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.ones(3), torch.full((2, 3), math.nan), torch.ones((2, 3), dtype=torch.int32)]
+)
+def test_a_temperature_needs_finite_logits(bad):
+    with pytest.raises(RequestError, match="fit_temperature"):
+        fit_temperature(bad, torch.zeros(2, dtype=torch.int64))

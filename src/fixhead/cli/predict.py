@@ -1,50 +1,142 @@
-"""``fixhead predict``: the classes of single pictures."""
+"""``fixhead predict``: the classes of pictures."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from .._errors import RequestError
 from .options import AsJson, Device
+
+if TYPE_CHECKING:
+    from ..evaluation.predict import Prediction
+
+STANDARD_INPUT = Path("-")
 
 
 def predict(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN_DIR", help="Give the folder of a run, or its model.safetensors."
+            metavar="RUN_DIR|MODEL",
+            help="Give the folder of a run, or its model.safetensors.",
         ),
     ],
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGES...", help="Name image files, or folders with images."),
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Name image files, or folders with images; - reads a file's name from every line "
+            "of standard input.",
+        ),
     ],
     top: Annotated[int, typer.Option(help="Show this many classes.")] = 3,
+    reject: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Call pictures unknown whose score is lower than that of all but this share of "
+            "the validation images.",
+            show_default=False,
+        ),
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(
+            metavar="energy|largest-cosine",
+            help="Reject by this score, instead of the one that the model names.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print rows of comma-separated values.")
+    ] = False,
 ) -> None:
-    """Say what a trained model sees in pictures.
+    """Say what a trained model sees in pictures, as soon as it is known.
 
-    Probabilities are the softmax of the head's logits: they are as sure as the head's scale.
+    Probabilities are calibrated by the temperature that was found on validation, where the model
+    has one. A picture that cannot be read is passed over and reported at the end, with status 1.
     """
-    import json
+    if as_json and as_csv:
+        raise RequestError("--json and --csv exclude each other; say one of them")
+    if score is not None and reject is None:
+        raise RequestError("--score goes with --reject RATE")
+    if top < 1:
+        raise RequestError(f"--top must be 1 or more, got {top}")
+    from ..evaluation.predict import Reject, image_files, load, predict_files
 
-    from ..evaluation.predict import predict as predictions
-
-    found = predictions(model, images, top=top, device=device)
-    if as_json:
-        rows = [one.to_dict() for one in found.predictions]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    else:
-        for one in found.predictions:
-            said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in one.classes)
-            print(f"{one.image}: {said}")
-    if found.unreadable:
-        pictures = len(found.predictions) + len(found.unreadable)
-        print(f"{len(found.unreadable)} of {pictures} pictures were passed over:", file=sys.stderr)
-        for line in found.unreadable:
+    rule = None if reject is None else Reject(reject, cast(Any, score))
+    opened = load(model, device=device)
+    files: Iterable[Path] = image_files(one for one in images if one != STANDARD_INPUT)
+    if STANDARD_INPUT in images:
+        files = _named_on(sys.stdin, files)
+    unreadable: list[str] = []
+    found = predict_files(opened, files, unreadable, top=top, reject=rule)
+    shown = (_json if as_json else _csv if as_csv else _plain)(found)
+    if not shown:
+        if not unreadable:
+            raise RequestError("predict needs image files, got none on standard input")
+        more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        raise RequestError(f"{unreadable[0]}{more}")
+    if unreadable:
+        pictures = shown + len(unreadable)
+        print(f"{len(unreadable)} of {pictures} pictures were passed over:", file=sys.stderr)
+        for line in unreadable:
             print(f"  {line}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _named_on(lines: Iterable[str], files: Iterable[Path]) -> Iterator[Path]:
+    yield from files
+    for line in lines:
+        if line.rstrip("\r\n"):
+            yield Path(line.rstrip("\r\n"))
+
+
+def _plain(found: Iterator[Prediction]) -> int:
+    shown = 0
+    for one in found:
+        said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in one.classes)
+        unknown = "unknown; nearest: " if one.unknown else ""
+        print(f"{one.image}: {unknown}{said}", flush=True)
+        shown += 1
+    return shown
+
+
+def _json(found: Iterator[Prediction]) -> int:
+    """A JSON array, an object a picture, printed as the answers come."""
+    import json
+
+    number = 0
+    for number, one in enumerate(found, 1):
+        text = json.dumps(one.to_dict(), indent=2, ensure_ascii=False)
+        print("[" if number == 1 else ",")
+        print("\n".join(f"  {line}" for line in text.splitlines()), end="", flush=True)
+    if number:
+        print("\n]")
+    return number
+
+
+def _csv(found: Iterator[Prediction]) -> int:
+    """image, class, probability; then class_2, probability_2, …; unknown and score."""
+    import csv
+
+    writer, number = csv.writer(sys.stdout), 0
+    for number, one in enumerate(found, 1):
+        rejects = one.unknown is not None
+        if number == 1:
+            names = [("class", "probability")]
+            names += [(f"class_{n}", f"probability_{n}") for n in range(2, len(one.classes) + 1)]
+            known = ["unknown", "score"] if rejects else []
+            writer.writerow(["image", *(name for pair in names for name in pair), *known])
+        cells = [value for pair in one.classes for value in pair]
+        known = [str(one.unknown).lower(), one.score] if rejects else []
+        writer.writerow([one.image, *cells, *known])
+        sys.stdout.flush()
+    return number

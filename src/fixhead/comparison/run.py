@@ -17,6 +17,7 @@ from ..backbones.backbone import Backbone
 from ..data.dataset import Dataset
 from ..evaluation.details import MAX_CLASSES, CollapseMonitor, accuracies, describe_geometry
 from ..evaluation.examples import save_examples
+from ..evaluation.model_folder import save_model_folder
 from ..evaluation.outputs import evaluate_model
 from ..evaluation.projections import describe_areas
 from ..evaluation.shot_groups import describe_tail, group_accuracies
@@ -32,7 +33,6 @@ from ..runs.records import (
     finished_run,
     write_json,
 )
-from ..training.checkpoints import save_model
 from ..training.loop import TrainingResult, train
 from ..training.model import Classifier
 from ..training.progress import Progress
@@ -115,7 +115,9 @@ def run(
     write_json(run_dir / CONFIG_FILE, identity)
     machine.reset_peak_memory(context.device)
     try:
-        figures = _train_and_test(context, plan, run_dir, progress, checkpoint_every_s, fabric)
+        figures = _train_and_test(
+            context, plan, identity, run_dir, progress, checkpoint_every_s, fabric
+        )
     except (RequestError, OSError):
         raise
     except Exception:
@@ -135,6 +137,7 @@ Figures = TrainingFigures | FiguresOnTest | Record
 def _train_and_test(
     context: Context,
     plan: RunPlan,
+    identity: Record,
     run_dir: Path,
     progress: Progress,
     checkpoint_every_s: float,
@@ -154,7 +157,11 @@ def _train_and_test(
     figures = _training_figures(sizes, result)
     if not isinstance(plan, TuningPlan):
         figures += evaluate_on_test(context, model, result, parts, run_dir)
-        save_model(run_dir, model, _description(context, plan, model), overwrite=True)
+        # What chose the epoch, unless that was the test set.
+        held_out = parts.validation if context.comparison.choose == "validation" else None
+        description = _description(context, plan, model)
+        record = finished_run(identity, *figures, peak_memory=None)
+        save_model_folder(run_dir, model, description, record, held_out)
     return figures
 
 

@@ -108,10 +108,21 @@ def decode(
         RequestError: unreadable, cut off, moving, or of floating-point pixels (named).
     """
     with _opened(source, name, max_pixels) as image:
-        pixels = _in_channels(_upright(image), channels, name, bits)
-        if image_size is not None and pixels.size != (image_size, image_size):
-            pixels = _resized(pixels, image_size)
-        array: NDArray[np.uint8] = np.asarray(pixels, dtype=np.uint8)
+        return to_pixels(image, name, channels=channels, image_size=image_size, bits=bits)
+
+
+def to_pixels(
+    image: Image, name: str, *, channels: int, image_size: int | None = None, bits: int = 16
+) -> NDArray[np.uint8]:
+    """``decode`` of a picture that PIL has opened or made.
+
+    Raises:
+        RequestError: floating-point pixels (named), or grey ones of more than 16 bits.
+    """
+    pixels = _in_channels(_upright(image), channels, name, bits)
+    if image_size is not None and pixels.size != (image_size, image_size):
+        pixels = _resized(pixels, image_size)
+    array: NDArray[np.uint8] = np.asarray(pixels, dtype=np.uint8)
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 

@@ -1,124 +1,352 @@
-"""``fixhead predict``: the classes of single pictures."""
+"""``fixhead.load`` and ``fixhead predict``: what a trained model sees in pictures.
+
+Pictures are brought to the model's channels and size by the very code that read its training
+images. Probabilities are softmax(z / T), with the temperature T that validation chose where the
+model folder holds one (``evaluation.model_folder``), else T = 1.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from .._errors import RequestError
-from ..data.dataset import Split
-from ..data.images import decode
+from .._errors import RequestError, require
+from ..data.images import decode, to_pixels
 from ..data.sources.folder import find_images
+from ..geometry.detection import Score, energy
 from ..training.engine import resolve_device
 from .checkpoints import SavedModel, open_models
-from .outputs import probabilities
+from .model_folder import SCORES, Calibration, largest_cosines
 
 AT_A_TIME = 64
+READERS = 2
+"""Threads that decode pictures while the network works."""
+
+
+class PictureModel(Protocol):
+    """What pictures can be shown to: ``facts`` as in model.json, and answers to their pixels."""
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+    def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (N, C, H, W) → logits z / T (N, K) and the largest cosines (N,)."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one picture, each with its probability (softmax of the logits)."""
+    """The likeliest classes of one picture, each with its probability.
+
+    With ``Reject``, ``score`` is what the picture scored and ``unknown`` whether that is too low
+    for a picture of the known classes; else both are None.
+    """
 
     image: str
     classes: tuple[tuple[str, float], ...]
+    score: float | None = None
+    unknown: bool | None = None
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.classes[0][0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of the likeliest class."""
+        return self.classes[0][1]
 
     def to_dict(self) -> dict[str, object]:
-        best, probability = self.classes[0]
         top = [{"class": name, "probability": value} for name, value in self.classes]
-        return {"image": self.image, "class": best, "probability": probability, "top": top}
+        known: dict[str, object] = {}
+        if self.unknown is not None:
+            known = {"unknown": self.unknown, "score": self.score}
+        return {"image": self.image, "class": self.label, "probability": self.probability} | {
+            "top": top,
+            **known,
+        }
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """What a model sees in pictures, in their order, and a sentence on each that it cannot read."""
+class Reject:
+    """Call a picture unknown by a threshold that rejects about the share ``rate`` of pictures of
+    the known classes: at most so many of the validation images. ``score`` None takes the one that
+    the model folder names.
+    """
 
-    predictions: tuple[Prediction, ...]
-    unreadable: tuple[str, ...]
+    rate: float
+    score: Score | None = None
+
+    def rule(self, calibration: Calibration | None) -> tuple[Score, float]:
+        """The score and its threshold.
+
+        Raises:
+            RequestError: a rate outside [0, 1), an unknown score, or a model without calibration.
+        """
+        if not 0 <= self.rate < 1:
+            raise RequestError(f"--reject must be a rate from 0 to below 1, got {self.rate}")
+        if self.score is not None and self.score not in SCORES:
+            raise RequestError(f"--score must be one of {', '.join(SCORES)}, got {self.score}")
+        if calibration is None:
+            raise RequestError(
+                f"--reject {self.rate} needs a model whose answers were calibrated on validation "
+                "images, and this one was not; train it again by `fixhead train`"
+            )
+        score = self.score or calibration.score
+        return score, calibration.threshold(self.rate, score)
 
 
-def predict(
-    path: Path, images: Sequence[Path], *, top: int = 3, device: str = "auto"
-) -> Predictions:
-    """What the model of a run's folder sees in pictures, and in all pictures of folders.
+class Predictor(nn.Module):
+    """A trained classifier with all that it needs to be shown pictures.
 
-    Pictures are brought to the model's channels and size as in a folder of training images. One
-    that cannot be read is passed over and reported.
+    ``model(pixels)`` maps uint8 (N, C, H, W) of its size to calibrated logits z / T (N, K).
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, saved: SavedModel) -> None:
+        super().__init__()
+        self.model = saved.model
+        self.facts = saved.facts
+        if self.facts["channels"] not in (1, 3):
+            raise RequestError(
+                f"{saved.name} learned from rows of features, and so cannot be shown pictures"
+            )
+        # As in training: (x / 255 − mean) / std = x · scale + shift, in float32.
+        mean, std = (
+            torch.tensor(self.facts[name], dtype=torch.float64).view(1, -1, 1, 1)
+            for name in ("mean", "std")
+        )
+        self.register_buffer("scale", (1 / (255.0 * std)).float(), persistent=False)
+        self.register_buffer("shift", (-mean / std).float(), persistent=False)
+        self.temperature = temperature_of(Calibration.of(self.facts))
+        self.eval()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the K classes."""
+        return tuple(self.facts["classes"])
+
+    @property
+    def device(self) -> torch.device:
+        return self.scale.device
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.model.head(self.features(pixels)) / self.temperature
+        return logits
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Features (N, d) of uint8 (N, C, H, W): what the head sees."""
+        return self.model.features(pixels.float() * self.scale + self.shift)
+
+    def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        points = self.model.head.project(self.features(pixels.to(self.device)))
+        logits = self.model.head.classify(points) / self.temperature
+        return logits, largest_cosines(self.model, points)
+
+    def predict(
+        self, images: Any, *, top: int = 1, reject: float | None = None, score: Score | None = None
+    ) -> list[Prediction]:
+        """The likeliest classes of every picture, in their order.
+
+        Args:
+            images: a picture or a sequence of them, each a path, a PIL image or a uint8 array
+                (H, W) or (H, W, C) of any size; or a uint8 tensor (N, C, H, W) of the model's size.
+            top: how many classes to name.
+            reject: the share of pictures of the known classes that may be called unknown; None
+                calls none so. ``score`` says by what (``Reject``).
+
+        Raises:
+            RequestError: a picture that cannot be read, pixels of another shape, ``top`` below 1,
+                or a rejection that cannot be had.
+        """
+        rule = None if reject is None else Reject(reject, score)
+        pixels = enumerate(self._pixels(images))
+        named = ((_name(images, number), one) for number, one in pixels)
+        return list(predictions(self, named, top=top, reject=rule))
+
+    @torch.no_grad()
+    def embed(self, images: Any) -> Tensor:
+        """Features (N, d) of pictures, on the CPU; ``images`` as in ``predict``."""
+        pixels = self._pixels(images)
+        parts = [
+            self.features(torch.from_numpy(np.stack(part)).to(self.device)).cpu()
+            for part in iter(lambda: list(islice(pixels, AT_A_TIME)), [])
+        ]
+        return torch.cat(parts) if parts else torch.zeros(0, self.model.head.features)
+
+    def _pixels(self, images: Any) -> Iterator[NDArray[np.uint8]]:
+        facts = self.facts
+        if isinstance(images, Tensor):
+            wanted = (facts["channels"], facts["image_size"], facts["image_size"])
+            if images.dtype != torch.uint8 or tuple(images.shape[1:]) != wanted:
+                raise RequestError(
+                    f"images as a tensor need uint8 (N, {', '.join(map(str, wanted))}), got "
+                    f"{images.dtype} {tuple(images.shape)}; paths and PIL images may have any size"
+                )
+            yield from images.cpu().numpy()
+            return
+        for number, image in enumerate(_several(images)):
+            yield _read(image, _name(images, number), facts)
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Predictor:
+    """The model of a folder that ``fixhead train`` or ``compare`` wrote, ready for pictures.
+
+    Nothing is unpickled: weights come from safetensors, everything else from JSON, and both are
+    checked against each other.
 
     Raises:
-        RequestError: no model or several, nothing there, no picture that can be read, ``top``
-            below 1.
+        RequestError: no model or several, a file that is missing, cut off, altered or of another
+            version, or a device that is not here.
     """
-    if top < 1:
-        raise RequestError(f"--top must be 1 or more, got {top}")
-    models = open_models(path).models
+    models = open_models(Path(path)).models
     if len(models) > 1:
         names = ", ".join(str(Path("runs") / saved.name) for saved in models[:3])
         raise RequestError(
             f"{path} holds {len(models)} models; name the folder of one run: {names}, …"
         )
-    files = [file for image in images for file in _files(image)]
-    unreadable: list[str] = []
-    predictions = tuple(_predictions(models[0], files, top, resolve_device(device), unreadable))
-    if not predictions:
-        more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
-        raise RequestError(f"{unreadable[0]}{more}")
-    return Predictions(predictions, tuple(unreadable))
+    return Predictor(models[0]).to(resolve_device(device))
 
 
-def _files(image: Path) -> tuple[Path, ...]:
-    """The picture, or all pictures below a folder."""
-    if image.is_file():
-        return (image,)
-    if not image.is_dir():
-        raise RequestError(f"predict needs image files, got {image}, which is none")
-    files, _ = find_images(image)
-    if not files:
-        raise RequestError(f"predict needs image files, got the folder {image}, which has none")
-    return files
+def image_files(images: Iterable[Path]) -> list[Path]:
+    """The pictures, and all pictures below folders.
+
+    Raises:
+        RequestError: a path that is neither, or a folder without pictures.
+    """
+    found: list[Path] = []
+    for image in images:
+        if image.is_file():
+            found.append(image)
+            continue
+        if not image.is_dir():
+            raise RequestError(f"predict needs image files, got {image}, which is none")
+        files, _ = find_images(image)
+        if not files:
+            raise RequestError(f"predict needs image files, got the folder {image}, which has none")
+        found += files
+    return found
+
+
+def predict_files(
+    model: PictureModel,
+    files: Iterable[Path],
+    unreadable: list[str],
+    *,
+    top: int = 3,
+    reject: Reject | None = None,
+) -> Iterator[Prediction]:
+    """The answers, one after the other as they are known; a picture that cannot be read is passed
+    over, and a sentence on it is added to ``unreadable``.
+
+    Raises:
+        RequestError: ``top`` below 1, or a rejection that cannot be had.
+    """
+
+    def readable() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        for file, coming in _ahead(files, model.facts):
+            try:
+                yield str(file), coming.result()
+            except RequestError as error:
+                unreadable.append(str(error))
+
+    return predictions(model, readable(), top=top, reject=reject)
+
+
+def predictions(
+    model: PictureModel,
+    pixels: Iterator[tuple[str, NDArray[np.uint8]]],
+    *,
+    top: int,
+    reject: Reject | None,
+) -> Iterator[Prediction]:
+    """From (name, uint8 (C, H, W)) to answers, in batches."""
+    if top < 1:
+        raise RequestError(f"--top must be 1 or more, got {top}")
+    calibration = Calibration.of(model.facts)
+    rule = None if reject is None else reject.rule(calibration)
+    return _predictions(model, pixels, top, rule, temperature_of(calibration))
 
 
 def _predictions(
-    saved: SavedModel,
-    files: Sequence[Path],
+    model: PictureModel,
+    pixels: Iterator[tuple[str, NDArray[np.uint8]]],
     top: int,
-    device: torch.device,
-    unreadable: list[str],
+    rule: tuple[Score, float] | None,
+    temperature: float,
 ) -> Iterator[Prediction]:
-    names = saved.facts["classes"]
-    model = saved.model.to(device)
-    readable = _readable(files, saved.facts, unreadable)
-    while part := list(islice(readable, AT_A_TIME)):
-        unlabelled = Split(np.stack([pixels for _, pixels in part]), np.zeros(len(part), np.int64))
-        rows = probabilities(model, saved.batches(unlabelled, device, AT_A_TIME))
-        best = rows.topk(min(top, len(names)), dim=1)
-        columns = zip(part, best.values.tolist(), best.indices.tolist(), strict=True)
-        for (file, _), values, labels in columns:
-            classes = zip((names[label] for label in labels), values, strict=True)
-            yield Prediction(str(file), tuple(classes))
+    names = model.facts["classes"]
+    while part := list(islice(pixels, AT_A_TIME)):
+        with torch.no_grad():
+            logits, cosines = model.answer(torch.from_numpy(np.stack([one for _, one in part])))
+            best = logits.float().softmax(dim=-1).topk(min(top, len(names)), dim=1)
+        scored: list[float | None] = [None] * len(part)
+        if rule is not None:
+            # energy(z) = T · log Σ exp(z / T), and the model divided by T already
+            energies = temperature * energy(logits)
+            scored = (cosines if rule[0] == "largest-cosine" else energies).double().tolist()
+        rows = zip(part, best.values.tolist(), best.indices.tolist(), scored, strict=True)
+        for (name, _), values, labels, score in rows:
+            classes = tuple(zip((names[label] for label in labels), values, strict=True))
+            unknown = None if rule is None or score is None else score < rule[1]
+            yield Prediction(name, classes, score, unknown)
 
 
-def _readable(
-    files: Sequence[Path], facts: dict[str, Any], unreadable: list[str]
-) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
-    """Each picture with its pixels (C, H, W); what cannot be read is added to ``unreadable``."""
-    for file in files:
-        try:
-            pixels = decode(
-                file,
-                str(file),
-                channels=facts["channels"],
-                image_size=facts["image_size"],
-                bits=facts.get("bits", 16),
+def temperature_of(calibration: Calibration | None) -> float:
+    """T; 1 where the model was not calibrated."""
+    return 1.0 if calibration is None else calibration.temperature
+
+
+def _ahead(
+    files: Iterable[Path], facts: dict[str, Any]
+) -> Iterator[tuple[Path, Future[NDArray[np.uint8]]]]:
+    """The files with their pixels to come: the next two batches are read meanwhile."""
+    waiting: deque[tuple[Path, Future[NDArray[np.uint8]]]] = deque()
+    with ThreadPoolExecutor(READERS) as readers:
+        for file in files:
+            waiting.append((file, readers.submit(_read, file, str(file), facts)))
+            if len(waiting) > 2 * AT_A_TIME:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _read(image: Any, name: str, facts: dict[str, Any]) -> NDArray[np.uint8]:
+    """One picture as uint8 (C, H, W), in the model's channels and size."""
+    how = {name: facts[name] for name in ("channels", "image_size")}
+    bits = facts.get("bits", 16)
+    if isinstance(image, str | Path):
+        return decode(Path(image), name, bits=bits, **how)
+    pil: Any = require("PIL.Image", extra="lab")
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+            raise RequestError(
+                f"{name} needs uint8 pixels (H, W) or (H, W, C), got {image.dtype} {image.shape}"
             )
-        except RequestError as error:
-            unreadable.append(str(error))
-        else:
-            yield file, pixels
+        image = pil.fromarray(image)
+    if not isinstance(image, pil.Image):
+        raise RequestError(
+            f"{name} needs to be a path, a PIL image or an array, got {type(image).__name__}"
+        )
+    return to_pixels(image, name, bits=bits, **how)
+
+
+def _several(images: Any) -> Sequence[Any]:
+    """A single picture as a sequence of one."""
+    return cast(Sequence[Any], images) if isinstance(images, list | tuple) else [images]
+
+
+def _name(images: Any, number: int) -> str:
+    image = images[number] if isinstance(images, list | tuple) else images
+    return str(image) if isinstance(image, str | Path) else f"image {number}"

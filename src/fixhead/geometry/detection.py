@@ -6,6 +6,7 @@ Scores are larger for images that look known. Known images count as positive.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torch import Tensor
 from .._errors import RequestError
 from ..logits import unit
 from .statistics import check_features, check_vectors, full_precision, wide
+
+Score = Literal["energy", "largest-cosine"]
 
 _ROWS = 4_096
 

@@ -6,8 +6,8 @@
 ``measures.jsonl``              what was measured of a trained model afterwards
 ``results.json``                the runs summed up; ``report.html`` shows it
 ``evaluation.json``             trained models measured; ``evaluation.html`` shows it
-``runs/RUN_ID/history.jsonl``   a row per epoch, beside ``config.json``, the model and, while it
-                                runs, ``checkpoint/``
+``runs/RUN_ID/history.jsonl``   a row per epoch, beside ``config.json``, the model with its card
+                                ``README.md`` and, while it runs, ``checkpoint/``
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ HISTORY_FILE = "history.jsonl"
 CHECKPOINT_FOLDER = "checkpoint"
 MODEL_FILE = "model.safetensors"
 MODEL_FACTS_FILE = "model.json"
+CARD_FILE = "README.md"
 
 COMPARISON_SCHEMA = "fixhead.compare/1"
 RUN_SCHEMA = "fixhead.run/1"

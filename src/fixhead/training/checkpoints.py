@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -36,6 +37,9 @@ from .model import Classifier, build_classifier, weights_on_cpu
 
 NEEDED = ("backbone", "channels", "image_size", "features", "neck", "head", "classes")
 """What model.json must say for the model to be built again."""
+
+LARGEST_SIZE = 1 << 20
+"""Pixels, channels and features up to this are believed of a model.json."""
 
 
 def save_model(
@@ -76,7 +80,10 @@ def load_model_state(directory: Path, model: Classifier) -> None:
     stored = _weights(directory)
     # Before anything is copied, and the head first: it names constructions, not tensors.
     if "head._extra_state" in stored:
-        check_identity(stored["head._extra_state"], model.head.identity, stored.get("head.vectors"))
+        said = stored["head._extra_state"]
+        if said.ndim != 1 or said.dtype != torch.uint8:
+            raise RequestError(f"{directory / MODEL_FILE} needs bytes in head._extra_state")
+        check_identity(said, model.head.identity, stored.get("head.vectors"))
     _check_fit(directory, stored, model)
     model.load_state_dict(stored)
 
@@ -93,7 +100,8 @@ def _weights(directory: Path) -> dict[str, Tensor]:
         )
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        # A header may also name a type that this torch does not have.
         raise RequestError(f"{path} cannot be read as safetensors ({error})") from error
 
 
@@ -118,6 +126,11 @@ def _check_fit(directory: Path, stored: Mapping[str, Tensor], model: Classifier)
                 f"model has it {tuple(tensor.shape)}; build the model as {MODEL_FACTS_FILE} "
                 "describes it"
             )
+        if stored[name].dtype != tensor.dtype:
+            raise RequestError(
+                f"{directory / MODEL_FILE} holds {name} in {stored[name].dtype}, and this model "
+                f"has it in {tensor.dtype}; save the model again without converting it"
+            )
 
 
 def _model_facts(directory: Path) -> dict[str, Any]:
@@ -128,11 +141,20 @@ def _model_facts(directory: Path) -> dict[str, Any]:
         raise RequestError(
             f"{directory} holds no {MODEL_FACTS_FILE}; name the folder of a saved model"
         ) from None
-    except ValueError:
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError):
         facts = None
-    if not isinstance(facts, dict) or facts.get("schema") != MODEL_SCHEMA:
-        raise RequestError(f"{path} was needed with schema {MODEL_SCHEMA!r}; it is something else")
-    return facts
+    schema = facts.get("schema") if isinstance(facts, dict) else None
+    if schema == MODEL_SCHEMA and isinstance(facts.get("description"), dict) and "sha256" in facts:
+        return cast(dict[str, Any], facts)
+    kind, _, number = str(schema).partition("/")
+    if kind == MODEL_SCHEMA.partition("/")[0] and number.isdecimal() and schema != MODEL_SCHEMA:
+        raise RequestError(
+            f"{path} has schema {schema!r} of another version of fixhead, and this one reads "
+            f"{MODEL_SCHEMA!r}; install the fixhead that wrote it"
+        )
+    raise RequestError(f"{path} was needed with schema {MODEL_SCHEMA!r}; it is something else")
 
 
 def _digest(path: Path) -> str:
@@ -151,22 +173,57 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     """
     directory = path.parent if path.suffix in (".json", ".safetensors") else path
     facts = read_description(directory)
-    missing = [name for name in NEEDED if name not in facts]
-    if missing:
-        raise RequestError(
-            f"{directory / MODEL_FACTS_FILE} does not say the model's {missing[0]}, which is "
-            "needed to build it; save the model by `fixhead compare` or `fixhead train`"
-        )
+    _check_facts(directory / MODEL_FACTS_FILE, facts)
     try:
         model = _build(facts)
     except RequestError:
         raise
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # libraries break in their own ways on what they cannot build
         raise RequestError(
             f"{directory / MODEL_FACTS_FILE} describes no model that can be built: {error}"
         ) from error
     load_model_state(directory, model)
     return model.eval(), facts
+
+
+def _check_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Refuse a description that lacks something, or whose parts are of the wrong kind."""
+    missing = [name for name in NEEDED if name not in facts]
+    if missing:
+        raise RequestError(
+            f"{path} does not say the model's {missing[0]}, which is needed to build it; save the "
+            "model by `fixhead compare` or `fixhead train`"
+        )
+
+    def need(condition: bool, name: str, what: str) -> None:
+        if not condition:
+            said = repr(facts[name])
+            shown = said if len(said) <= 60 else f"{said[:60]}…"
+            raise RequestError(f"{path} needs {what} as the model's {name}, got {shown}")
+
+    for name in ("backbone", "neck", "head"):
+        need(isinstance(facts[name], str), name, "a name")
+    for name in ("channels", "image_size"):
+        need(_is_size(facts[name]), name, f"a whole number from 1 to {LARGEST_SIZE}")
+    need(facts["features"] is None or _is_size(facts["features"]), "features", "null or a size")
+    names = facts["classes"]
+    plain = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    need(plain and len({*names}) == len(names) >= 2, "classes", "two or more different names")
+    for name in ("mean", "std"):
+        values = facts.get(name)
+        if values is not None:
+            low = -math.inf if name == "mean" else 0.0
+            fine = isinstance(values, list) and all(_is_number(one) and one > low for one in values)
+            need(fine, name, "finite numbers" if name == "mean" else "numbers above 0")
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIZE
+
+
+def _is_number(value: object) -> bool:
+    kind = isinstance(value, int | float) and not isinstance(value, bool)
+    return kind and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _build(facts: dict[str, Any]) -> Classifier:
