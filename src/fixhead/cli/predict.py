@@ -136,7 +136,7 @@ def _csv(found: Iterator[Prediction]) -> int:
             known = ["unknown", "score"] if rejects else []
             writer.writerow(["image", *(name for pair in names for name in pair), *known])
         cells = [value for pair in one.classes for value in pair]
-        known = [str(one.unknown).lower(), one.score] if rejects else []
-        writer.writerow([one.image, *cells, *known])
+        verdict = [str(one.unknown).lower(), one.score] if rejects else []
+        writer.writerow([one.image, *cells, *verdict])
         sys.stdout.flush()
     return number

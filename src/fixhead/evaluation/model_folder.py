@@ -135,9 +135,10 @@ class Calibration:
         said = facts.get("calibration")
         if said is None:
             return None
-        scores = said.get("scores") if isinstance(said, dict) else None
+        found = said.get("scores") if isinstance(said, dict) else None
+        scores: dict[Score, Any] | None = found if isinstance(found, dict) else None
         fine = (
-            isinstance(scores, dict)
+            scores is not None
             and all(_are_scores(scores.get(name)) for name in SCORES)
             and said.get("score") in SCORES
             and _is_number(said.get("temperature"))
