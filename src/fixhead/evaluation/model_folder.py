@@ -150,7 +150,7 @@ class Calibration:
                 "validation images from the lowest, got something else; copy the file again, or "
                 "train the model again"
             )
-        return cls(float(said["temperature"]), said["score"], scores)
+        return cls(float(said["temperature"]), said["score"], scores or {})
 
     def threshold(self, rate: float, score: Score) -> float:
         """What a picture must score to be of a known class, so that at most the share ``rate`` of
