@@ -147,6 +147,21 @@ def shadow() -> str:
     return single(rows @ plane, both_ways=True)
 
 
+def words() -> str:
+    """The nine words of q = 3, n = 2: a row per class, a column per feature, a dot per entry."""
+    rows = vectors.block_code(9, 6, blocks=2).words(torch.arange(9))
+    shapes = []
+    for k, word in enumerate(rows.tolist()):
+        y = 24 + 24 * k
+        shapes.append(f'<text x="22" y="{y + 4}">{k}</text>')
+        for feature in range(6):
+            block, letter = divmod(feature, 3)
+            x = 52 + 26 * feature + 20 * block
+            kind, radius = ("tip", 7) if word[block] == letter else ("ring", 3)
+            shapes.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="{radius}"/>')
+    return page(shapes, SIZE)
+
+
 PICTURES: dict[str, Callable[[], str]] = {
     "random": lambda: single(vectors.random(10, 3)),
     "simplex": lambda: single(vectors.simplex(4, 3), joined=True),
@@ -161,6 +176,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "equiangular": lambda: single(vectors.equiangular(6, 3), both_ways=True),
     "spherical_code": lambda: single(vectors.spherical_code(24, 3), joined=True),
     "codes": shadow,
+    "block_codes": words,
     "guided": guided,
     "from_tensor": given,
 }

@@ -56,7 +56,7 @@ def test_rotated_orthoplex_is_within_reach_of_nonnegative_features():
     ("name", "classes", "words"),
     [
         ("one_hot", 9, "features >= classes = 9, got features=8; simplex"),
-        ("nonnegative_orthogonal", 12, "orthoplex"),
+        ("nonnegative_orthogonal", 12, "block_codes"),
         ("orthonormal", 40, "codes"),
         ("orthoplex", 17, "classes <= 2 \\* features = 16, got classes=17"),
     ],

@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "guided:valley": {"order": "valley"},
     "guided:shuffled": {"order": "shuffled"},
     "codes:random": {"family": "random"},
+    **{f"block_codes:{blocks}": {"blocks": blocks} for blocks in (2, 4, 8)},
     **{name: options for name, options in IMPLICIT.items() if options},
 }
 """Options of constructions that a head's spec can name."""
@@ -302,11 +303,12 @@ def warn_if_out_of_reach(vectors: ClassVectors, construction: str) -> None:
     worst = int(reach.argmin())
     if float(reach[worst]) >= REACH_WARNING:
         return
+    fits = vectors.classes <= vectors.features
     warnings.warn(
         f"features without negative entries (after a ReLU) can have a cosine of at most "
         f"{float(reach[worst]):.2f} with class {worst} of these {construction} vectors; put a neck "
         "between (neck='linear' or 'batchnorm'), rotate the vectors, or take "
-        "vectors='nonnegative_orthogonal'",
+        f"vectors='{'nonnegative_orthogonal' if fits else 'block_codes'}'",
         ReachabilityWarning,
         stacklevel=3,
     )

@@ -1,6 +1,7 @@
 """Class vectors: constructions → (K, d) tensors of unit rows, from an explicit generator."""
 
 from . import bounds, code_families
+from .block_codes import BlockCode, block_code, block_codes
 from .coding import Code, codes, find_code
 from .gaussian import random
 from .given import from_tensor, load_vectors, save_vectors
@@ -13,11 +14,14 @@ from .sylvester import hadamard
 
 __all__ = [
     "CONSTRUCTIONS",
+    "BlockCode",
     "Code",
     "Construction",
     "Packing",
     "Recommendation",
     "best",
+    "block_code",
+    "block_codes",
     "bounds",
     "build",
     "code_families",

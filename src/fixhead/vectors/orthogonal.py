@@ -160,11 +160,13 @@ def _check_room(name: str, classes: int, features: int) -> None:
     if classes > features:
         raise RequestError(
             f"{name}() needs features >= classes = {classes}, got features={features}; "
-            + _beyond(classes, features)
+            + _beyond(name, classes, features)
         )
 
 
-def _beyond(classes: int, features: int) -> str:
+def _beyond(name: str, classes: int, features: int) -> str:
+    if name == "nonnegative_orthogonal":
+        return "block_codes() takes more classes, also without negative entries"
     if classes == features + 1:
         return "simplex() takes one class more than features"
     if classes <= 2 * features:

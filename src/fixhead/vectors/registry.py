@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._errors import RequestError
 from ._request import check_flag, check_options, check_size, own_options
+from .block_codes import block_codes, most_words
 from .code_families import algebraic
 from .coding import codes, find_code
 from .gaussian import random
@@ -118,6 +119,13 @@ CONSTRUCTIONS: dict[str, Construction] = {
         "Gold 1968; Kerdock 1972; Delsarte, Goethals 1975",
         "K with a largest |cosine| ≤ 0.5; proved at d = 2^m up to d³ (m odd), d³/4 (m even)",
         _coded,
+    ),
+    "block_codes": Construction(
+        block_codes,
+        "one 1/√n in each of n blocks of q features, where a polynomial over GF(q) says",
+        "Reed, Solomon 1960; Kautz, Singleton 1964",
+        "K ≤ q^n with a prime power q, n ≤ q and q n ≤ d",
+        most_words,
     ),
     "guided": Construction(
         guided,
