@@ -2,47 +2,62 @@
 
 Each step is a process of its own with a time limit, and carries on where it was stopped: start the
 script again with the same --out, on another day or another card, and it repeats nothing that is
-done. Nothing is downloaded.
+done. Nothing is downloaded there.
 
-Where the data are:
-    python benchmarks/on_a_card.py --pack PARTS --data-dir DATA [--wheels DIR] [--tiny-imagenet]
+Where the data are (fetches the wheels that the card's machine may lack, or takes --wheels DIR):
+    python benchmarks/on_a_card.py --pack PARTS --data-dir DATA [--tiny-imagenet]
 Where the card is, with the parts beside it:
     python benchmarks/on_a_card.py --unpack PARTS --data-dir DATA
-    pip install --no-index --find-links DATA/wheels pyarrow     (and what else is missing)
+    pip install --no-index --no-deps --find-links DATA/wheels pyarrow plotly
     python benchmarks/on_a_card.py --seconds 780 --data-dir DATA --out TRIP
+Back again, with what lies in TRIP:
+    python benchmarks/on_a_card.py --home TRIP      its records join results/papers, pages anew
 Before that, anywhere:
     python benchmarks/on_a_card.py --dry-run        the order, and about how long each step takes
-    python benchmarks/on_a_card.py --rehearse --seconds 600 --out TRIP     tiny sizes, on the CPU
+    python benchmarks/on_a_card.py --rehearse --seconds 1500 --out TRIP    tiny sizes, on the CPU
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.metadata
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import records
 from fixhead._files import replace_text
 from fixhead.comparison import Comparison, compare
 from fixhead.papers.hoffer2018 import recipe as hoffer
-from fixhead.papers.recipe import JPEG_COPY, PaperRecipe, PaperRequest
+from fixhead.papers.recipe import JPEG_COPY, PaperRequest, ScaleName
 from fixhead.papers.registry import build, find
+from fixhead.papers.run import RunOptions, perform
 from fixhead.papers.shalev2020 import recipe as shalev
-from fixhead.runs.records import read
+from fixhead.runs.layout import (
+    HISTORY_FILE,
+    MEASURES_FILE,
+    RESULTS_FILE,
+    RUN_FOLDERS,
+    RUNS_FILE,
+)
+from fixhead.runs.records import Record, dumps, read
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "results" / "papers"
+PAPERS = "papers"
 STATE = "steps.json"
 PACE = "pace.json"
 
@@ -50,15 +65,21 @@ PART_BYTES = 60 * 2**20
 """The largest part of what is carried; the machine that lends the card may take no more at once."""
 PACKED = ("cifar10_jpeg", "MNIST")
 TINY_IMAGENET = "tiny_imagenet"
+WHEELS = ("pyarrow", "plotly")
+"""What a machine with torch, torchvision and timm may still lack; the versions are those here."""
+CARD_PYTHON = "3.12"
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 IMAGES = {JPEG_COPY: 45_000, "tiny-imagenet": 90_000, "all of cifar10-jpeg": 50_000}
 """Training images of an epoch; a tenth is held out where validation chooses the epoch."""
 START_S = 20.0
 """A step's start: Python, the data, and the compiler's first minute of a backbone."""
-LARGE_BATCH = 1_024
+LARGE_BATCH = shalev.SCALES["long"].settings["batch_size"]
 """The batch of the recorded pace."""
 BATCHES = (32, 128, 256, LARGE_BATCH)
 """The paper's batch first; the smallest one whose runs fit into the time is taken."""
+PAIR_EPOCHS = 10
+"""Epochs of two runs at once: enough for them to overlap although they start seconds apart."""
 SHARE_OF_TIME = 0.6
 """Of the time that is left, the tables of Shalev et al. may take so much."""
 
@@ -78,18 +99,79 @@ class Trip:
     @property
     def batch_size(self) -> int:
         """What ``pace`` chose; the recorded pace's batch before it has run."""
-        path = self.out / PACE
-        if not path.exists():
-            return LARGE_BATCH
-        return int(json.loads(path.read_text(encoding="utf-8"))["batch_size"])
+        return int(self._pace("batch_size", LARGE_BATCH))
 
     @property
     def processes(self) -> int:
         """How many runs at once were faster in sum."""
+        return int(self._pace("processes", 1))
+
+    def _pace(self, name: str, default: int) -> Any:
         path = self.out / PACE
         if not path.exists():
-            return 1
-        return int(json.loads(path.read_text(encoding="utf-8"))["processes"])
+            return default
+        return json.loads(path.read_text(encoding="utf-8"))[name]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cells of a paper's item at a scale; ``any_batch`` ones take the batch that ``pace`` chose."""
+
+    paper: str
+    item: str
+    scale: ScaleName
+    cells: str = ""
+    any_batch: bool = False
+
+    def request(self, trip: Trip) -> PaperRequest:
+        other = self.any_batch and trip.batch_size != LARGE_BATCH
+        tiny = 1 if trip.rehearse else None
+        return PaperRequest(
+            self.scale, seeds=tiny, epochs=tiny, batch_size=trip.batch_size if other else None
+        )
+
+    def names(self, request: PaperRequest) -> list[str]:
+        cells = build(find(self.paper, self.item), request).cells
+        return [one.name for one in cells if self.cells in one.name]
+
+    def command(self, trip: Trip) -> list[str]:
+        """``fixhead paper``, beginning with the committed records; a rehearsal is one cell."""
+        request = self.request(trip)
+        asked = [self.paper, self.item, "--scale", self.scale]
+        if trip.rehearse:
+            asked += ["--seeds", "1", "--epochs", "1", "--cells", self.names(request)[0]]
+        else:
+            asked += ["--cells", self.cells] if self.cells else []
+            begin_with_committed(trip.out / PAPERS, f"{self.paper}-{self.scale}")
+        asked += [] if request.batch_size is None else ["--batch-size", str(request.batch_size)]
+        data = [] if trip.data_dir is None else ["--data-dir", str(trip.data_dir)]
+        return [
+            *(sys.executable, "-m", "fixhead", "paper", *asked, *data),
+            *("--device", trip.device, "--out", str(trip.out / PAPERS), "--no-keep-models"),
+            *("--jobs", str(trip.processes)),
+        ]
+
+    def seconds(self, run_s: float | None = None) -> float:
+        """Of the cells without a committed record: at ``run_s`` each, or the mean of the others."""
+        rows = read(COMMITTED / f"{self.paper}-{self.scale}" / RUNS_FILE)
+        done = {row["cell"]: row.get("train_seconds") for row in rows}
+        known = [value for value in done.values() if value is not None]
+        each = sum(known) / len(known) if run_s is None else run_s
+        missing = [name for name in self.names(PaperRequest(self.scale)) if name not in done]
+        return START_S + each * len(missing)
+
+
+def begin_with_committed(folder: Path, name: str) -> None:
+    """Copy a paper's committed records and histories, so that only what is missing runs."""
+    store = COMMITTED / name
+    if (folder / name / RUNS_FILE).exists():
+        return
+    histories = sorted(store.glob(f"{RUN_FOLDERS}/*/{HISTORY_FILE}"))
+    for source in [*histories, store / MEASURES_FILE, store / RUNS_FILE]:
+        target = folder / name / source.relative_to(store)
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(target, source.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -101,6 +183,12 @@ class CardStep:
     command: Callable[[Trip], list[str]]
     seconds: float
     limit_s: float | None = None
+    part: Part | None = None
+
+
+def of_paper(name: str, title: str, part: Part, run_s: float | None = None) -> CardStep:
+    """The step that runs what is missing of a paper's item."""
+    return CardStep(name, title, part.command, part.seconds(run_s), part=part)
 
 
 # --- the pace that estimates are made of ----------------------------------------------------------
@@ -113,24 +201,9 @@ def images_per_second() -> float:
     return min(row["images_per_second"] for row in rows if row["loop"] == "fixhead")
 
 
-def training_seconds(epochs: int, images: int, runs: int) -> float:
+def run_seconds(epochs: int, images: int) -> float:
     """At the pace of ResNet-18, which is said of other networks too: none of them was timed."""
-    return START_S + runs * epochs * images / images_per_second()
-
-
-@cache
-def paper_seconds(paper: str, item: str, scale: str, seeds: int | None, cells: str) -> float:
-    """Of the cells that have no committed record yet, at the mean of those that have one."""
-    request = PaperRequest(scale, seeds=seeds)  # type: ignore[arg-type]
-    wanted = [one.name for one in build(find(paper, item), request).cells if cells in one.name]
-    rows = [
-        row
-        for row in read(COMMITTED / f"{paper}-{scale}" / "runs.jsonl")
-        if row.get("train_seconds") is not None
-    ]
-    done = {row["cell"] for row in rows}
-    mean = sum(row["train_seconds"] for row in rows) / len(rows)
-    return START_S + mean * len([name for name in wanted if name not in done])
+    return epochs * images / images_per_second()
 
 
 # --- the steps ------------------------------------------------------------------------------------
@@ -145,39 +218,6 @@ def own_step(name: str) -> Callable[[Trip], list[str]]:
         return [sys.executable, __file__, "--step", name, "--out", str(trip.out), *data, *tiny]
 
     return command
-
-
-def paper_step(
-    paper: str, item: str, scale: str, *, cells: str = "", seeds: int | None = None
-) -> Callable[[Trip], list[str]]:
-    """``fixhead paper``, beginning with the committed records; in a rehearsal one on digits."""
-
-    def command(trip: Trip) -> list[str]:
-        asked = [paper, item, "--scale", scale]
-        asked += ["--cells", cells] if cells else []
-        asked += [] if seeds is None else ["--seeds", str(seeds)]
-        if trip.rehearse:
-            asked = ["hoffer2018", "table1", "--scale", "small", "--cells", "digits-"]
-            asked += ["--epochs", "1", "--seeds", "1"]
-        else:
-            begin_with_committed(trip.out / "papers", f"{paper}-{scale}")
-        data = [] if trip.data_dir is None else ["--data-dir", str(trip.data_dir)]
-        return [
-            *(sys.executable, "-m", "fixhead", "paper", *asked, *data),
-            *("--device", trip.device, "--out", str(trip.out / "papers"), "--no-keep-models"),
-            *("--processes", str(trip.processes)),
-        ]
-
-    return command
-
-
-def begin_with_committed(folder: Path, name: str) -> None:
-    """Copy a paper's committed records, so that only what is missing runs."""
-    for file in ("runs.jsonl", "measures.jsonl"):
-        source, target = COMMITTED / name / file, folder / name / file
-        if source.exists() and not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(target, source.read_text(encoding="utf-8"))
 
 
 def cuda_tests(trip: Trip) -> list[str]:
@@ -202,153 +242,123 @@ SWEEP_RATES, SWEEP_EPOCHS = (0.1, 1.0, 10.0), 10
 def steps() -> list[CardStep]:
     """Everything, in order of worth."""
     cifar, tiny = IMAGES[JPEG_COPY], IMAGES["tiny-imagenet"]
+    short, long = run_seconds(SHALEV_EPOCHS, cifar), run_seconds(SHALEV_EPOCHS, tiny)
 
-    def pairs(images: int, runs: int = 6) -> float:
-        return training_seconds(SHALEV_EPOCHS, images, runs)
+    def cosine(cells: str) -> Part:
+        return Part("shalev2020", "table2", "long", cells, any_batch=True)
 
     return [
         CardStep("cuda-tests", "CUDA tests that have never run on a card", cuda_tests, 60, 60),
         CardStep("walk", "The walk over classes, against plain and rivals", walk, 60, 75),
         CardStep("pace", "The paper's batch size for one epoch; two runs at once", own_step("pace"),
-                 training_seconds(1, cifar, 8), 120),
-        CardStep("table2", "Shalev Table 2: cosine at S = 1, fixed and learned, 3 + 3 seeds",
-                 own_step("table2"), pairs(cifar)),
-        CardStep("table1", "Shalev Table 1: dot product, fixed and learned, 3 + 3 seeds, two rates",
-                 own_step("table1"), pairs(cifar, 10)),
-        CardStep("scale-20", "Shalev Table 3: what is missing of S = 20",
-                 paper_step("shalev2020", "table3", "medium", cells=JPEG_COPY),
-                 paper_seconds("shalev2020", "table3", "medium", None, JPEG_COPY)),
-        CardStep("tiny-imagenet", "Tiny ImageNet at 32 pixels, S = 1, 3 + 3 seeds",
-                 own_step("tiny-imagenet"), pairs(tiny)),
-        CardStep("preact-resnet18", "PreActResNet-18, S = 1, 3 + 3 seeds",
-                 own_step("preact-resnet18"), pairs(cifar)),
-        CardStep("mobilenetv2", "MobileNetV2, S = 1, 3 + 3 seeds", own_step("mobilenetv2"),
-                 pairs(cifar)),
+                 2 * START_S + run_seconds(2 * (len(BATCHES) + PAIR_EPOCHS), cifar), 120),
+        of_paper("table2", "Shalev Table 2: cosine at S = 1, fixed and learned, 3 + 3 seeds",
+                 cosine(f"{JPEG_COPY}-resnet18"), short),
+        of_paper("table1", "Shalev Table 1: dot product, fixed and learned, 3 + 3 seeds, two rates",
+                 Part("shalev2020", "table1", "long", f"{JPEG_COPY}-resnet18", any_batch=True),
+                 short),
+        of_paper("scale-20", "Shalev Table 3: what is missing of S = 20",
+                 Part("shalev2020", "table3", "medium", JPEG_COPY)),
+        of_paper("tiny-imagenet", "Tiny ImageNet at 32 pixels, S = 1, 3 + 3 seeds",
+                 cosine("tiny-imagenet"), long),
+        of_paper("preact-resnet18", "PreActResNet-18, S = 1, 3 + 3 seeds",
+                 cosine("preact-resnet18"), short),
+        of_paper("mobilenetv2", "MobileNetV2, S = 1, 3 + 3 seeds", cosine("mobilenetv2"), short),
         CardStep("sweep", "Learning rates 0.1, 1 and 10, where a run may diverge",
-                 own_step("sweep"), training_seconds(SWEEP_EPOCHS, cifar, 2 * len(SWEEP_RATES))),
-        CardStep("yang", "Yang: what is missing of the long tail, frozen ETF with CE among it",
-                 paper_step("yang2022", "long-tail", "medium"),
-                 paper_seconds("yang2022", "long-tail", "medium", None, "")),
-        CardStep("hoffer", "Hoffer: ResNet-56, learned, orthonormal, Hadamard, 3 seeds each",
-                 own_step("hoffer"),
-                 training_seconds(HOFFER_EPOCHS, IMAGES["all of cifar10-jpeg"], 9)),
-        CardStep("delacalle", "De la Calle: all arms at the paper's scale, ten seeds each",
-                 paper_step("delacalle2019", "variability", "full", seeds=10),
-                 paper_seconds("delacalle2019", "variability", "full", 10, "")),
+                 own_step("sweep"),
+                 START_S + 2 * len(SWEEP_RATES) * run_seconds(SWEEP_EPOCHS, cifar)),
+        of_paper("yang", "Yang: what is missing of the long tail, frozen ETF with CE among it",
+                 Part("yang2022", "long-tail", "medium")),
+        of_paper("hoffer", "Hoffer: ResNet-56, learned, orthonormal, Hadamard, 3 seeds each",
+                 Part("hoffer2018", "table1", "long"),
+                 run_seconds(HOFFER_EPOCHS, IMAGES["all of cifar10-jpeg"])),
+        of_paper("delacalle", "De la Calle: all arms at the paper's scale, ten seeds each",
+                 Part("delacalle2019", "variability", "full")),
     ]  # fmt: skip
 
 
 # --- the steps that are trainings of our own ------------------------------------------------------
 
 
-def comparisons(name: str, trip: Trip) -> Iterator[tuple[str, Comparison]]:
-    """Folder name and comparison of a step; a rehearsal is one epoch of digits with its heads."""
-    for folder, recipe, settings in _asked(name, trip.batch_size):
+def fixed_arm(trip: Trip) -> Comparison:
+    """Shalev et al.'s frozen cosine arm at S = 1 with ResNet-18, which the pace is measured of."""
+    recipe = shalev.long(JPEG_COPY, "resnet18").changed(weight_decay=0.0)
+    return settled(recipe.comparison("random-cosine@1", 0), trip)
+
+
+def sweep(trip: Trip) -> list[tuple[str, Comparison]]:
+    """Folder name and comparison of each learning rate: no table of the paper."""
+    chosen = []
+    for rate in SWEEP_RATES:
+        recipe = shalev.long(JPEG_COPY, "resnet18").with_epochs(SWEEP_EPOCHS)
+        recipe = recipe.changed(lr=rate, batch_size=trip.batch_size)
+        both = replace(recipe.comparison("random-dot", 0), heads=tuple(shalev.DOT.values()))
+        chosen.append((f"sweep-lr{rate:g}", settled(both, trip)))
+    return chosen
+
+
+def settled(comparison: Comparison, trip: Trip) -> Comparison:
+    """On the trip's data and device; a rehearsal is one epoch of digits with the same heads."""
+    if not trip.rehearse:
         data = None if trip.data_dir is None else str(trip.data_dir)
-        shared = {"seeds": 3, "data_dir": data, "device": trip.device}
-        comparison = replace(recipe.config, **(shared | settings))
-        yield folder, tiny(comparison) if trip.rehearse else comparison
-
-
-def _asked(name: str, batch_size: int) -> Iterator[tuple[str, PaperRecipe, dict[str, Any]]]:
-    card: dict[str, Any] = {"precision": "bf16-mixed", "compile": True}
-    pair = {"heads": ("random-cosine@1", "learned-cosine@1")}
-    if name == "hoffer":
-        recipe = hoffer.full(JPEG_COPY, "resnet56").changed(**card)
-        yield name, recipe, {"heads": tuple(hoffer.ARMS.values())}
-        return
-    data, net = JPEG_COPY, name if name in ("preact-resnet18", "mobilenetv2") else "resnet18"
-    if name == "tiny-imagenet":
-        data, card = name, card | {"image_size": 32, "augmentation": "crop:4,flip"}
-    recipe = shalev.full(data, net).changed(batch_size=batch_size, **card)
-    if name == "table1":
-        rates = shalev.RATES["medium"]
-        yield name, recipe, {"heads": tuple(shalev.DOT.values()), "tune": rates}
-    elif name == "sweep":
-        for rate in SWEEP_RATES:
-            short = recipe.with_epochs(SWEEP_EPOCHS).changed(lr=rate)
-            yield f"sweep-lr{rate:g}", short, {"heads": tuple(shalev.DOT.values()), "seeds": 1}
-    else:
-        yield name, recipe.changed(weight_decay=0.0), pair
-
-
-def tiny(comparison: Comparison) -> Comparison:
+        return replace(comparison, data_dir=data, device=trip.device)
     training = replace(
         comparison.recipe, epochs=1, batch_size=64, milestones=(), warmup_epochs=0.0,
         precision="32-true", compile=False,
     )  # fmt: skip
     return replace(
-        comparison, data="digits", data_dir=None, image_size=None, backbone="small-cnn", seeds=1,
+        comparison, data="digits", image_size=None, backbone="small-cnn", device=trip.device,
         augmentation="none", train_images=200, recipe=training,
     )  # fmt: skip
-
-
-def train_all(name: str, trip: Trip) -> None:
-    """Every comparison of a step; what is done of it is not repeated."""
-    for folder, comparison in comparisons(name, trip):
-        compare(comparison, trip.out / folder)
 
 
 def measure_pace(trip: Trip) -> None:
     """Seconds of one epoch by batch size, and of two at once; what the tables then use.
 
-    The smallest batch is taken whose six runs of Table 2 fit into the time that is left, as
-    ``ON_A_CARD_SECONDS_LEFT`` gives it. The papers' steps take two runs at once where they are
-    faster in sum. A measurement that is cut leaves the recorded pace's batch, for good: the tables
-    may have begun with it.
+    The paper's batch first, then larger ones, until six runs of Table 2 fit into the time that is
+    left, as ``ON_A_CARD_SECONDS_LEFT`` gives it. The papers' steps take two runs at once where they
+    are faster in sum. A measurement that is cut leaves the recorded pace's batch, for good: the
+    tables may have begun with it.
     """
     if (trip.out / PACE).exists():
         return
     replace_text(trip.out / PACE, json.dumps({"batch_size": LARGE_BATCH, "processes": 1}) + "\n")
     left = float(os.environ.get("ON_A_CARD_SECONDS_LEFT", "inf"))
     seconds: dict[int, float] = {}
-    for size in BATCHES[-1:] if trip.rehearse else reversed(BATCHES):
-        seconds[size] = epoch_seconds(trip, size)
-        if 6 * SHALEV_EPOCHS * seconds[size] > SHARE_OF_TIME * left:
-            break  # a smaller batch is slower still
-    fitting = [
-        size for size, one in seconds.items() if 6 * SHALEV_EPOCHS * one <= SHARE_OF_TIME * left
-    ]
-    chosen = min(fitting, default=LARGE_BATCH)
-    start = time.perf_counter()
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda number: one_epoch(trip, chosen, f"pace-both-{number}"), range(2)))
-    both = time.perf_counter() - start
-    start = time.perf_counter()
-    one_epoch(trip, chosen, "pace-alone")
-    alone = time.perf_counter() - start
+    for size in BATCHES[-1:] if trip.rehearse else BATCHES:
+        train_for_pace(f"pace-batch{size}", size, 2, trip)
+        seconds[size] = epoch_seconds(trip.out / f"pace-batch{size}")
+        chosen = size
+        if 6 * SHALEV_EPOCHS * seconds[size] <= SHARE_OF_TIME * left:
+            break
+    pair = [f"pace-both-{number}" for number in range(2)]
+    commands = [own_step(f"{name}:{chosen}")(trip) for name in pair]
+    started = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in commands]
+    ended = [one.wait() for one in started]
+    if any(ended):
+        raise SystemExit("one of two runs at once failed; the recorded pace's batch is kept")
+    both = max(epoch_seconds(trip.out / name) for name in pair)
     facts = {
         "batch_size": chosen,
         "paper_batch_size": shalev.FULL.config.recipe.batch_size,
         "epoch_seconds": {str(size): round(one, 3) for size, one in seconds.items()},
-        "one_run_s": round(alone, 2),
-        "two_at_once_s": round(both, 2),
-        "processes": 2 if both < 2 * alone else 1,
+        "two_at_once_epoch_seconds": round(both, 3),
+        "processes": 2 if both < 2 * seconds[chosen] else 1,
     }
     replace_text(trip.out / PACE, json.dumps(facts, indent=1) + "\n")
     print(json.dumps(facts))
 
 
-def epoch_seconds(trip: Trip, batch_size: int) -> float:
-    """Of the second epoch, by the run's own history: the first compiles and warms up."""
-    folder = one_epoch(trip, batch_size, f"pace-batch{batch_size}")
-    history = next((folder / "runs").glob("*/history.jsonl"))
-    return float(read(history)[-1]["seconds"])
+def epoch_seconds(folder: Path) -> float:
+    """The median epoch after the first, which compiles and warms up, by the run's own history."""
+    history = read(next((folder / RUN_FOLDERS).glob(f"*/{HISTORY_FILE}")))
+    return float(median(row["seconds"] for row in history[1:]))
 
 
-def one_epoch(trip: Trip, batch_size: int, name: str) -> Path:
-    """Two epochs of the fixed arm in a process of its own."""
-    command = own_step(f"{name}:{batch_size}")(trip)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return trip.out / name
-
-
-def train_for_pace(name: str, batch_size: int, trip: Trip) -> None:
-    _, comparison = next(comparisons("table2", trip))
-    training = replace(comparison.recipe, epochs=2, batch_size=batch_size)
-    compare(
-        replace(comparison, heads=comparison.heads[:1], seeds=1, recipe=training), trip.out / name
-    )
+def train_for_pace(name: str, batch_size: int, epochs: int, trip: Trip) -> None:
+    comparison = fixed_arm(trip)
+    training = replace(comparison.recipe, epochs=epochs, batch_size=batch_size)
+    compare(replace(comparison, recipe=training), trip.out / name)
 
 
 # --- running them ---------------------------------------------------------------------------------
@@ -370,7 +380,8 @@ def run_steps(trip: Trip, chosen: list[CardStep], seconds: float) -> dict[str, A
             continue
         if left < 1:
             break
-        limit = left if step.limit_s is None else min(left, step.limit_s)
+        bound = None if trip.rehearse else step.limit_s  # a processor may take longer
+        limit = left if bound is None else min(left, bound)
         print(f"== {step.name}: {step.title} (at most {limit:.0f} s)", flush=True)
         start = time.monotonic()
         status = run_bounded(step.command(trip), limit, trip.out / f"{step.name}.log", left)
@@ -415,7 +426,24 @@ def plan(chosen: list[CardStep]) -> list[str]:
 # --- what is carried ------------------------------------------------------------------------------
 
 
-def pack(target: Path, data_dir: Path, wheels: Path | None, with_tiny_imagenet: bool) -> list[Path]:
+def fetch_wheels(folder: Path) -> None:
+    """Let pip fetch ``WHEELS`` for the card's machine, not for this one, in the versions here."""
+    platforms = [part for one in PLATFORMS for part in ("--platform", one)]
+    named = [f"{name}=={importlib.metadata.version(name)}" for name in WHEELS]
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)),
+        *("--only-binary", ":all:", "--implementation", "cp", "--python-version", CARD_PYTHON),
+        *(*platforms, *named),
+    ]
+    if subprocess.run(command).returncode:
+        raise SystemExit(
+            f"the wheels of {' and '.join(WHEELS)} for Python {CARD_PYTHON} could not be fetched; "
+            "put them into a folder and name it by --wheels DIR (an empty one where the card's "
+            "machine has them)"
+        )
+
+
+def pack(target: Path, data_dir: Path, wheels: Path, with_tiny_imagenet: bool) -> list[Path]:
     """Data and wheels in numbered parts of at most ``PART_BYTES``, a trip each.
 
     CIFAR-10 (the JPEG copy) and MNIST fill the first part; Tiny ImageNet follows where wanted. The
@@ -427,8 +455,7 @@ def pack(target: Path, data_dir: Path, wheels: Path | None, with_tiny_imagenet: 
     with tarfile.open(archive, "w") as tar:
         for name in (*PACKED, *([TINY_IMAGENET] if with_tiny_imagenet else [])):
             tar.add(data_dir / name, name)
-        if wheels is not None:
-            tar.add(wheels, "wheels")
+        tar.add(wheels, "wheels")
     parts = []
     with archive.open("rb") as file:
         while block := file.read(PART_BYTES):
@@ -451,16 +478,79 @@ def unpack(source: Path, data_dir: Path) -> list[str]:
     return sorted(path.name for path in data_dir.iterdir())
 
 
+# --- home again -----------------------------------------------------------------------------------
+
+
+def bring_home(trip: Path, results: Path = COMMITTED) -> list[Path]:
+    """Join a trip's records of the papers to those in ``results``, and make their tables anew.
+
+    The tables' folders. What lies there already is kept: records are added, none is replaced.
+    """
+    tables = []
+    for brought in sorted((trip / PAPERS).iterdir()):
+        store = results / brought.name
+        for file in (RUNS_FILE, MEASURES_FILE):
+            _add_lines(brought / file, store / file)
+        for folder in sorted(brought.glob(f"{RUN_FOLDERS}/*")):
+            for path in folder.iterdir():
+                target = store / RUN_FOLDERS / folder.name / path.name
+                if path.is_file() and not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, target)
+        made = {path.parent.name for path in brought.glob(f"*/{RESULTS_FILE}")}
+        made |= {path.parent.name for path in store.glob(f"*/{RESULTS_FILE}")}
+        for name in sorted(made):
+            there = brought if (brought / name / RESULTS_FILE).exists() else store
+            _make_table(json.loads((there / name / RESULTS_FILE).read_text("utf-8")), results)
+            tables.append(store / name)
+    return tables
+
+
+def _add_lines(source: Path, target: Path) -> None:
+    """The records of cells (or measures of them) that the target has none of, behind its own."""
+    known = {_key(one) for one in read(target)}
+    new = [one for one in read(source) if _key(one) not in known]
+    if new:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ours = target.read_text(encoding="utf-8") if target.exists() else ""
+        replace_text(target, ours + "".join(f"{dumps(one)}\n" for one in new))
+
+
+def _key(record: Record) -> tuple[str, str]:
+    return record["cell"], record.get("measure", "")
+
+
+def _make_table(found: dict[str, Any], results: Path) -> None:
+    request = PaperRequest(found["scale"], found["as_published"], **_asked(found["command"]))
+    perform(find(found["paper"], found["item"]), request, results, RunOptions(run=False))
+
+
+def _asked(command: str) -> dict[str, int]:
+    """The numbers that a table's command names: ``--seeds 1 --batch-size 256``."""
+    names = {"--seeds": "seeds", "--epochs": "epochs", "--batch-size": "batch_size"}
+    return {names[word]: int(value) for word, value in pairwise(command.split()) if word in names}
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     if options.pack is not None:
-        for part in pack(options.pack, options.data_dir, options.wheels, options.tiny_imagenet):
+        wheels = options.wheels
+        if wheels is None:
+            wheels = options.pack / "wheels"
+            fetch_wheels(wheels)
+        for part in pack(options.pack, options.data_dir, wheels, options.tiny_imagenet):
             print(part, f"{part.stat().st_size / 2**20:.1f} MiB")
+        return 0
+    if options.home is not None:
+        for folder in bring_home(options.home):
+            print(folder)
         return 0
     if options.unpack is not None:
         print(*unpack(options.unpack, options.data_dir))
         return 0
     trip = Trip(options.out, options.data_dir, options.rehearse)
+    if options.rehearse and options.data_dir is None:
+        trip = replace(trip, data_dir=made_data(options.out / "data"))
     if options.step is not None:
         _run_own(options.step, trip)
         return 0
@@ -474,14 +564,24 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def made_data(folder: Path) -> Path:
+    """The papers' data sets of some images each, as their tests make them."""
+    if not folder.exists():
+        sys.path += [str(ROOT / "tests" / "papers"), str(ROOT / "tests" / "data")]
+        made: Path = importlib.import_module("paper_data").everything(folder)
+        return made
+    return folder
+
+
 def _run_own(name: str, trip: Trip) -> None:
     title, _, batch_size = name.partition(":")
     if batch_size:
-        train_for_pace(title, int(batch_size), trip)
+        train_for_pace(title, int(batch_size), 2 if trip.rehearse else PAIR_EPOCHS, trip)
     elif name == "pace":
         measure_pace(trip)
     else:
-        train_all(name, trip)
+        for folder, comparison in sweep(trip):
+            compare(comparison, trip.out / folder)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -496,7 +596,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU")
     parser.add_argument("--pack", type=Path, help="write the parts to carry into this folder")
     parser.add_argument("--unpack", type=Path, help="put the parts of this folder into --data-dir")
-    parser.add_argument("--wheels", type=Path, help="a folder of wheels to pack too")
+    parser.add_argument("--wheels", type=Path, help="pack the wheels of this folder, fetch none")
+    parser.add_argument("--home", type=Path, help="join what lies in this trip to results/papers")
     parser.add_argument("--tiny-imagenet", action="store_true", help="pack Tiny ImageNet too")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

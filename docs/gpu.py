@@ -64,11 +64,13 @@ LENT = """## When a card is lent for some minutes
 
 `benchmarks/on_a_card.py` does what is missing in order of worth, each step within its limit and
 carried on where it was stopped, and says at the end what is left. Nothing is downloaded there: data
-and wheels are packed in parts of at most 60 MiB before (`--pack`) and joined there (`--unpack`).
-`--rehearse` goes the same way on the CPU at tiny sizes. The seconds are estimates: trainings at the
-pace recorded above with batches of 1,024, which is said of other networks too although none of them
-was timed; cells of the papers' tables at the mean of the committed ones, which ran beside eight
-others.
+are packed before (`--pack`) with the wheels of pyarrow and plotly that pip fetches for that
+machine, in parts of at most 60 MiB, and joined there (`--unpack`). Its trainings are cells of the
+papers' tables (`fixhead paper … --scale long`, `medium`, `full`): `--home` joins their records to
+`results/papers` and makes the tables anew. `--rehearse` goes the same way on the CPU at tiny sizes.
+The seconds are estimates: trainings at the pace recorded above with batches of 1,024, which is said
+of other networks too although none of them was timed; cells of the other tables at the mean of the
+committed ones, which ran beside eight others.
 """
 
 

@@ -23,7 +23,12 @@ PAPERS = ROOT / "results" / "papers"
 PICTURE = ROOT / "docs" / "pictures" / "papers.svg"
 STATUS = ROOT / "docs" / "papers_status.md"
 SETS = (("digits", "digits-demo"), ("MNIST, 2 epochs", "mnist-cosine-scale-1"))
-SCALES = ("full", "medium", "small")
+SCALES = ("full", "long", "medium", "small")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
 
 
 # --- the papers' claims ---------------------------------------------------------------------------
@@ -49,6 +54,10 @@ class Shown:
     def found(self) -> dict[str, Any]:
         claims = _read(PAPERS / self.folder / RESULTS_FILE)["claims"]
         return next(claim for claim in claims if claim["text"].startswith(self.claim))
+
+    def was_run(self) -> bool:
+        path = PAPERS / self.folder / RESULTS_FILE
+        return path.exists() and self.found()["difference"] is not None
 
     def points(self) -> tuple[float, tuple[float, float] | None]:
         """Ours in points of accuracy, with its 95 % interval."""
@@ -85,7 +94,11 @@ _DOT, _COSINE = "dot logits: frozen above learned", "cosine logits, S = 1: froze
 _GUIDED_WORDS = "guided starts above random ones"
 _YANG_WORDS = "frozen ETF with dot regression above learned, long tail"
 _SMALL = "CIFAR-10 (JPEG copy), small-cnn, 5,000 images, 5 of 80 epochs"
-SHOWN = (
+_LONG = "CIFAR-10 (JPEG copy), ResNet-18, batches of 1,024, the paper's 80 epochs"
+_ALL = (
+    Shown(f"{_SHALEV} 2", _COSINE, "shalev2020-long/table2", "CIFAR-10 (JPEG copy), ResNet-18",
+          _LONG),
+    Shown(f"{_SHALEV} 1", _DOT, "shalev2020-long/table1", "CIFAR-10 (JPEG copy), ResNet-18", _LONG),
     Shown(f"{_SHALEV} 2", _COSINE, "shalev2020-medium/table2", "CIFAR-10",
           "CIFAR-10 (JPEG copy), ResNet-18, 10 of the paper's 80 epochs"),
     Shown(f"{_SHALEV} 2", _COSINE, "shalev2020-small/table2", "CIFAR-10", _SMALL),
@@ -106,7 +119,11 @@ SHOWN = (
           "hoffer2018-small/table1",
           "CIFAR-10 (JPEG copy), small-cnn: learned above fixed, orthonormal",
           "CIFAR-10 (JPEG copy), small-cnn, 2,000 images, 6 of 200 epochs", -1, 1.0),
+    Shown("Hoffer et al.", "a fixed orthonormal classifier loses less than a point",
+          "hoffer2018-long/table1", "CIFAR-10 (JPEG copy), ResNet-56: learned above fixed, ortho",
+          "CIFAR-10 (JPEG copy), ResNet-56, 200 epochs", -1, 1.0),
 )  # fmt: skip
+SHOWN = tuple(one for one in _ALL if one.was_run())
 
 
 def main() -> None:
@@ -167,8 +184,11 @@ def found_here(one: Shown) -> str:
 def not_run() -> str:
     """What a reader might take to be among these, and is not."""
     was = "".join(f"{_state(number)} " for number in (1, 3))
+    longest = any("-long/" in one.folder for one in SHOWN)
+    full = "Only runs of `--scale long` have" if longest else "No run here has"
     return (
-        f"{was}No run here has the full schedule of a paper that states one; a claim needs "
+        f"{was}{full} the full schedule of a paper that states one; recipes of it are there to be "
+        "run (`--scale full`). A claim needs "
         "three paired runs and an interval that leaves zero out. "
         "[Every table and figure, and how far it was run](docs/papers_status.md)."
     )
@@ -176,8 +196,12 @@ def not_run() -> str:
 
 def _state(number: int) -> str:
     where = f"Shalev et al.'s Table {number} with ResNet-18"
-    path = PAPERS / "shalev2020-medium" / f"table{number}" / RESULTS_FILE
-    cells = _read(path)["cells"] if path.exists() else {"done": 0}
+    paths = [
+        PAPERS / f"shalev2020-{scale}" / f"table{number}" / RESULTS_FILE
+        for scale in ("long", "medium")
+    ]
+    known = [_read(path)["cells"] for path in paths if path.exists()]
+    cells = next((one for one in known if one["done"]), {"done": 0})
     if not cells["done"]:
         return f"{where} was not run."
     if cells["done"] < cells["planned"]:
@@ -281,24 +305,27 @@ def status() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for item in items():
-        folders = [
-            (scale, PAPERS / f"{item.paper}-{scale}" / f"{item.name}{protocol}")
-            for scale in SCALES
-            for protocol in ("", "-as-published")
-        ]
         found = [
             _status_line(item, scale, folder)
-            for scale, folder in folders
-            if (folder / RESULTS_FILE).exists()
+            for scale in SCALES
+            for folder in _folders(item, scale)
         ]
         lines += found or [f"| {item.paper} | {item.name} | {item.title} | – | not run | | |"]
     return "\n".join(lines) + "\n"
+
+
+def _folders(item: Any, scale: str) -> list[Path]:
+    """An item's tables at a scale: by its own protocol, as published, with another batch size."""
+    place = PAPERS / f"{item.paper}-{scale}"
+    found = [path.parent for path in sorted(place.glob(f"*/{RESULTS_FILE}"))]
+    return [one for one in found if _read(one / RESULTS_FILE)["item"] == item.name]
 
 
 def _status_line(item: Any, scale: str, folder: Path) -> str:
     results = _read(folder / RESULTS_FILE)
     cells = results["cells"]
     protocol = ", as published" if results["as_published"] else ""
+    protocol += f", batches of {results['batch_size']}" if results.get("batch_size") else ""
     unjudged = ("no printed figure", "not run")
     figures = {k: n for k, n in results["verdicts"]["rows"].items() if k not in unjudged}
     return (
@@ -367,11 +394,6 @@ def _difference(pair: dict[str, Any]) -> str:
         f"`{pair['a']}` − `{pair['b']}` = {100 * mean:+.2f} points, 95 % interval "
         f"{100 * low:+.2f} … {100 * high:+.2f}, p = {pair['p_value']:.2g}"
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return facts
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def test_refusing_an_option_imports_no_torch():
         "for bad in (['compare', '--epochs', '0'], ['compare', '--optimizer', 'magic'],\n"
         "            ['compare', '--tune', 'wd=1'], ['train', '--lr', '-1'],\n"
         "            ['vectors', 'simplex', '--classes', '5'], ['compare', '--seeds', 'many'],\n"
-        "            ['compare', '--keep-together', '('], ['train', '--max-pixels', '0']):\n"
+        "            ['compare', '--keep-together', '('], ['train', '--max-pixels', '0'],\n"
+        "            ['compare', '--imbalance', 'exp:2'], ['train', '--imbalance', 'line:1']):\n"
         "    assert c.run(bad) == 2, bad\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
     )

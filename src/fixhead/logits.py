@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -25,7 +26,7 @@ def unit(rows: Tensor, *, length: float | Tensor = 1.0) -> Tensor:
     gets a zero gradient too: x / max(‖x‖, ε) would multiply it by 1/ε, which overflows float16.
     """
     rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return rows * _factor(rows, length)[0]  # the compiler fuses the passes by itself
     if not isinstance(length, Tensor):
         length = rows.new_full((), length)  # made on the device: nothing is copied
@@ -99,6 +100,7 @@ def dot(
     return linear(features, vectors, bias)
 
 
+@torch.fx.wrap  # one step of a traced graph: what is made of the vectors is no constant there
 def cosine(
     features: Tensor,
     vectors: Tensor,

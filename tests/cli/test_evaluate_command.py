@@ -52,6 +52,7 @@ def test_a_comparison_evaluated_again_gives_the_accuracies_of_its_records(
         assert model["group_accuracy"] == row["group_accuracy"]
         assert model["geometry"]["confusion"] == row["geometry"]["confusion"]
         assert (model["head"], model["seed"]) == (row["head"], row["seed"])
+        assert model["trained_with"] == {name: row[name] for name in ("neck", "loss", "config")}
     assert found == json.loads((tmp_path / "evaluation.json").read_text())
 
 
@@ -64,6 +65,24 @@ def test_a_run_is_evaluated_beside_its_model(capsys, tmp_path, comparison):
     assert collapse["of"] == "directions"
     assert 0 < collapse["nearest_mean_agreement"] <= 1
     assert found["corruptions"] is None
+    [row] = [one for one in read(comparison / "runs.jsonl") if one["run_id"] == "simplex-seed0"]
+    assert found["models"][0]["trained_with"]["config"] == row["config"]
+
+
+def test_a_model_of_before_models_said_how_they_were_trained_has_it_from_its_runs_record(
+    capsys, tmp_path, comparison
+):
+    folder = tmp_path / "comparison"
+    shutil.copytree(comparison, folder, ignore=shutil.ignore_patterns("evaluation*"))
+    model = folder / "runs" / "simplex-seed0"
+    facts = json.loads((model / "model.json").read_text())
+    trained = facts["description"].pop("trained_with")
+    (model / "model.json").write_text(json.dumps(facts))
+    assert evaluated(capsys, model)["models"][0]["trained_with"] == trained
+    shutil.copytree(model, tmp_path / "alone", ignore=shutil.ignore_patterns("evaluation*"))
+    assert evaluated(capsys, tmp_path / "alone")["models"][0]["trained_with"] is None
+    page = (tmp_path / "alone" / "evaluation.html").read_text()
+    assert "does not say how its models were trained" in page
 
 
 def test_every_measure_is_there_by_class_and_by_group(capsys, tmp_path, comparison):

@@ -85,6 +85,17 @@ def test_parts_are_known_whatever_their_case_and_prefix(
     assert (data.classes, len(data.train), len(data.test)) == (("x", "y"), 8, 8)
 
 
+@every_reader
+@pytest.mark.parametrize(
+    ("train", "test"), [("Training", "Testing"), ("seg_train", "seg_test"), ("TRAIN", "VAL")]
+)
+def test_parts_of_files_are_known_so_too(
+    tmp_path: Path, put: Callable[..., Path], train: str, test: str
+) -> None:
+    data = read(put(tmp_path / "d", **{train: ["x", "y"] * 4, test: ["y", "x"]}))
+    assert (data.classes, len(data.train), len(data.test)) == (("x", "y"), 8, 2)
+
+
 @pytest.mark.parametrize(
     ("name", "part"),
     [
@@ -235,6 +246,26 @@ def test_classes_come_in_the_order_that_is_asked_for(
 def test_the_natural_order_is_timms() -> None:
     names = ["b2", "B10", "a", "10", "9", "a1b"]
     assert sorted(names, key=natural_key) == ["9", "10", "a", "a1b", "b2", "B10"]
+
+
+@every_reader
+def test_words_can_come_in_the_natural_order_too(tmp_path: Path, put: Callable[..., Path]) -> None:
+    path = put(tmp_path / "d", train=["b10", "b9", "b2"] * 2, test=["b2", "b9", "b10"])
+    plain, data = read(path), read(path, class_order="natural")
+    assert plain.classes == ("b10", "b2", "b9")
+    assert data.classes == ("b2", "b9", "b10")
+    assert data.test.labels.tolist() == [0, 1, 2]
+    assert not data.sorted_classes
+
+
+@every_reader
+def test_a_map_places_words_of_any_reader(tmp_path: Path, put: Callable[..., Path]) -> None:
+    path = put(tmp_path / "d", train=["n2", "n1"] * 3, test=["n1", "n2"])
+    (tmp_path / "map.json").write_text(json.dumps({"0": "eel", "1": ["n2", "dog"], "2": "n1"}))
+    data = read(path, class_map=str(tmp_path / "map.json"))
+    assert data.classes[:2] == ("eel", "dog")
+    assert data.test.labels.tolist() == [2, 1]
+    assert data.train.counts(3).tolist() == [0, 3, 3]
 
 
 def test_an_order_of_other_classes_is_refused(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from making import noise, put_image
+from making import noise, put_image, stl10_files, write_members
 
 from fixhead._errors import RequestError
-from fixhead.data import Dataset, Split
+from fixhead.data import Dataset, Split, load
 from fixhead.data.encoded import Streamed
 from fixhead.data.shifted_sets import CIFAR10, load_shifted_set, match_classes
 
@@ -60,6 +62,48 @@ def test_a_folder_is_taken_whole_and_brought_to_the_size_of_the_training_images(
     assert extra.split.images.shape == (6, 1, 16, 16)
     assert sorted(extra.split.labels.tolist()) == [0, 0, 0, 1, 1, 1]
     assert "notes.txt" in extra.notes[0]
+
+
+CIFAR100 = "aquarium_fish lawn_mower maple_tree pickup_truck streetcar train woman".split()
+"""Some of its classes: names of two words, and one that is the name of a part elsewhere."""
+
+
+def cifar100(folder: Path) -> Path:
+    """CIFAR-100's folder of pickles, an image of each of those classes."""
+    place = folder / "cifar-100-python"
+    place.mkdir()
+    labels = list(range(len(CIFAR100)))
+    part = {"data": noise(len(labels), 3072), "fine_labels": labels}
+    meta = {"fine_label_names": [name.encode() for name in CIFAR100]}
+    for name, content in (("train", part), ("test", part), ("meta", meta)):
+        (place / name).write_bytes(pickle.dumps(content, protocol=2))
+    return folder
+
+
+def stl10(folder: Path) -> Path:
+    write_members(folder / "stl10_binary", stl10_files([10, 1, 2, 3], [10, 1, 2]))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "folders", "classes"),
+    [
+        ("cifar100", cifar100, ["Aquarium fish", "lawn-mower", "Maple_Tree", "train", "woman"],
+         ["aquarium_fish", "lawn_mower", "maple_tree", "train", "woman"]),
+        ("stl10", stl10, ["Airplane", "monkey", "truck"], ["airplane", "monkey", "truck"]),
+    ],
+)  # fmt: skip
+def test_a_persons_own_pictures_test_a_named_set(
+    tmp_path: Path, name: str, write: Callable[[Path], Path], folders: list[str], classes: list[str]
+) -> None:
+    data = load(name, data_dir=write(tmp_path))
+    for at, folder in enumerate(folders):
+        for number in range(1 + at):
+            put_image(tmp_path / "web" / folder / f"{number}.jpg", noise(120, 90 + number, 3))
+    extra = load_shifted_set(str(tmp_path / "web"), data)
+    assert extra.split.images.shape[1:] == data.test.images.shape[1:]
+    found = [data.classes[label] for label in extra.split.labels]
+    assert sorted(found) == [one for at, one in enumerate(classes) for _ in range(1 + at)]
 
 
 def test_of_a_folder_with_two_parts_only_the_test_part_is_taken(tmp_path: Path) -> None:

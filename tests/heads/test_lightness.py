@@ -136,3 +136,45 @@ def test_frozen_vectors_are_neither_normalised_nor_transposed_again():
 def test_labels_that_are_none_are_refused_by_value_and_place(labels, message):
     with pytest.raises(RequestError, match=message):
         build("random-cosine@20").loss(batch()[0], labels)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_model_with_the_head_is_traced_symbolically_and_keeps_its_parameters(spec):
+    model = nn.Sequential(nn.Linear(3, D), nn.ReLU(), build(spec)).eval()
+    traced = torch.fx.symbolic_trace(model)
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(traced(x), model(x))
+    assert dict(traced.named_parameters()).keys() == dict(model.named_parameters()).keys()
+    traced(x).square().sum().backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+    with pytest.raises(RequestError, match="features"):
+        torch.fx.symbolic_trace(build(spec).eval())(torch.zeros(5, D + 1))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_model_with_the_head_is_traced_by_running_it(spec):
+    model = nn.Sequential(nn.Linear(3, D), nn.ReLU(), build(spec)).eval()
+    draws = torch.Generator().manual_seed(1)
+    traced = torch.jit.trace(model, torch.randn(5, 3, generator=draws))
+    other = torch.randn(7, 3, generator=draws)
+    torch.testing.assert_close(traced(other), model(other))
+
+
+@pytest.mark.parametrize("spec", [*SPECS, "guided", "vectors=implicit,code_width=64"])
+def test_a_head_made_on_the_meta_device_is_filled_from_a_checkpoint(spec):
+    with torch.device("meta"):
+        head = build(spec)
+    assert all(value.is_meta for value in [*head.parameters(), *head.buffers()])
+    assert head.state_dict().keys() == build(spec).state_dict().keys()
+    head.to_empty(device="cpu").load_state_dict(build(spec).state_dict())
+    x, y = batch()
+    torch.testing.assert_close(head(x), build(spec)(x))
+    torch.testing.assert_close(head.loss(x, y), build(spec).loss(x, y))
+
+
+def test_a_head_goes_to_the_device_that_it_is_given():
+    head = ClassificationHead(D, K, device="meta")
+    assert head.vectors.is_meta
+    with torch.device("meta"):
+        assert not ClassificationHead(D, K, device="cpu").vectors.is_meta

@@ -62,7 +62,10 @@ def test_every_item_is_planned_at_every_scale_without_double_cells(item):
 def test_cells_keep_the_names_under_which_their_records_lie(path):
     recorded = json.loads(path.read_text(encoding="utf-8"))
     item = find(recorded["paper"], recorded["item"])
-    content = build(item, PaperRequest(recorded["scale"], recorded["as_published"]))
+    request = PaperRequest(
+        recorded["scale"], recorded["as_published"], batch_size=recorded.get("batch_size")
+    )
+    content = build(item, request)
     rows = [[cell.name for one in entry.options for cell in one.cells] for entry in content.entries]
     assert rows == [row["cells"] for row in recorded["rows"]]
     assert len(content.cells) == recorded["cells"]["planned"]

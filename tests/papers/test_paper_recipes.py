@@ -232,7 +232,7 @@ def test_every_place_of_a_grid_has_a_title():
 
 @pytest.mark.parametrize(
     ("item", "scale", "usual"),
-    [(item, scale, 10 if (item.paper, scale) == ("delacalle2019", "small") else 3)
+    [(item, scale, 10 if item.paper == "delacalle2019" else 3)
      for item in items() for scale in item.scales],
     ids=lambda one: f"{one.paper}-{one.name}" if hasattr(one, "paper") else str(one),
 )  # fmt: skip

@@ -110,10 +110,11 @@ def drawn_weights(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def single_precision(monkeypatch, request):
-    """The medium scale's bfloat16 with ResNet-32 only, and among the long tests with ResNet-18: a
+    """The GPU scales' bfloat16 with ResNet-32 only, and among the long tests with ResNet-18: a
     convolution of it takes most CPUs half a second."""
-    plan = request.node.callspec.id
-    if "medium" in plan and plan not in ("yang2022-long-tail-medium", IN_BFLOAT16):
+    plan, asked = request.node.callspec.id, request.node.callspec.params["request_"]
+    fast = asked.scale in ("medium", "long")
+    if fast and plan not in ("yang2022-long-tail-medium", IN_BFLOAT16):
         real = engine.Fabric
         monkeypatch.setattr(engine, "Fabric", lambda **how: real(**how | {"precision": "32-true"}))
 

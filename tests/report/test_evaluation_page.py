@@ -65,6 +65,7 @@ def _model(run: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         "groups": {name: _group(rng) for name in ("many", "few")},
         "projections": _projections(run, rng),
         "examples": run.get("examples"),
+        "trained_with": {name: run[name] for name in ("neck", "loss", "config")},
     }  # fmt: skip
 
 
@@ -143,6 +144,22 @@ def test_the_headline_gives_the_spread_of_heads_and_claims_nothing(make_comparis
     assert "(learned-cosine@1) and 95.00" in said
     text = write_evaluation_page(folder).read_text(encoding="utf-8")
     assert "described, not compared" in text
+
+
+def test_the_recipe_of_every_head_is_printed_from_its_training(make_comparison: Make) -> None:
+    folder = evaluated_folder(make_comparison(heads=PAIR, seeds=2))
+    record = json.loads((folder / "evaluation.json").read_text())
+    for model in record["models"]:
+        decay = 0.0 if "cosine" in model["head"] and model["head"] == PAIR[1] else 5e-4
+        model["trained_with"]["config"] |= {"weight_decay": decay, "batch_size": 64}
+    (folder / "evaluation.json").write_text(json.dumps(record))
+    text = write_evaluation_page(folder).read_text(encoding="utf-8")
+    section = text.split('<section id="training"')[1].split("</section>")[0]
+    table = section.split("</table>")[0]
+    assert "Weight decay" in table
+    assert table.index(">0.0005<") < table.index(">0.0<")
+    assert "Images in a step" in section.split("</table>")[1]
+    assert "batch_size" not in section
 
 
 def test_one_model_is_told_alone(make_comparison: Make) -> None:

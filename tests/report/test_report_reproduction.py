@@ -4,14 +4,25 @@ import inspect
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from fixhead.cli.compare import compare
 from fixhead.comparison import Comparison
-from fixhead.report.comparison_page import training
-from fixhead.report.recipes import OPTIONS, command, flat, reproduction, unspoken
+from fixhead.comparison.config import Task
+from fixhead.report.recipes import (
+    OPTIONS,
+    TITLES,
+    command,
+    flat,
+    reproduction,
+    title_of,
+    training,
+    unspoken,
+)
 from fixhead.report.records import ComparisonRecords, read_records
+from fixhead.training.recipe import Recipe
 
 Make = Callable[..., Path]
 
@@ -96,11 +107,22 @@ def test_each_arms_training_is_printed_from_its_runs_records(make_comparison: Ma
     section = training(read_records(folder))
     assert section is not None
     table = section.body.split("<table")[1]
-    assert "weight_decay" in table
+    assert "Weight decay" in table
+    assert "weight_decay" not in section.body
     assert ">0.0005<" in table
     assert ">0.0<" in table
     assert "0.1 and 0.05" in section.body.split("<table")[2]  # the rate is shared, and no plan
     assert "0.1 and 0.05" not in table
+
+
+def test_every_setting_of_a_recipe_has_a_name_in_plain_words() -> None:
+    recorded = {"neck", "loss", "choose_on", "train_images"}
+    named = recorded | {one.name for one in (*fields(Task), *fields(Recipe))}
+    assert named <= TITLES.keys()
+    words = [title_of(name) for name in named]
+    assert len(set(words)) == len(words)
+    assert not any("_" in one for one in words)
+    assert title_of("of_another_version") == "Of another version"
 
 
 def test_arms_trained_alike_say_so(make_comparison: Make) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from .._errors import RequestError
 from ..comparison.config import Comparison
-from ..data.reading import Reading
+from ..data.reading import Reading, read_long_tail
 from ..training.recipe import Recipe, help_of
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ def comparison_of(values: Mapping[str, Any]) -> Comparison:
     Recipe.from_dict(recipe)
     Reading(**{name: rest[name] for name in READING if name in rest})
     rest["tune"] = parse_tune(rest.get("tune"))
+    if rest.get("imbalance") is not None:
+        read_long_tail(rest["imbalance"])
     if rest.get("data_dir") is not None:
         rest["data_dir"] = str(rest["data_dir"])
     from ..heads.spec import split_heads

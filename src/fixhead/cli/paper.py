@@ -19,7 +19,8 @@ def paper(
     scale: Annotated[
         str,
         typer.Option(
-            help="Choose full (a GPU), medium (minutes on a GPU) or small (two CPU cores)."
+            help="Choose full (a GPU), long (the paper's epochs in larger batches), medium "
+            "(minutes on a GPU) or small (two CPU cores)."
         ),
     ] = "full",
     cells: Annotated[
@@ -46,6 +47,12 @@ def paper(
     epochs: Annotated[
         int | None,
         typer.Option(help="Train for this many epochs, to try something out.", show_default=False),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Take this many images in a step, and say so on the page.", show_default=False
+        ),
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
@@ -92,7 +99,7 @@ def paper(
     if item is None:
         raise RequestError("ITEM is needed: see `fixhead paper list`")
     chosen = find(paper, item)
-    request = PaperRequest(_scale(scale), as_published, seeds, epochs)
+    request = PaperRequest(_scale(scale), as_published, seeds, epochs, batch_size)
     wanted = share_of(build(chosen, request).cells, cells)
     if plan:
         names = [cell.name for cell in wanted]

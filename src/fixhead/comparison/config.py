@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import RequestError
-from ..data.reading import Reading, read_text
+from ..data.reading import Reading, read_long_tail, read_text
 from ..runs.layout import RUNS_FILE, TUNING_FILE
 from ..training.recipe import Recipe, as_first_recorded, option, refuse_other_values
 
@@ -139,8 +139,7 @@ class Comparison(Task):
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
-        # These bring torch, which a comparison that is made needs anyway.
-        from ..data.splits import parse_long_tail
+        # This brings torch, which a comparison that is made needs anyway.
         from ..heads.spec import parse_head
 
         self.reading  # noqa: B018  refuses what it cannot be
@@ -154,7 +153,7 @@ class Comparison(Task):
         for head in self.heads:
             parse_head(head)
         if self.imbalance is not None:
-            parse_long_tail(self.imbalance)
+            read_long_tail(self.imbalance)
         refuse_other_values(self)
         if self.train_images is not None and self.train_images < 1:
             raise RequestError(f"train_images must be 1 or more, got {self.train_images}")

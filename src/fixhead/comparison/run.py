@@ -235,6 +235,7 @@ def evaluate_on_test(
 def _identity(context: Context, plan: RunPlan, started: str) -> dict[str, Any]:
     backbone = context.backbone(plan.seed)
     comparison, spec = context.comparison, parse_head(plan.head)
+    trained = _trained_with(context, plan, backbone)
     return (
         {
             "schema": RUN_SCHEMA,
@@ -244,16 +245,13 @@ def _identity(context: Context, plan: RunPlan, started: str) -> dict[str, Any]:
             "backbone": context.backbone_name,
             "features": backbone.features,
             "nonnegative_features": backbone.nonnegative,
-            "neck": _neck(backbone, spec),
-            "loss": spec.loss,
+            "neck": trained["neck"],
+            "loss": trained["loss"],
             "optimizer": plan.recipe.optimizer,
             "head": plan.head,
             "head_sentence": str(spec),
             "seed": plan.seed,
-            "config": plan.recipe.to_dict()
-            | {"augmentation": context.augmentation_name, "choose_on": context.choose_on}
-            | {"choose": comparison.choose, "initial": comparison.initial}
-            | {"train_images": len(context.dataset.train)},
+            "config": trained["config"],
         }
         | machine.origin(context.device, started)
         | describe_tail(comparison.imbalance, context.dataset)
@@ -267,6 +265,19 @@ def _skipped(dataset: Dataset) -> dict[str, Any]:
         return {}
     reasons = {part: list(found.values()) for part, found in dataset.skipped.items()}
     return {"skipped_images": reasons}
+
+
+def _trained_with(context: Context, plan: RunPlan, backbone: Backbone) -> dict[str, Any]:
+    """Neck, loss and every setting of the training: what pages print as the recipe."""
+    comparison, spec = context.comparison, parse_head(plan.head)
+    return {
+        "neck": _neck(backbone, spec),
+        "loss": spec.loss,
+        "config": plan.recipe.to_dict()
+        | {"augmentation": context.augmentation_name, "choose_on": context.choose_on}
+        | {"choose": comparison.choose, "initial": comparison.initial}
+        | {"train_images": len(context.dataset.train)},
+    }
 
 
 def _neck(backbone: Backbone, spec: HeadSpec) -> str:
@@ -295,6 +306,7 @@ def _description(context: Context, plan: RunPlan, model: Classifier) -> dict[str
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "feature_size": model.head.features,
+        "trained_with": _trained_with(context, plan, model.backbone),
     }
 
 

@@ -1,4 +1,5 @@
-"""What a person says of how data are to be read: columns, parts, class order, groups, bad images.
+"""What a person says of how data are to be read: columns, parts, class order, groups, bad images,
+long tails.
 
 Imports neither numpy nor torch, so that nonsense is refused at once.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -60,6 +62,47 @@ class Reading:
             return None
         path = Path(self.keep_together)
         return _by_list(path) if path.is_file() else _by_pattern(_pattern(self.keep_together))
+
+
+TAILS = ("exp", "step", "geometric")
+"""Rules for a long tail that take a number; ``counts`` takes a file."""
+TAIL_ORDERS = ("index", "reversed", "size", "shuffled")
+
+
+def read_long_tail(text: str) -> tuple[str, str, str]:
+    """``"exp:0.01,order=size"`` → rule, value and order (``""`` where none is said).
+
+    Raises:
+        RequestError: another rule, a number that is none or out of range, or an unknown order.
+    """
+    rule, _, order = text.partition(",order=")
+    kind, _, value = rule.partition(":")
+    if kind not in (*TAILS, "counts") or not value:
+        raise RequestError(
+            f"imbalance needs {', '.join(f'{name}:NUMBER' for name in TAILS)} or counts:FILE, "
+            f"got {text!r}"
+        )
+    if not re.fullmatch(r"|index|reversed|size|shuffled(:\d+)?", order):
+        raise RequestError(f"imbalance order needs one of {', '.join(TAIL_ORDERS)}, got {order!r}")
+    if kind != "counts":
+        tail_number(kind, value)
+    return kind, value, order
+
+
+def tail_number(kind: str, value: str) -> float:
+    """The number of a rule.
+
+    Raises:
+        RequestError: no number in (0, 1], or for ``geometric`` in (0, 1).
+    """
+    high = 1.0 if kind != "geometric" else math.nextafter(1.0, 0.0)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= high:
+        raise RequestError(f"imbalance {kind} needs a number between 0 and 1, got {value!r}")
+    return number
 
 
 class MappedClass(NamedTuple):

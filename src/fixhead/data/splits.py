@@ -15,7 +15,6 @@ data with classes of different sizes ``size`` is the default: their numbers mean
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from .._errors import RequestError
 from .._seeds import stream
 from .dataset import Dataset, Labels
+from .reading import read_long_tail, tail_number
 
 
 def validation_split(
@@ -128,7 +128,6 @@ ORDER_WORDS = {
     "size": "their sizes, the largest first",
     "shuffled": "a seed",
 }
-ORDERS = tuple(ORDER_WORDS)
 
 
 @dataclass(frozen=True)
@@ -153,41 +152,17 @@ class LongTail:
             return _from_file(Path(self.value), sizes)
         ranked = ranks(sizes, self.order)
         wanted = np.empty_like(sizes)
-        wanted[ranked] = _RULES[self.kind](sizes[ranked], self._number())
+        wanted[ranked] = _RULES[self.kind](sizes[ranked], tail_number(self.kind, self.value))
         return np.minimum(np.maximum(wanted, 1), sizes)
-
-    def _number(self) -> float:
-        high = 1.0 if self.kind != "geometric" else math.nextafter(1.0, 0.0)
-        try:
-            number = float(self.value)
-        except ValueError:
-            number = math.nan
-        if not 0 < number <= high:
-            raise RequestError(
-                f"imbalance {self.kind} needs a number between 0 and 1, got {self.value!r}"
-            )
-        return number
 
 
 def parse_long_tail(text: str) -> LongTail:
     """``"exp:0.01"``, ``"step:0.1"``, ``"geometric:0.5"`` or ``"counts:FILE"``, with an order.
 
     Raises:
-        RequestError: another rule, or an unknown order.
+        RequestError: as ``data.reading.read_long_tail``.
     """
-    rule, _, order = text.partition(",order=")
-    kind, _, value = rule.partition(":")
-    if kind not in (*_RULES, "counts") or not value:
-        raise RequestError(
-            f"imbalance needs {', '.join(f'{name}:NUMBER' for name in _RULES)} or counts:FILE, "
-            f"got {text!r}"
-        )
-    if not re.fullmatch(r"|index|reversed|size|shuffled(:\d+)?", order):
-        raise RequestError(f"imbalance order needs one of {', '.join(ORDERS)}, got {order!r}")
-    tail = LongTail(kind, value, order)
-    if kind != "counts":
-        tail._number()
-    return tail
+    return LongTail(*read_long_tail(text))
 
 
 def thin(data: Dataset, rule: str | LongTail, *, seed: int = 0) -> Dataset:

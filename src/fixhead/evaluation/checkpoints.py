@@ -70,14 +70,25 @@ def open_models(path: Path) -> SavedModels:
         )
     if not (path / RUNS_FILE).exists():
         folder = path if path.is_dir() else path.parent
-        model, facts = load_classifier(path)
-        return SavedModels(folder, (checked(SavedModel(folder.resolve().name, model, facts)),))
+        return SavedModels(folder, (_opened(folder.resolve(), path),))
     config = read_config(path)["config"]
     done = [row["run_id"] for row in read(path / RUNS_FILE) if row["status"] == "done"]
     if not done:
         raise RequestError(f"{path} has no finished run; start `fixhead compare` on it again")
-    models = [SavedModel(name, *load_classifier(path / RUN_FOLDERS / name)) for name in done]
-    return SavedModels(path, tuple(map(checked, models)), config)
+    models = tuple(_opened(path / RUN_FOLDERS / name) for name in done)
+    return SavedModels(path, models, config)
+
+
+def _opened(folder: Path, file: Path | None = None) -> SavedModel:
+    """A run's model. One that does not say how it was trained, because it was saved before models
+    did, is asked after in the record of its run, where that lies two folders up."""
+    model, facts = load_classifier(file or folder)
+    records = folder.parent.parent / RUNS_FILE
+    if "trained_with" not in facts and folder.parent.name == RUN_FOLDERS and records.exists():
+        recorded = {row["run_id"]: row for row in read(records)}.get(folder.name, {})
+        known = ("neck", "loss", "config")
+        facts["trained_with"] = {k: recorded[k] for k in known if k in recorded} or None
+    return checked(SavedModel(folder.name, model, facts))
 
 
 def checked(saved: SavedModel) -> SavedModel:

@@ -353,6 +353,7 @@ class _EvaluationJob:
             "name": saved.name,
             **{name: saved.facts.get(name) for name in ("head", "seed", "backbone")},
             "head_sentence": str(parse_head(saved.head)),
+            "trained_with": saved.facts.get("trained_with"),
             **figures,
             "group_accuracy": (
                 None if groups is None else group_accuracies(detail.evaluation.confusion, groups)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -51,6 +53,27 @@ if TYPE_CHECKING:
     from ..geometry.certificate import Certificate
 
 LogitKind = Literal["dot", "cosine", "unit-features"]
+
+
+P = ParamSpec("P")
+
+
+def _drawn_on_cpu(
+    init: Callable[Concatenate[ClassificationHead, P], None],
+) -> Callable[Concatenate[ClassificationHead, P], None]:
+    """Let vectors be drawn where their generator is, and the finished head go to its device, or
+    torch's default one: under ``torch.device("meta")`` too, as an nn.Linear."""
+
+    @functools.wraps(init)
+    def made(head: ClassificationHead, *args: P.args, **options: P.kwargs) -> None:
+        device: Any = options.pop("device", None)
+        device = torch.get_default_device() if device is None else torch.device(device)
+        with torch.device("cpu"):
+            init(head, *args, **options)
+        if device.type != "cpu":
+            head.to(device)
+
+    return made
 
 
 class ClassificationHead(HeldVectors):
@@ -111,6 +134,7 @@ class ClassificationHead(HeldVectors):
     class_counts: Tensor | None
     class_weights: Tensor | None
 
+    @_drawn_on_cpu
     def __init__(
         self,
         features: int,
@@ -183,20 +207,27 @@ class ClassificationHead(HeldVectors):
 
         frozen_cosine = logits == "cosine" and not learn_vectors
         held = start.vectors.unit() if frozen_cosine else start.vectors
-        self.hold(held if device is None else held.to(device), dtype)
+        self.hold(held, dtype)
         number, learned = initial_scale(scale, start, logits, mapped=self.code_width is not None)
         self.rises_to = number if split_rising(scale)[1] else None
-        first = None if number is None else torch.tensor(number, device=device, dtype=dtype)
+        first = None if number is None else torch.tensor(number, dtype=dtype)
         _place(self, "scale", first, learned)
-        _place(self, "bias", initial_bias(start, generator, dtype).to(device) if bias else None)
-        self.neck = build_neck(neck_name, features, seen, generator, dtype).to(device)
+        _place(self, "bias", initial_bias(start, generator, dtype) if bias else None)
+        self.neck = build_neck(neck_name, features, seen, generator, dtype)
         wide = None
         if self.code_width is not None:
-            wide = initial_code_map(self.code_width, seen, dtype).to(device)
+            wide = initial_code_map(self.code_width, seen, dtype)
         _place(self, "code_map", wide)
-        counted = None if counts is None else counts.to(device)
-        self.register_buffer("class_counts", counted, persistent=False)
+        self._counts = counts
+        self.register_buffer("class_counts", counts, persistent=False)
         self.register_buffer("class_weights", None, persistent=False)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ClassificationHead:
+        moved: ClassificationHead = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        counts = moved.class_counts
+        if moved._counts is not None and counts is not None and not counts.is_meta:
+            moved.class_counts = moved._counts.to(counts.device)  # to_empty left them unset
+        return moved
 
     @property
     def class_vectors(self) -> ClassVectors:
@@ -219,11 +250,7 @@ class ClassificationHead(HeldVectors):
 
     def project(self, features: Tensor) -> Tensor:
         """What the class vectors see: features (N, d) behind neck and map, (N, D)."""
-        if features.shape[-1] != self.features:
-            raise RequestError(
-                f"the head needs features (N, {self.features}), got {tuple(features.shape)}; "
-                "build it with the size of the backbone's features"
-            )
+        features = _of_width(features, self.features)
         points: Tensor = features if self.neck_name == "none" else self.neck(features)
         return points if self.code_map is None else linear(points, self.code_map)
 
@@ -516,6 +543,17 @@ class ClassificationHead(HeldVectors):
             counts=self.class_counts,
             weight=self.class_weights,
         )
+
+
+@torch.fx.wrap  # one step of a traced graph, which looks at the features it is given then
+def _of_width(features: Tensor, width: int) -> Tensor:
+    """The features, once they are known to be (N, width)."""
+    if not torch.jit.is_tracing() and features.shape[-1] != width:
+        raise RequestError(
+            f"the head needs features (N, {width}), got {tuple(features.shape)}; "
+            "build it with the size of the backbone's features"
+        )
+    return features
 
 
 def _place(module: nn.Module, name: str, value: Tensor | None, learned: bool = True) -> None:

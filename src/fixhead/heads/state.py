@@ -158,7 +158,9 @@ class CodeBits(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> CodeBits:
         moved: CodeBits = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        moved.vectors = moved.vectors.to(moved.bits.device)
+        if not moved.bits.is_meta:  # there the code itself stays where it was, for to_empty
+            moved.vectors = moved.vectors.to(moved.bits.device)
+            moved.bits = moved.vectors.bits
         return moved
 
     def extra_repr(self) -> str:
@@ -274,8 +276,10 @@ class HeldVectors(nn.Module, ABC):
                 check_stored_choices(stored, state_dict.get(prefix + "choices"))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def _frozen_digest(self) -> str:
+    def _frozen_digest(self) -> str | None:
         rows = self.vectors
+        if rows.is_meta:
+            return None
         key = (rows.data_ptr(), rows.dtype, rows.shape, rows._version)
         if self._digest is None or self._digest[0] != key:
             self._digest = (key, DenseVectors(rows).digest())

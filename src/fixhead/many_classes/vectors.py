@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -29,6 +30,8 @@ from ..losses.checks import readable, require_matrix, require_scale
 from ..vectors.rows import ImplicitVectors
 from . import blockwise, ops
 from .ops import LogitsRequest
+
+torch.fx.wrap("unit")
 
 KINDS = ("dot", "cosine", "unit-features")
 """The kinds of logits: S·W x, S·cos(w, x) and S·W x/‖x‖."""
@@ -254,6 +257,10 @@ class ClassVectors(ABC):
         return f"{type(self).__name__}({self.construction}, {self.classes} x {self.features})"
 
 
+def _is_matrix(vectors: Tensor) -> bool:
+    return isinstance(vectors, Tensor) and vectors.ndim == 2 and len(vectors) >= 2
+
+
 class DenseVectors(ClassVectors):
     """A tensor (K, d), fixed or learned.
 
@@ -273,7 +280,7 @@ class DenseVectors(ClassVectors):
         fixed: bool = False,
         construction: str = "tensor",
     ) -> None:
-        if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) < 2:
+        if not torch.jit.is_tracing() and not _is_matrix(vectors):
             raise RequestError(f"vectors must be (K, d) with K >= 2, got {_shape(vectors)}")
         self.tensor = vectors
         self.shape = vectors.shape[0], vectors.shape[1]

@@ -41,6 +41,8 @@ ARMS = {
     # The same circle, spacing and lengths; only the order is no order.
     "circle, random order": "vectors=guided:shuffled,logits=dot,scale=1,bias=no,learn=yes",
 }
+SEEDS = 10
+"""The paper has three runs of an arm; three cannot tell a range from another."""
 GONE = "classes without an area"
 SPREAD = "largest minus smallest of three runs"
 TOLERANCES = {
@@ -90,12 +92,11 @@ One CPU core: two to three minutes a run, forty runs.
 
 def recipe(request: PaperRequest) -> PaperRecipe:
     chosen = FULL if request.scale == "full" else SMALL.of(FULL)
-    return chosen.with_epochs(request.epochs)
+    return chosen.as_asked(request)
 
 
 def cells(request: PaperRequest, arm: str) -> tuple[TrainingCell, ...]:
-    seeds = 3 if request.scale == "full" else 10
-    return training_cells(request, recipe(request), ARMS[arm], ("embedding",), seeds)
+    return training_cells(request, recipe(request), ARMS[arm], ("embedding",), SEEDS)
 
 
 # --- reading records ------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from ..comparison.config import Comparison, Task
 from ..training.recipe import Recipe
 
-ScaleName = Literal["full", "medium", "small"]
-"""The paper's own; minutes of one GPU; minutes of two CPU cores."""
+ScaleName = Literal["full", "long", "medium", "small"]
+"""The paper's own; its epochs, but larger batches, on one GPU; minutes of one GPU; minutes of two
+CPU cores."""
 Places = Mapping[ScaleName, Sequence[tuple[str, str]]]
 """Scale → (data, backbone) of every row of a table."""
 
@@ -58,13 +59,14 @@ def place(data: str, net: str) -> str:
 class PaperRequest:
     """What a person asked of an item.
 
-    ``seeds`` and ``epochs`` replace the recipe's own numbers; the page says so.
+    ``seeds``, ``epochs`` and ``batch_size`` replace the recipe's own numbers; the page says so.
     """
 
     scale: ScaleName = "full"
     as_published: bool = False
     seeds: int | None = None
     epochs: int | None = None
+    batch_size: int | None = None
 
     def seed_numbers(self, usual: int = SEEDS) -> range:
         return range(self.seeds or usual)
@@ -106,6 +108,13 @@ class PaperRecipe:
         moved = {max(1, round(share * at)) for at in training.milestones}
         milestones = training.milestones if self.fixed_milestones else tuple(sorted(moved))
         return self.changed(epochs=epochs, warmup_epochs=warmup, milestones=milestones)
+
+    def as_asked(self, request: PaperRequest) -> PaperRecipe:
+        """With the request's own epochs and batch size, where it names any."""
+        chosen = self.with_epochs(request.epochs)
+        if request.batch_size is None:
+            return chosen
+        return chosen.changed(batch_size=request.batch_size)
 
     def comparison(self, head: str, seed: int) -> Comparison:
         """One arm and one seed, for the engine of ``fixhead compare``."""
@@ -208,6 +217,14 @@ def medium_scale(epochs: int, **settings: Any) -> Reduction:
     return Reduction(epochs, fast | settings, tuple(differs))
 
 
+def long_scale(epochs: int, **settings: Any) -> Reduction:
+    """An hour of one GPU: the paper's network, epochs and schedule, in bfloat16; batches as given,
+    because the papers' small ones keep a large card waiting."""
+    batches = (f"batches of {settings['batch_size']}",) if "batch_size" in settings else ()
+    fast = {"precision": "bf16-mixed", "compile": True}
+    return Reduction(epochs, fast | settings, batches)
+
+
 def small_augmentation(data: str) -> str:
     """Of 32 × 32 photographs; digits are left as they are, a flipped one is another sign."""
     return "none" if data in ("digits", "mnist") else "crop:4,flip"
@@ -218,10 +235,18 @@ def what_differs(
     data: str,
     reductions: Mapping[ScaleName, Reduction],
     *more: str,
+    batch_size: int | None = None,
 ) -> tuple[str, ...]:
-    """Why runs cannot be held against the paper's figure; empty where they can."""
+    """Why runs cannot be held against the paper's figure; empty where they can.
+
+    ``batch_size`` is the paper's, where it states one.
+    """
     reduction = reductions.get(request.scale)
     reasons = [*(() if reduction is None else reduction.differs), *more]
+    if request.batch_size is not None:
+        reasons = [one for one in reasons if not one.startswith("batches of ")]
+        if request.batch_size != batch_size:
+            reasons.append(f"batches of {request.batch_size}")
     if data == JPEG_COPY:
         reasons.append("another data copy (JPEG)")
     if request.epochs is not None:

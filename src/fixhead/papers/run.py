@@ -86,6 +86,7 @@ def summarise(
         "title": item.title,
         "scale": request.scale,
         "as_published": request.as_published,
+        "batch_size": request.batch_size,
         "protocol": paper(item.paper).as_published if request.as_published else None,
         "command": command(item, request),
         "cells": {"planned": len(content.cells), "done": len(done), "missing": missing},
@@ -98,7 +99,7 @@ def summarise(
         "figures": outcome.figures(content.figures, done),
         "trained": outcome.trained(content, done),
         "recipes": {name: recipe.described() for name, recipe in content.recipes.items()},
-        "notes": [*_short(request), *content.notes],
+        "notes": [*_changed(request), *content.notes],
         "failed": [
             {"cell": name, "error": str(row["error"]).strip().splitlines()[-1]}
             for name, row in done.items()
@@ -110,24 +111,28 @@ def summarise(
 
 def name_of(item: Item, request: PaperRequest) -> str:
     """The folder of an item's table."""
-    short = "" if request.epochs is None else f"-{request.epochs}epochs"
-    return item.name + ("-as-published" if request.as_published else "") + short
+    changed = "" if request.epochs is None else f"-{request.epochs}epochs"
+    changed += "" if request.batch_size is None else f"-batch{request.batch_size}"
+    return item.name + ("-as-published" if request.as_published else "") + changed
 
 
 def command(item: Item, request: PaperRequest) -> str:
     """The command that makes it again."""
     parts = ["fixhead", "paper", item.paper, item.name, "--scale", request.scale]
     parts += ["--as-published"] if request.as_published else []
-    for name in ("seeds", "epochs"):
+    for name in ("seeds", "epochs", "batch_size"):
         value = getattr(request, name)
-        parts += [] if value is None else [f"--{name}", str(value)]
+        parts += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(parts)
 
 
-def _short(request: PaperRequest) -> list[str]:
-    if request.epochs is None:
-        return []
-    return [f"A try-out: every run was cut to {request.epochs} epochs (--epochs)."]
+def _changed(request: PaperRequest) -> list[str]:
+    said = []
+    if request.epochs is not None:
+        said.append(f"A try-out: every run was cut to {request.epochs} epochs (--epochs).")
+    if request.batch_size is not None:
+        said.append(f"Every step took {request.batch_size} images (--batch-size).")
+    return said
 
 
 def provenance(records: Iterable[Record]) -> dict[str, Any]:

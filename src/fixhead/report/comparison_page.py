@@ -32,8 +32,8 @@ from .numbers import (
 )
 from .page import Chart, Page, Section, paragraph, present, render_chart, write
 from .pair_text import LEVEL, Sentence, claims, headline, metric_name, most_accurate
-from .recipes import render_recipes, reproduction
-from .records import ArmWords, ComparisonRecords, arms_by_name, read_records, settings_of_arms
+from .recipes import reproduction, training
+from .records import ArmWords, ComparisonRecords, arms_by_name, read_records
 from .render import fill, join
 from .tables import (
     Axis,
@@ -162,21 +162,6 @@ def failures(records: ComparisonRecords) -> Section | None:
 def _failure(run: Record) -> Markup:
     error = (run.get("error") or "no error was recorded").rstrip()
     return fill("comparison", "failure", run["run_id"], error.splitlines()[-1], error)
-
-
-def training(records: ComparisonRecords) -> Section | None:
-    """What each arm was trained with."""
-    arms = [
-        (TableCell(arm_name(place, arm), name), records.of(name))
-        for place, (name, arm) in enumerate(arms_by_name(records).items())
-        if records.of(name)
-    ]
-    if not arms:
-        return None
-    settings = settings_of_arms([runs for _, runs in arms])
-    labels = [Column("Head", kind="name", sortable=False)]
-    body = render_recipes(labels, [[name] for name, _ in arms], *settings)
-    return Section("training", "How each head was trained", body)
 
 
 def _charted(

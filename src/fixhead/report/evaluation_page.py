@@ -18,6 +18,7 @@ from .evaluation_sets import corruptions, outside, shifted_sets
 from .numbers import count, listing, mean_std, percent, percent_spread, plural, rounded
 from .page import Chart, Choice, Page, Section, paragraph, present, render_chart, write
 from .plane_charts import projections
+from .recipes import training
 from .records import EvaluationRecords, arms_by_name, dig, read_evaluation
 from .render import fill
 from .tables import (
@@ -68,6 +69,7 @@ def evaluation_page(records: EvaluationRecords) -> Page:
         classes(records),
         groups(records),
         confusions(compared),
+        recipe(records),
     ]
     return Page(
         title=_title(records),
@@ -150,6 +152,16 @@ def _measured(records: EvaluationRecords, head: str, measure: Measure) -> TableC
     if measure.unit != "fraction":
         return spread_cell((middle, deviation), 4)
     return TableCell(over(percent(middle), deviation and 100 * deviation, 2), middle)
+
+
+def recipe(records: EvaluationRecords) -> Section:
+    """What each head was trained with, as the records of the training say."""
+    known = any(model.get("trained_with") for model in records.models)
+    section = training(records.as_comparison) if known else None
+    if section is not None:
+        return section
+    said = "The record of this evaluation does not say how its models were trained."
+    return Section("training", "How each head was trained", paragraph(said))
 
 
 def _views(records: EvaluationRecords) -> Section | None:

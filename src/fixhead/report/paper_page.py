@@ -12,7 +12,7 @@ from ..runs.records import Record
 from .numbers import MISSING, duration, fixed, listing, percent, percent_spread, plural, signed
 from .page import Page, Section, paragraph, present, render_chart, write
 from .paper_charts import cell_words, cells_picture, figure_chart
-from .recipes import plain, render_recipes
+from .recipes import plain, render_recipes, title_of
 from .records import Settings, read_paper_results
 from .render import fill, join
 from .tables import Column, GroupHeading, TableCell, TableRow, render_table
@@ -22,6 +22,7 @@ OURS = "our choice"
 SCALES = {
     "small": "small scale (CPU)",
     "medium": "medium scale (GPU)",
+    "long": "long scale (GPU)",
     "full": "the paper's scale",
 }
 
@@ -263,7 +264,7 @@ def _recipe(results: Record) -> Section | None:
     for name, recipe in results["recipes"].items():
         own = [arm for arm in recorded["arms"] if arm["where"] == name] or recorded["arms"]
         rows = [_origin(field, one, recorded["settings"], own) for field, one in recipe.items()]
-        table = fill("table", "plain", ("Field", "Value", "From"), rows)
+        table = fill("table", "plain", ("Setting", "Value", "From"), rows)
         body.append(fill("parts", "details", f"Recipe: {name}", table))
     return Section("recipe", "Recipe", join(body)) if body else None
 
@@ -293,7 +294,7 @@ def _origin(
         source += f"; stated: {plain(planned['stated'])}"
     elif source != OURS and values != [plain(planned["value"])]:
         source = f"{OURS}; {source}: {plain(planned['value'])}"
-    return name, listing(values), source
+    return title_of(name), listing(values), source
 
 
 def _made(results: Record) -> Markup:

@@ -12,9 +12,51 @@ from markupsafe import Markup
 from ..runs.records import Record
 from .numbers import MISSING, duration, listing, memory
 from .page import Section, paragraph
-from .records import ComparisonRecords, Settings
+from .records import ComparisonRecords, Settings, arms_by_name, settings_of_arms
 from .render import fill, join
-from .tables import Column, TableCell, TableRow, render_table
+from .tables import Column, TableCell, TableRow, arm_name, render_table
+
+TITLES = {
+    "data": "Data set",
+    "image_size": "Image size, pixels",
+    "imbalance": "Long tail",
+    "image_column": "Column of images",
+    "label_column": "Column of labels",
+    "train_part": "Training part",
+    "test_part": "Test part",
+    "class_order": "Order of classes",
+    "class_map": "Class map",
+    "keep_together": "Kept together",
+    "skip_unreadable": "Unreadable images left out",
+    "max_pixels": "Largest picture, pixels",
+    "train_images": "Training images",
+    "backbone": "Network",
+    "features": "Features",
+    "neck": "Neck",
+    "pretrained": "Published first weights",
+    "initial": "First weights",
+    "augmentation": "Augmentation",
+    "choose": "Epoch chosen on",
+    "choose_on": "Epoch chosen by",
+    "loss": "Loss",
+    "epochs": "Epochs",
+    "batch_size": "Images in a step",
+    "optimizer": "Optimiser",
+    "lr": "Learning rate",
+    "momentum": "Momentum",
+    "nesterov": "Nesterov’s momentum",
+    "weight_decay": "Weight decay",
+    "schedule": "Course of the rate",
+    "warmup_epochs": "Warm-up, epochs",
+    "milestones": "Rate lowered after epochs",
+    "gamma": "Factor at each of them",
+    "plateau_patience": "Patience on a plateau, epochs",
+    "plateau_factor": "Factor on a plateau",
+    "precision": "Precision",
+    "compile": "Network compiled",
+    "deterministic": "Deterministic forms only",
+}
+"""A setting's name in plain words, by its name in a record."""
 
 _SOURCE = (
     "Read from the records of the runs, not from the plan. Weight decay is of every trained weight "
@@ -35,7 +77,7 @@ def render_recipes(
     """
     names = list(dict.fromkeys(name for settings in differing for name in settings))
     if names:
-        columns = [*labels, *(Column(name, sortable=False) for name in names)]
+        columns = [*labels, *(Column(title_of(name), sortable=False) for name in names)]
         rows = [
             TableRow([*arm, *(TableCell(_listed(settings[name])) for name in names)])
             for arm, settings in zip(arms, differing, strict=True)
@@ -44,10 +86,31 @@ def render_recipes(
     else:
         words = "All arms were trained alike. " if len(arms) > 1 else ""
         first = paragraph(words + _SOURCE, "small")
-    kept = [(name, _listed(values)) for name, values in shared.items()]
+    kept = [(title_of(name), _listed(values)) for name, values in shared.items()]
     table = fill("table", "plain", ("Setting", "Value"), kept)
     summary = "Settings that all arms share" if len(arms) > 1 else "Its settings"
     return join([first, fill("parts", "details", summary, table)])
+
+
+def title_of(setting: str) -> str:
+    """``lr`` → ``Learning rate``; a setting of another version in its own words."""
+    words = setting.replace("_", " ")
+    return TITLES.get(setting, words[:1].upper() + words[1:])
+
+
+def training(records: ComparisonRecords) -> Section | None:
+    """What each arm was trained with."""
+    arms = [
+        (TableCell(arm_name(place, arm), name), records.of(name))
+        for place, (name, arm) in enumerate(arms_by_name(records).items())
+        if records.of(name)
+    ]
+    if not arms:
+        return None
+    settings = settings_of_arms([runs for _, runs in arms])
+    labels = [Column("Head", kind="name", sortable=False)]
+    body = render_recipes(labels, [[name] for name, _ in arms], *settings)
+    return Section("training", "How each head was trained", body)
 
 
 def _listed(values: Sequence[Any]) -> str:

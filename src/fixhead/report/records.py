@@ -252,6 +252,7 @@ def _runs(models: Sequence[Record], classes: Sequence[str]) -> list[Record]:
             "per_class_accuracy": model["per_class_accuracy"],
             "geometry": {**model["geometry"], "areas": model.get("areas")},
             "examples": model.get("examples"),
+            **(model.get("trained_with") or {}),
         }
         for place, model in enumerate(models)
     ]

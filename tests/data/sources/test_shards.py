@@ -71,7 +71,8 @@ def batches(data) -> list[torch.Tensor]:
 
 def test_classes_have_the_names_in_classes_txt(root: Path) -> None:
     assert load(str(root), image_size=8).classes == ("0", "1", "2")
-    (root / "classes.txt").write_text("cat\ndog\neel\n")
+    # As Windows writes it: a byte-order mark, and blank lines at its end.
+    (root / "classes.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\neel\r\n\r\n")
     assert load(str(root), image_size=8).classes == ("cat", "dog", "eel")
     (root / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(RequestError, match="one of the 2 classes that the data names"):

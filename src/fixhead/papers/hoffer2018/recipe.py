@@ -9,6 +9,7 @@ from ..recipe import (
     PaperRequest,
     Reduction,
     ScaleName,
+    long_scale,
     small_augmentation,
     small_scale,
     stated,
@@ -66,7 +67,8 @@ CIFAR = stated(
 )
 """CIFAR: the defaults of the authors' convNet.pytorch, which is later than the paper."""
 SMALL = small_scale(2_000, 6, warmup_epochs=0.5)
-SCALES: dict[ScaleName, Reduction] = {"small": SMALL}
+LONG = long_scale(CIFAR.config.recipe.epochs)
+SCALES: dict[ScaleName, Reduction] = {"small": SMALL, "long": LONG}
 
 
 def full(data: str, backbone: str) -> PaperRecipe:
@@ -83,6 +85,15 @@ def full(data: str, backbone: str) -> PaperRecipe:
     return chosen.changed(
         augmentation="rrc,flip", epochs=90, batch_size=256, milestones=(30, 60, 80)
     )
+
+
+def long() -> PaperRecipe:
+    """CIFAR-10 (JPEG copy) and ResNet-56 over all 200 epochs, in bfloat16.
+
+    fixhead paper hoffer2018 table1 --scale long --data-dir DIR
+    One data-centre GPU: not timed.
+    """
+    return LONG.of(full(JPEG_COPY, "resnet56"))
 
 
 def small(data: str) -> PaperRecipe:

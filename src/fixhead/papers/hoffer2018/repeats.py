@@ -195,7 +195,7 @@ def _trained(
         recipes = {"Tiny ImageNet at 32 pixels, small-cnn, d = 64": small_tiny()}
     trained: list[tuple[str, dict[str, tuple[Option, ...]], PaperRecipe | None]] = []
     for where, recipe in recipes.items():
-        chosen = recipe.with_epochs(request.epochs)
+        chosen = recipe.as_asked(request)
         options = {arm: option(request, chosen, head) for arm, head in ARMS.items()}
         trained.append((where, options, chosen))
     if request.scale == "full":

@@ -227,12 +227,13 @@ def _fixed_or_not(
 ) -> Content:
     entries, claims = [], []
     for data, net in grid(request):
-        values = printed.get((data, net)) or printed.get(
-            (paper.SHOWN_BESIDE.get(data, data), "resnet18")
-        )
+        beside = paper.SHOWN_BESIDE.get(data, data)
+        shown = net if (beside, net) in printed else "resnet18"
+        values = printed.get((beside, shown))
+        note = "" if (beside, shown) == (data, net) else place(beside, shown)
         fixed, learned = (
             TableEntry(place(data, net), arm, options(data, net, arm), read_test_accuracy,
-                       None if values is None else _beside(data, values[at]),
+                       None if values is None else _percent(values[at], note),
                        differs=differs(request, data))
             for at, arm in enumerate(ARMS)
         )  # fmt: skip
@@ -248,11 +249,6 @@ def _claim(
     return Claim(f"{where}: fixed above non-fixed", fixed, learned, printed)
 
 
-def _beside(data: str, value: float | None) -> Printed:
-    note = "CIFAR-10, ResNet-18" if data in paper.SHOWN_BESIDE else ""
-    return _percent(value, note)
-
-
 def _percent(value: float | None, note: str = "") -> Printed:
     return NOT_CONVERGED if value is None else percent(value, note)
 
@@ -266,11 +262,17 @@ def _cells_of(
 
 
 ALL: tuple[ScaleName, ...] = ("full", "medium", "small")
+LONG_TOO: tuple[ScaleName, ...] = ("full", "long", "medium", "small")
 
 ITEMS = (
-    Item(NAME, "table1", "Fixed and non-fixed, dot logits", table1, ALL, published=True),
+    Item(NAME, "table1", "Fixed and non-fixed, dot logits", table1, LONG_TOO, published=True),
     Item(
-        NAME, "table2", "Fixed and non-fixed, cosine logits at S = 1", table2, ALL, published=True
+        NAME,
+        "table2",
+        "Fixed and non-fixed, cosine logits at S = 1",
+        table2,
+        LONG_TOO,
+        published=True,
     ),
     Item(NAME, "table3", "Fixed and non-fixed, cosine logits at the best S", table3, ALL),
     Item(NAME, "table4", "Cosine of features to the predicted class's vector, by S", table4, ALL),

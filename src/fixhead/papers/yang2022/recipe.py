@@ -206,7 +206,7 @@ def long_tailed(request: PaperRequest, data: str, net: str, factor: float) -> Pa
 def _asked(request: PaperRequest, chosen: PaperRecipe) -> PaperRecipe:
     if request.as_published:
         chosen = chosen.changed(choose="test")
-    return chosen.with_epochs(request.epochs)
+    return chosen.as_asked(request)
 
 
 def cells(

@@ -186,7 +186,7 @@ def fine_grained(request: PaperRequest) -> Content:
     chosen = small_birds() if request.scale == "small" else birds()
     where = "CUB-200-2011, small-cnn at 64 pixels"
     where = where if request.scale == "small" else "CUB-200-2011, ResNet-50"
-    return _similar(request, {where: chosen.with_epochs(request.epochs)}, ABSTRACT_ONLY)
+    return _similar(request, {where: chosen.as_asked(request)}, ABSTRACT_ONLY)
 
 
 def _similar(request: PaperRequest, named: dict[str, PaperRecipe], printed: Printed) -> Content:
