@@ -26,12 +26,17 @@ def unit(rows: Tensor, *, length: float | Tensor = 1.0) -> Tensor:
     gets a zero gradient too: x / max(‖x‖, ε) would multiply it by 1/ε, which overflows float16.
     """
     rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or being_traced():
         return rows * _factor(rows, length)[0]  # the compiler fuses the passes by itself
     if not isinstance(length, Tensor):
         length = rows.new_full((), length)  # made on the device: nothing is copied
     scaled: Tensor = _Unit.apply(rows, length)  # type: ignore[no-untyped-call]
     return scaled
+
+
+def being_traced() -> bool:
+    """Whether ``torch.jit.trace`` runs: sizes are tensors then, which no ``if`` may look at."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _factor(rows: Tensor, length: float | Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 from .._errors import PerformanceWarning, RequestError
 from .._seeds import default_generator_or
-from ..logits import unit
+from ..logits import being_traced, unit
 from ..losses.catalogue import LOSSES
 from ..losses.checks import require_tensor
 from ..many_classes.codes import Codes
@@ -65,7 +65,7 @@ def _drawn_on_cpu(
     torch's default one: under ``torch.device("meta")`` too, as an nn.Linear."""
 
     @functools.wraps(init)
-    def made(head: ClassificationHead, *args: P.args, **options: P.kwargs) -> None:
+    def made(head: ClassificationHead, /, *args: P.args, **options: P.kwargs) -> None:
         device: Any = options.pop("device", None)
         device = torch.get_default_device() if device is None else torch.device(device)
         with torch.device("cpu"):
@@ -548,7 +548,7 @@ class ClassificationHead(HeldVectors):
 @torch.fx.wrap  # one step of a traced graph, which looks at the features it is given then
 def _of_width(features: Tensor, width: int) -> Tensor:
     """The features, once they are known to be (N, width)."""
-    if not torch.jit.is_tracing() and features.shape[-1] != width:
+    if not being_traced() and features.shape[-1] != width:
         raise RequestError(
             f"the head needs features (N, {width}), got {tuple(features.shape)}; "
             "build it with the size of the backbone's features"

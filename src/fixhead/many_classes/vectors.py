@@ -25,7 +25,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from .. import logits as formulae
 from .._errors import RequestError
 from ..geometry.certificate import Certificate, certify
-from ..logits import unit
+from ..logits import being_traced, unit
 from ..losses.checks import readable, require_matrix, require_scale
 from ..vectors.rows import ImplicitVectors
 from . import blockwise, ops
@@ -280,7 +280,7 @@ class DenseVectors(ClassVectors):
         fixed: bool = False,
         construction: str = "tensor",
     ) -> None:
-        if not torch.jit.is_tracing() and not _is_matrix(vectors):
+        if not being_traced() and not _is_matrix(vectors):
             raise RequestError(f"vectors must be (K, d) with K >= 2, got {_shape(vectors)}")
         self.tensor = vectors
         self.shape = vectors.shape[0], vectors.shape[1]
