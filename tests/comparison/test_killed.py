@@ -1,57 +1,42 @@
 """A comparison killed at random moments and started again ends as an undisturbed one."""
 
-import json
 import random
-import signal
-import subprocess
 import sys
 import time
 
 import pytest
+from forked import finish, histories, options, rows, save_points, start
 
-OPTIONS = "--heads random-cosine@20,learned-dot,simplex --seeds 2 --epochs 4 --device cpu".split()
-OPTIONS += ["--checkpoint-every", "0"]
-# What says when and at what speed; the commit may move under a working copy.
-NOT_COMPARED = {
-    "train_seconds", "images_per_second", "peak_memory_bytes", "started_at", "seconds", "commit",
-}  # fmt: skip
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
 
-
-def command(out):
-    return [sys.executable, "-m", "fixhead", "compare", "--out", str(out), *OPTIONS]
-
-
-def rows(path):
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in NOT_COMPARED} for row in records]
-
-
-def histories(out):
-    return {path.parent.name: rows(path) for path in sorted(out.glob("runs/*/history.jsonl"))}
+HEADS = ("--heads", "random-cosine@20,learned-dot,simplex", "--seeds", "2", "--epochs", "25")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    start = time.monotonic()
-    subprocess.run(command(out), check=True, capture_output=True)
-    return out, time.monotonic() - start
+def data(tmp_path_factory):
+    return save_points(tmp_path_factory.mktemp("data") / "points.npz")
 
 
-def kill_and_finish(out, kills, seconds, seed):
-    draw = random.Random(seed)
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(["--version"])  # the server is there, and has imported everything
+    begin = time.monotonic()
+    assert finish(options(data, folder / "out", *HEADS, "--jobs", "1")) == 0
+    return folder / "out", time.monotonic() - begin
+
+
+def kill_and_finish(data, out, kills, seconds, seed):
+    draw, command = random.Random(seed), options(data, out, *HEADS, "--jobs", "1")
     killed = 0
     for _ in range(kills):
-        process = subprocess.Popen(
-            command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(timeout=draw.uniform(0.2, 0.9) * seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        process = start(command)
+        process.join(draw.uniform(0.2, 0.9) * seconds)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
             killed += 1
-    subprocess.run(command(out), check=True, capture_output=True)
+    assert finish(command) == 0
     return killed
 
 
@@ -63,23 +48,16 @@ def check_equal(out, reference):
     assert (out / "report.html").exists()
 
 
-def test_three_kills_give_the_results_of_an_undisturbed_run(undisturbed, tmp_path):
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_give_the_results_of_an_undisturbed_run(data, undisturbed, tmp_path, kills):
     reference, seconds = undisturbed
-    killed = kill_and_finish(tmp_path / "out", 3, seconds, seed=1)
+    killed = kill_and_finish(data, tmp_path / "out", kills, seconds, seed=kills)
     assert killed >= 1, "no run was long enough to be killed"
     check_equal(tmp_path / "out", reference)
 
 
-@pytest.mark.slow
-def test_ten_kills_give_the_results_of_an_undisturbed_run(undisturbed, tmp_path):
-    reference, seconds = undisturbed
-    killed = kill_and_finish(tmp_path / "out", 10, seconds, seed=2)
-    assert killed >= 3
-    check_equal(tmp_path / "out", reference)
-
-
-def test_started_again_it_repeats_nothing(undisturbed):
+def test_started_again_it_repeats_nothing(data, undisturbed):
     reference, _ = undisturbed
     before = (reference / "runs.jsonl").read_bytes()
-    subprocess.run(command(reference), check=True, capture_output=True)
+    assert finish(options(data, reference, *HEADS)) == 0
     assert (reference / "runs.jsonl").read_bytes() == before

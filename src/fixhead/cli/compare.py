@@ -59,7 +59,7 @@ def compare(
         plan = describe_plan(comparison, out)
         print(dumps(plan, indent=2)) if as_json else show_plan(plan)
         return
-    workers = workers_for(jobs, run_timeout, comparison.device)
+    workers = workers_for(jobs, run_timeout, comparison.device, "fixhead.comparison.run")
     results = run_comparison(comparison, out, checkpoint_every_s=checkpoint_every, workers=workers)
     print(dumps(results, indent=2)) if as_json else show_outcome(results, out)
     if any(arm["failed"] for arm in results["arms"]):

@@ -213,7 +213,7 @@ def evaluate(
         out=out,
         overwrite=overwrite,
         say=lambda line: print(line, file=sys.stderr, flush=True),
-        workers=workers_for(jobs, run_timeout, device),
+        workers=workers_for(jobs, run_timeout, device, "fixhead.evaluation.evaluate"),
     )
     print(dumps(found, indent=2)) if as_json else show_evaluation(found)
 

@@ -201,16 +201,22 @@ def use_threads(threads: int | None, *backbones: str, processes: int = 1) -> Non
         torch.set_num_threads(threads)
 
 
-def workers_for(jobs: int | None, run_timeout: float | None, device: str) -> Workers:
-    """How many runs at once, after ``use_threads`` has settled the threads of one."""
+def workers_for(jobs: int | None, run_timeout: float | None, device: str, *modules: str) -> Workers:
+    """How many runs at once, after ``use_threads`` has settled the threads of one.
+
+    The server of their processes imports ``modules``, where the runs are done, from now on.
+    """
     import torch
 
-    from ..runs.pool import Workers, jobs_that_fit
+    from ..runs.pool import Workers, jobs_that_fit, start_server
     from ..training.engine import resolve_device
 
     if jobs is None:
         jobs = jobs_that_fit(resolve_device(device).type, torch.get_num_threads())
-    return Workers(jobs, run_timeout_s=run_timeout)
+    workers = Workers(jobs, run_timeout_s=run_timeout)
+    if jobs > 1:
+        start_server(*modules)
+    return workers
 
 
 def split_list(text: str) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ def paper(
         print(dumps(names, indent=2) if as_json else "\n".join(names))
         return
     use_threads(threads, *{c.comparison.backbone for c in wanted if isinstance(c, TrainingCell)})
-    workers = workers_for(jobs if processes is None else processes, run_timeout, device)
+    at_once = jobs if processes is None else processes
+    workers = workers_for(at_once, run_timeout, device, "fixhead.papers.store")
     options = RunOptions(data_dir, device, cells, keep_models, workers, run)
     results = perform(chosen, request, out, options)
     folder = out / f"{paper}-{scale}" / name_of(chosen, request)
