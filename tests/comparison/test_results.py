@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fixhead import RequestError
 from fixhead.comparison import Comparison
-from fixhead.comparison.job import summarise
+from fixhead.comparison.job import baseline_of, summarise, what_shows
+from fixhead.runs.statistics import detectable
 
 HEADS = ("learned-dot", "simplex", "hadamard")
 ACCURACY = {
@@ -156,3 +158,50 @@ def test_the_notes_say_how_learning_rates_were_chosen_and_what_scale_one_cannot_
 def test_the_order_of_the_records_changes_nothing():
     rows = records()
     assert summarise(comparison(), rows) == summarise(comparison(), rows[::2] + rows[1::2])
+
+
+def test_every_other_arm_is_held_against_the_first_learned_one():
+    held = summarise(comparison(), records())["against"]
+    assert (held["baseline"], held["n"], held["test"]) == ("learned-dot", 4, "dunnett")
+    assert [arm["head"] for arm in held["arms"]] == ["simplex", "hadamard"]
+    table = np.array([ACCURACY[head] for head in HEADS])
+    residuals = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    error = np.sqrt(np.square(residuals).sum() / 6 * 2 / 4)
+    t = (table[1].mean() - table[0].mean()) / error
+    pair = stats.multivariate_t(shape=[[1, 0.5], [0.5, 1]], df=6, seed=0)
+    inside = pair.cdf([t, t], lower_limit=[-t, -t])
+    assert held["arms"][0]["p_value"] == pytest.approx(1 - inside, abs=1e-3)
+
+
+def test_a_baseline_may_be_asked_for_and_must_be_an_arm():
+    held = summarise(comparison(), records(), "hadamard")["against"]
+    assert held["baseline"] == "hadamard"
+    assert [arm["head"] for arm in held["arms"]] == ["learned-dot", "simplex"]
+    with pytest.raises(RequestError, match="--baseline must be one of the heads here"):
+        summarise(comparison(), records(), "cube")
+
+
+def test_frozen_arms_alone_are_held_against_the_first():
+    assert baseline_of(("simplex", "hadamard")) == "simplex"
+    assert baseline_of(("simplex", "learned-cosine@auto", "learned-dot")) == "learned-cosine@auto"
+
+
+def test_arms_with_too_few_runs_are_left_out_and_named():
+    rows = [row for row in records() if not (row["head"] == "simplex" and row["seed"] < 2)]
+    held = summarise(comparison(), rows)["against"]
+    assert [arm["head"] for arm in held["arms"]] == ["hadamard"]
+    assert held["left_out"] == ["simplex"]
+
+
+def test_one_failed_run_takes_its_seed_out_of_every_comparison():
+    rows = [row for row in records() if row["run_id"] != "simplex-seed2"]
+    held = summarise(comparison(), rows)["against"]
+    assert (held["n"], held["left_out"]) == (3, [])
+
+
+def test_more_seeds_show_more_and_one_arm_shows_nothing():
+    shows = what_shows(6, 3)
+    assert shows["difference"] == pytest.approx(detectable(0.01, 6, 3))
+    assert detectable(0.01, 6, shows["seeds_for_half"]) <= shows["difference"] / 2
+    assert what_shows(6, 2) is None
+    assert what_shows(1, 3) is None

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fixhead.runs.statistics import held_against
+
 Record = dict[str, Any]
 
 ARMS: dict[str, tuple[str, float]] = {
@@ -297,7 +299,7 @@ def _history(run: Record, epochs: int) -> list[Record]:
 
 
 def summarise(heads: tuple[str, ...], runs: list[Record]) -> Record:
-    """results.json, written independently of the package's own."""
+    """results.json, written independently of the package's own, but for ``against``."""
     done = {
         head: [run for run in runs if run["head"] == head and run["status"] == "done"]
         for head in heads
@@ -310,13 +312,16 @@ def summarise(heads: tuple[str, ...], runs: list[Record]) -> Record:
     for rank, pair in enumerate(known):
         running = max(running, min(1.0, (len(known) - rank) * pair["p_value_raw"]))
         pair["p_value"] = running
+    arms = [_arm(head, done[head], runs) for head in heads]
+    learned = [head for head in heads if ARMS[head][0].endswith("learn=yes")]
     return {
         "schema": "fixhead.results/1",
         "data": "generated-test-data",
         "backbone": "small-cnn",
         "metric": "test_accuracy",
         "claims": bool(pairs) and all(pair["n"] >= 3 for pair in pairs),
-        "arms": [_arm(head, done[head], runs) for head in heads],
+        "arms": arms,
+        "against": held_against(arms, "test_accuracy", (learned or heads)[0]),
         "pairs": pairs,
         "notes": ["Generated test data: nobody measured these numbers."],
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixhead.report.pair_text import headline
-from fixhead.report.records import ComparisonRecords, matched, parse, read_records
+from fixhead.report.records import ArmWords, ComparisonRecords, matched, parse, read_records
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")
@@ -52,15 +52,83 @@ def test_an_interval_that_holds_zero_shows_no_difference(make_comparison: Make) 
     assert said.text.startswith("No difference is shown: frozen random vectors reached 96.3\u202f%")
 
 
-def test_a_difference_that_only_the_correction_takes_away_is_said_so(make_comparison: Make) -> None:
+def test_older_results_without_a_baseline_lead_with_a_matched_pair(make_comparison: Make) -> None:
     heads = (*PAIR, "simplex", "hadamard", "orthonormal")
     noise = [[0.95, 0.96, 0.97], [0.96, 0.955, 0.975], [0.97, 0.95, 0.96]]
-    said = headline(
-        _records(make_comparison, heads, [0.956, 0.959, 0.962], [0.965, 0.964, 0.968], *noise)
-    ).main
+    values = [[0.956, 0.959, 0.962], [0.965, 0.964, 0.968], *noise]
+    folder = make_comparison(heads=heads, accuracies=dict(zip(heads, values, strict=True)))
+    results = json.loads((folder / "results.json").read_text())
+    del results["against"]
+    (folder / "results.json").write_text(json.dumps(results))
+    said = headline(read_records(folder)).main
     assert said.kind == "open"
     assert "a difference that does not outlast the correction for 10 tests" in said.text
     assert "Holm-corrected p" in said.text
+
+
+MANY = ("learned-dot", "random-dot", "learned-cosine@20", "simplex", "hadamard", "orthonormal")
+NEAR = {head: [0.45 + place / 500, 0.46, 0.47 - place / 900] for place, head in enumerate(MANY)}
+
+
+def _finding(make: Make, **options: object) -> tuple[str, str]:
+    said = headline(read_records(make(heads=MANY, **options))).main
+    return said.kind, said.text
+
+
+def test_one_strong_effect_among_many_arms_leads(make_comparison: Make) -> None:
+    values = NEAR | {"learned-cosine@20": [0.671, 0.684, 0.690]}
+    kind, text = _finding(make_comparison, accuracies=values)
+    assert kind == "claim"
+    assert text.startswith(
+        "learned-cosine@20 reached 68.2\u202f% test accuracy against 46.0\u202f%"
+    )
+    assert "for learned-dot (+22.2 points, 95\u202f% interval +" in text
+    assert "Dunnett p < 0.001, 3 seeds" in text
+
+
+def test_a_second_head_that_differs_is_counted(make_comparison: Make) -> None:
+    values = NEAR | {"learned-cosine@20": [0.671, 0.684, 0.690], "simplex": [0.35, 0.36, 0.38]}
+    assert (
+        "; 1 more of 5 differ from learned-dot" in _finding(make_comparison, accuracies=values)[1]
+    )
+
+
+def test_without_a_shown_difference_the_page_says_what_could_have_been(
+    make_comparison: Make,
+) -> None:
+    values = {head: [0.45 + (7 * place % 5) / 100, 0.46, 0.43] for place, head in enumerate(MANY)}
+    folder = make_comparison(heads=MANY, accuracies=values)
+    said = headline(read_records(folder)).main
+    held = json.loads((folder / "results.json").read_text())["against"]
+    assert said.kind == "open"
+    assert said.text.startswith("No difference from learned-dot is shown: the largest is between ")
+    assert f"about {100 * held['detectable']:.1f} points could have been shown" in said.text
+
+
+def test_one_seed_claims_nothing_about_many_arms(make_comparison: Make) -> None:
+    values = {head: numbers[:1] for head, numbers in NEAR.items()}
+    kind, text = _finding(make_comparison, accuracies=values, seeds=1)
+    assert kind == "none"
+    assert text.startswith("Nothing is claimed: 1 paired seed where a claim needs 3.")
+
+
+def test_a_head_with_too_few_runs_does_not_silence_the_others(make_comparison: Make) -> None:
+    values = NEAR | {"learned-cosine@20": [0.671, 0.684, 0.690]}
+    failed = ("hadamard-seed0", "hadamard-seed1")
+    kind, text = _finding(make_comparison, accuracies=values, failed=failed)
+    assert kind == "claim"
+    assert text.startswith("learned-cosine@20 reached")
+
+
+def test_auto_is_named_with_what_it_chose_and_why() -> None:
+    arm = ArmWords(
+        "auto",
+        *("auto", "cosine", "auto", False),
+        chosen="nonnegative_orthogonal",
+        because="K <= d",
+    )
+    assert arm.named == "auto (frozen non-negative orthogonal vectors, because K <= d)"
+    assert arm.description.startswith("frozen non-negative orthogonal vectors, because K <= d; ")
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -76,7 +144,8 @@ def test_fewer_than_three_seeds_claim_nothing(make_comparison: Make, seeds: int)
 def test_the_records_may_forbid_claims(make_comparison: Make) -> None:
     folder = make_comparison(heads=PAIR, accuracies={PAIR[0]: [0.5] * 3, PAIR[1]: [0.9, 0.91, 0.9]})
     assert headline(read_records(folder)).main.kind == "claim"
-    assert headline(_edit(folder, claims=False)).main.kind == "none"
+    without = headline(_edit(folder, claims=False, against=None))
+    assert without.main.kind == "none"
 
 
 def test_equal_differences_have_no_test_and_no_claim(make_comparison: Make) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-from fixhead.report.comparison_page import arms_table, groups_table, pairs_table
+from fixhead.report.comparison_page import arms_table, from_baseline, groups_table, pairs_table
 from fixhead.report.records import arms_by_name, read_records
 from fixhead.report.tables import Axis, forest
 from fixhead.report.vectors import geometry_table
@@ -50,7 +50,7 @@ def test_the_arms_table_prints_mean_and_deviation_in_per_cent(make_comparison: M
     assert head[1].startswith("Test accuracy")
     assert learned[1] == "91.00 ± 1.00\u202f%"
     assert frozen[1] == "96.00 ± 1.73\u202f%"
-    assert (learned[3], learned[6], frozen[6]) == ("3", "650", "0")
+    assert (learned[3], learned[7], frozen[7]) == ("3", "650", "0")
     assert "frozen random vectors; cosine logits at S = 1" in frozen[0]
 
 
@@ -92,12 +92,33 @@ def test_every_pair_is_there(make_comparison: Make) -> None:
     assert "over the 15 pairs" in found.caption
 
 
+def test_every_other_head_is_shown_against_the_baseline(make_comparison: Make) -> None:
+    records = read_records(make_comparison())
+    section = from_baseline(records)
+    assert section is not None
+    assert section.title == "Differences from learned-dot"
+    found = Rows(section.body)
+    held = records.results["against"]
+    assert len(found.rows) == 1 + 5
+    assert found.rows[1][1] == f"{100 * held['arms'][0]['difference']['mean']:+.2f}".replace(
+        "-", "\u2212"
+    )
+    assert "Dunnett" in found.caption or "Holm over 5" in found.caption
+    assert from_baseline(read_records(make_comparison("two", heads=PAIR))) is None
+
+
+def test_both_accuracies_of_the_chosen_epoch_are_columns(make_comparison: Make) -> None:
+    folder = make_comparison(heads=PAIR)
+    head = Rows(arms_table(read_records(folder))).rows[0]
+    assert any(title.startswith("Balanced") for title in head)
+
+
 def test_cells_have_scopes_roles_labels_and_sort_keys(make_comparison: Make) -> None:
     found = Rows(arms_table(read_records(make_comparison(heads=PAIR))))
-    heading, cell = found.cells[1], found.cells[9]
+    heading, cell = found.cells[1], found.cells[10]
     assert heading["scope"] == "col"
     assert heading["aria-sort"] == "none"
-    assert found.cells[8]["scope"] == "row"
+    assert found.cells[9]["scope"] == "row"
     assert cell["role"] == "cell"
     assert cell["data-label"] == "Test accuracy"
     assert 0.8 < float(cell["data-v"] or "") < 1

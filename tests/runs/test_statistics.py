@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,10 +8,17 @@ from scipy import stats
 
 from fixhead.runs.claims import supports_claim
 from fixhead.runs.statistics import (
+    against_baseline,
+    detectable,
+    dunnett_critical,
+    dunnett_p,
     holm,
     mean_interval,
     paired_difference,
+    residual_deviation,
+    seeds_needed,
     spread,
+    unequal_variances,
 )
 
 values = st.floats(0, 1).map(lambda x: round(x, 4))
@@ -90,3 +98,149 @@ def test_one_value_has_no_interval():
 
 def test_a_claim_needs_three_runs():
     assert [supports_claim(runs) for runs in range(5)] == [False, False, False, True, True]
+
+
+def arms_and_seeds(arms, seeds, generator, deviations=None):
+    """Made figures, whose seeds differ by more than the arms' noise."""
+    deviations = np.ones(arms) if deviations is None else np.asarray(deviations)
+    shared = 3 * generator.standard_normal(seeds)
+    return shared + deviations[:, None] * generator.standard_normal((arms, seeds))
+
+
+@pytest.mark.parametrize(("comparisons", "freedom"), [(1, 2), (2, 4), (5, 10), (11, 60)])
+def test_dunnetts_p_is_that_of_scipys_multivariate_t(comparisons, freedom):
+    half = 0.5 * (np.eye(comparisons) + np.ones((comparisons, comparisons)))
+    theirs = stats.multivariate_t(shape=half, df=freedom, seed=1)
+    for t in (1.5, dunnett_critical(comparisons, freedom)):
+        limit = np.full(comparisons, t)
+        inside = theirs.cdf(limit, lower_limit=-limit, maxpts=20_000)
+        assert dunnett_p(t, comparisons, freedom) == pytest.approx(1 - inside, abs=1e-3)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 12, 60])
+def test_a_critical_value_is_exceeded_once_in_twenty(freedom):
+    values = [dunnett_critical(comparisons, freedom) for comparisons in (1, 2, 6, 20)]
+    assert values == sorted(values)
+    assert values[0] == pytest.approx(stats.t.ppf(0.975, freedom))
+    for comparisons, value in zip((1, 2, 6, 20), values, strict=True):
+        assert dunnett_p(value, comparisons, freedom) == pytest.approx(0.05, abs=1e-9)
+        assert value <= stats.t.ppf(1 - 0.025 / comparisons, freedom) + 1e-9  # Bonferroni's
+
+
+def test_small_p_values_are_not_lost_to_rounding():
+    assert dunnett_p(60.0, 1, 4) == pytest.approx(2 * stats.t.sf(60.0, 4), rel=1e-6)
+    assert 0 < dunnett_p(200.0, 6, 12) < 1e-18
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 6), st.integers(0, 99))
+def test_two_arms_are_compared_by_the_paired_t_test(seeds, seed):
+    table = arms_and_seeds(2, seeds, np.random.default_rng(seed))
+    (found,) = against_baseline(table, 0).differences
+    plain = paired_difference(table[1], table[0])
+    assert found.mean == pytest.approx(plain.mean)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), rel=1e-6)
+    assert found.p_value == pytest.approx(plain.p_value, rel=1e-6)
+
+
+def test_the_residuals_are_those_of_a_least_squares_fit_of_arm_and_seed():
+    table = arms_and_seeds(4, 3, np.random.default_rng(5))
+    rows = [
+        [*(float(arm == a) for a in range(4)), *(float(seed == s) for s in range(1, 3))]
+        for arm in range(4)
+        for seed in range(3)
+    ]
+    _, squares, rank, _ = np.linalg.lstsq(np.array(rows), table.ravel(), rcond=None)
+    assert rank == 6
+    assert residual_deviation(table) == pytest.approx(math.sqrt(squares[0] / 6))
+
+
+def test_an_interval_leaves_zero_out_where_p_is_below_a_twentieth():
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        table = arms_and_seeds(5, 3, generator) + 3 * np.arange(5)[:, None]
+        found = against_baseline(table, 2)
+        if found.test == "dunnett":
+            for one in found.differences:
+                assert (one.low * one.high > 0) == (one.p_value < 0.05)
+
+
+def test_a_large_difference_among_seven_arms_is_shown_with_three_seeds():
+    """As it was recorded: paired t after Holm over 21 pairs said p = 0.19 to 22 points."""
+    generator = np.random.default_rng(0)
+    table = arms_and_seeds(7, 3, generator, 2 * np.ones(7))
+    table[3] += 22
+    found = against_baseline(table, 0)
+    assert found.test == "dunnett"
+    assert found.differences[2].p_value < 0.001
+
+
+def test_unequal_spreads_are_held_by_paired_t_tests_after_holm():
+    table = arms_and_seeds(6, 5, np.random.default_rng(3), [1, 1, 30, 1, 1, 1])
+    found = against_baseline(table, 1)
+    assert found.unequal < 0.05
+    assert found.test == "paired t"
+    raw = [stats.ttest_rel(table[arm], table[1]).pvalue for arm in (0, 2, 3, 4, 5)]
+    assert [one.p_value for one in found.differences] == pytest.approx(holm(raw))
+
+
+def test_equal_spreads_are_called_unequal_as_rarely_as_the_level_says():
+    generator = np.random.default_rng(1)
+    said = [unequal_variances(arms_and_seeds(6, 3, generator)) < 0.05 for _ in range(1_000)]
+    assert 0.03 < np.mean(said) < 0.075
+
+
+def test_two_arms_or_equal_runs_have_no_spreads_to_check():
+    assert unequal_variances([[0.1, 0.2], [0.3, 0.1]]) is None
+    assert unequal_variances([[0.5] * 3] * 3) is None
+    found = against_baseline([[0.5] * 3, [0.75] * 3, [0.5] * 3], 0)
+    assert [one.p_value for one in found.differences] == [None, 1.0]
+
+
+def test_one_seed_has_differences_and_no_test():
+    found = against_baseline([[0.5], [0.75]], 0)
+    assert (found.differences[0].mean, found.differences[0].p_value) == (0.25, None)
+    assert found.deviation is None
+
+
+def error_rate_and_power(arms, seeds, rounds, deviations=None, difference=0.0):
+    """How often any difference is claimed that is not there; and the one that is, of the last."""
+    generator = np.random.default_rng([arms, seeds, rounds])
+    wrong = right = 0
+    for _ in range(rounds):
+        table = arms_and_seeds(arms, seeds, generator, deviations)
+        table[-1] += difference
+        shown = [one.p_value < 0.05 for one in against_baseline(table, 0).differences]
+        wrong += any(shown if not difference else shown[:-1])
+        right += shown[-1]
+    return wrong / rounds, right / rounds
+
+
+def test_simulated_runs_without_a_difference_are_claimed_to_differ_once_in_twenty():
+    wrong, _ = error_rate_and_power(6, 3, 300)
+    assert wrong == pytest.approx(0.05, abs=0.035)
+
+
+def test_the_detectable_difference_is_shown_four_times_in_five():
+    difference = detectable(1.0, 6, 3)
+    _, right = error_rate_and_power(6, 3, 300, difference=difference)
+    # A little less: where spreads look unequal, the weaker test stands in.
+    assert 0.7 < right < 0.86
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arms", "seeds"), [(3, 3), (7, 3), (7, 5), (12, 3)])
+def test_the_error_rate_and_the_power_in_the_long_run(arms, seeds):
+    wrong, _ = error_rate_and_power(arms, seeds, 4_000)
+    assert wrong == pytest.approx(0.05, abs=0.012)
+    _, right = error_rate_and_power(arms, seeds, 2_000, difference=detectable(1.0, arms, seeds))
+    assert 0.72 < right < 0.83
+
+
+def test_more_seeds_show_smaller_differences():
+    shown = [detectable(1.0, 6, seeds) for seeds in range(2, 12)]
+    assert shown == sorted(shown, reverse=True)
+    assert detectable(0.02, 6, 3) == pytest.approx(0.02 * detectable(1.0, 6, 3))
+    needed = seeds_needed(1.0, 6, 1.0)
+    assert detectable(1.0, 6, needed) <= 1.0 < detectable(1.0, 6, needed - 1)
+    assert seeds_needed(1.0, 6, 0.01) is None

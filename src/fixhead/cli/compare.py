@@ -41,6 +41,13 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option(help="Say what would run and about how long, and write nothing.")
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="Hold the other heads against this one: by default the first learned one.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -56,11 +63,13 @@ def compare(
 
     use_threads(threads, comparison.backbone)
     if dry_run:
-        plan = describe_plan(comparison, out)
+        plan = describe_plan(comparison, out, baseline)
         print(dumps(plan, indent=2)) if as_json else show_plan(plan)
         return
     workers = workers_for(jobs, run_timeout, comparison.device, "fixhead.comparison.run")
-    results = run_comparison(comparison, out, checkpoint_every_s=checkpoint_every, workers=workers)
+    results = run_comparison(
+        comparison, out, checkpoint_every_s=checkpoint_every, workers=workers, baseline=baseline
+    )
     print(dumps(results, indent=2)) if as_json else show_outcome(results, out)
     if any(arm["failed"] for arm in results["arms"]):
         raise typer.Exit(1)

@@ -23,11 +23,11 @@ Initial = Literal["own", "xavier"]
 
 DEFAULT_HEADS = (
     "learned-dot",
-    "random-dot",
+    "learned-cosine@auto",
+    "auto",
+    "simplex",
     "learned-cosine@1",
     "random-cosine@1",
-    "simplex",
-    "hadamard",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from ..data.dataset import Dataset, Labels, Split
 from ..data.encoded import Streamed
 from ..data.near_duplicates import near_duplicates
 from ..data.splits import is_imbalanced, share, thin, validation_split
+from ..heads.spec import HeadSpec, parse_head
 from ..training.engine import resolve_device
 from ..training.loop import ChooseOn
 from ..training.model import Classifier, build_classifier
@@ -217,6 +218,35 @@ def check_heads(context: Context) -> None:
                 "--neck linear puts a trained map before them"
             )
         check_mixing(None if chain is None else chain.mixing, model.head)
+
+
+def same_heads(context: Context) -> dict[str, str]:
+    """The arms that say ``auto`` and mean here what another arm says, each with that other one.
+
+    They would be trained twice to the same weights, and count twice in what is compared.
+    """
+    heads = context.comparison.heads
+    autos = [head for head in heads if parse_head(head).vectors == "auto"]
+    if not autos:
+        return {}
+    meant = {head: _meaning(context, head) for head in heads}
+    found: dict[str, str] = {}
+    for head in autos:
+        others = (
+            other
+            for other in heads
+            if other != head and other not in found and meant[other] == meant[head]
+        )
+        same = next(others, None)
+        if same is not None:
+            found[head] = same
+    return found
+
+
+def _meaning(context: Context, head: str) -> HeadSpec:
+    """The head's switches with what was left to choose settled."""
+    layer = context.model(RunPlan(head, 0, context.comparison.recipe)).head
+    return replace(parse_head(head), vectors=layer.construction, code_width=layer.code_width)
 
 
 def load_data(comparison: Comparison) -> Dataset:

@@ -73,6 +73,7 @@ def is_behind(directory: Path) -> bool:
     try:
         results = json.loads(path.read_bytes())
         summed = {arm["head"]: arm["n"] + arm["failed"] for arm in results["arms"]}
+        same = results.get("same", {})
     except FileNotFoundError:
         return True
     except (OSError, ValueError, KeyError, TypeError):
@@ -81,7 +82,8 @@ def is_behind(directory: Path) -> bool:
     if any(row.get("schema") != RUN_SCHEMA for row in rows):
         return False
     runs = Counter(row["head"] for row in rows)
-    return summed != {head: runs[head] for head in read_config(directory)["config"]["heads"]}
+    heads = [head for head in read_config(directory)["config"]["heads"] if head not in same]
+    return summed != {head: runs[head] for head in heads}
 
 
 def merge(folders: Sequence[Path], out: Path, say: Callable[[str], None]) -> Comparison:

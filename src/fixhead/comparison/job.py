@@ -5,8 +5,9 @@ Arms and pairs, which results.json holds, are computed from the records alone.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations, islice
@@ -15,23 +16,37 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .._errors import RequestError
+from ..heads.spec import parse_head
 from ..report.comparison_page import write_page
 from ..runs.claims import CLAIM_SEEDS, supports_claim
 from ..runs.layout import RESULTS_FILE, RESULTS_SCHEMA
 from ..runs.pool import Workers
 from ..runs.records import Record, write_json
-from ..runs.statistics import holm, paired_difference, spread
+from ..runs.statistics import (
+    POWER,
+    detectable,
+    held_against,
+    holm,
+    paired_difference,
+    seeds_needed,
+    spread,
+)
 from ..runs.store import RunStore, read_config
 from ..training.engine import Engine, open_fabric
 from ..training.step import labelled
 from .config import Comparison, RunPlan, plan_runs, plan_tuning
-from .context import Context, check_heads, prepare
+from .context import Context, check_heads, prepare, same_heads
 from .folder import folder_facts, grows_from
 from .run import ComparisonRunner
 from .terminal import ComparisonProgress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+TYPICAL_SPREAD = 0.01
+"""Standard deviation of accuracy over seeds, where nothing has run yet: a point, which is about the
+median of the arms recorded in this project's results."""
 
 WARM_STEPS, TIMED_STEPS = 2, 6
 EVALUATION_SHARE = 1 / 3
@@ -46,8 +61,12 @@ def compare(
     checkpoint_every_s: float = 5.0,
     workers: Workers | None = None,
     fabric: Fabric | None = None,
+    baseline: str | None = None,
 ) -> dict[str, Any]:
     """Run what is missing in ``directory``, and give the content of its results.json.
+
+    ``baseline`` is the arm that the others are held against: by itself the one that they were held
+    against before, or the first learned one.
 
     Writes runs.jsonl (a row per finished run), results.json, report.html and runs/RUN_ID/. Started
     again after a stop, it repeats no finished run and carries an unfinished one on from its last
@@ -59,50 +78,80 @@ def compare(
     Raises:
         RequestError: something cannot be met as asked, or the folder is not this comparison's.
     """
+    if baseline is not None:
+        baseline_of(comparison.heads, baseline)
     store, facts, grows = RunStore(directory), folder_facts(comparison), grows_from(comparison)
     store.refuse_foreign(facts, grows)
     runner = ComparisonRunner(comparison, directory, checkpoint_every_s, fabric)
     check_heads(runner.context)  # what cannot be met is refused before the folder is made
+    same = same_heads(runner.context)
+    comparison = without(comparison, same)
     progress = progress or ComparisonProgress()
-    for line in runner.context.choices:
+    for line in [*runner.context.choices, *map(_about_same, same.items())]:
         progress.say(f"· {line}")
     workers = (workers or Workers()).with_threads(torch.get_num_threads())
     with store.claim(facts, grows):
         try:
-            rates = _tuned_rates(runner, store, progress, workers)
+            rates = _tuned_rates(comparison, runner, store, progress, workers)
             _run_missing(plan_runs(comparison, rates), runner, store, progress, workers)
         except BaseException:
             with suppress(Exception):  # what stopped it is what there is to say
                 if store.records():
-                    write_results(directory)
+                    write_results(directory, baseline, same)
             raise
-        return write_results(directory)
+        return write_results(directory, baseline, same)
 
 
-def write_results(directory: Path) -> dict[str, Any]:
+def write_results(
+    directory: Path, baseline: str | None = None, same: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Write results.json and the page from the records of a comparison's folder, finished or not,
     and give the content of results.json.
+
+    The baseline, and which heads are others under another name, are those of the results that are
+    there, unless they are given.
 
     Raises:
         RequestError: the folder is no comparison's.
     """
-    comparison = Comparison.from_dict(read_config(directory)["config"])
+    before = _results_before(directory)
+    same = before.get("same") or {} if same is None else same
+    comparison = without(Comparison.from_dict(read_config(directory)["config"]), same)
+    if baseline is None:
+        baseline = (before.get("against") or {}).get("baseline")
+        baseline = baseline if baseline in comparison.heads else None
     done = RunStore(directory).by_run()
     runs = [plan.run_id for plan in plan_runs(comparison)]
-    results = summarise(comparison, [done[run] for run in runs if run in done])
+    rows = [done[run] for run in runs if run in done]
+    results = summarise(comparison, rows, same.get(baseline or "", baseline), same)
     write_json(directory / RESULTS_FILE, results)
     write_page(directory)
     return results
 
 
-def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
-    """The runs that are missing in ``directory``, with the seconds each is expected to take.
+def _results_before(directory: Path) -> Record:
+    """The results.json that is there; nothing where there is none that can be read."""
+    try:
+        found = json.loads((directory / RESULTS_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def describe_plan(
+    comparison: Comparison, directory: Path, baseline: str | None = None
+) -> dict[str, Any]:
+    """The runs that are missing in ``directory``, with the seconds each is expected to take, and
+    what difference to the baseline they can show.
 
     Writes nothing. Raises the same RequestErrors as the comparison itself.
     """
     store = RunStore(directory)
     store.refuse_foreign(folder_facts(comparison), grows_from(comparison))
+    baseline = baseline_of(comparison.heads, baseline)
     context = prepare(comparison)
+    same = same_heads(context)
+    comparison = without(comparison, same)
     seconds = {head: _run_seconds(context, head) for head in comparison.heads}
     plans = [*plan_tuning(comparison), *plan_runs(comparison)]
     runs = [
@@ -120,11 +169,39 @@ def describe_plan(comparison: Comparison, directory: Path) -> dict[str, Any]:
         "features": context.backbone(0).features,
         "device": str(context.device),
         "epochs": comparison.recipe.epochs,
-        "choices": context.choices,
+        "choices": [*context.choices, *map(_about_same, same.items())],
         "done": len(plans) - len(runs),
+        "baseline": same.get(baseline, baseline),
         "runs": runs,
+        "shows": what_shows(len(comparison.heads), comparison.seeds),
         "seconds": sum(run["seconds"] for run in runs),
     }
+
+
+def what_shows(arms: int, seeds: int) -> dict[str, Any] | None:
+    """The difference to a baseline that so many seeds show, at a typical spread of runs, and how
+    many seeds show half of it; None for one arm, or fewer seeds than a claim needs."""
+    if arms < 2 or not supports_claim(seeds):
+        return None
+    difference = detectable(TYPICAL_SPREAD, arms, seeds)
+    return {
+        "spread": TYPICAL_SPREAD,
+        "power": POWER,
+        "difference": difference,
+        "seeds_for_half": seeds_needed(TYPICAL_SPREAD, arms, difference / 2),
+    }
+
+
+def without(comparison: Comparison, same: Mapping[str, str]) -> Comparison:
+    """The comparison without the arms that are others under another name."""
+    if not same:
+        return comparison
+    return replace(comparison, heads=tuple(head for head in comparison.heads if head not in same))
+
+
+def _about_same(pair: tuple[str, str]) -> str:
+    head, other = pair
+    return f"{head} is {other} here, and was run once, under that name."
 
 
 def _run_missing(
@@ -150,6 +227,7 @@ def _run_missing(
 
 
 def _tuned_rates(
+    comparison: Comparison,
     runner: ComparisonRunner,
     store: RunStore,
     progress: ComparisonProgress,
@@ -159,7 +237,6 @@ def _tuned_rates(
 
     Empty without --tune. Every head gets the same grid; no tuning run sees the test set.
     """
-    comparison = runner.comparison
     plans = plan_tuning(comparison)
     if not plans:
         return {}
@@ -218,25 +295,51 @@ _SPREADS = (
 _SIZES = ("trainable_parameters", "head_parameters", "head_bytes")
 
 
-def summarise(comparison: Comparison, records: Sequence[Record]) -> dict[str, Any]:
-    """Arms in the order asked for, every pair of arms with Holm's correction, and notes.
+def baseline_of(heads: Sequence[str], asked: str | None = None) -> str:
+    """The arm that was asked for; by itself the first one that learns its vectors, else the first.
 
-    Holds no time of day and no duration: the same runs give the same results.
+    Raises:
+        RequestError: no arm has that name.
+    """
+    if asked is not None and asked not in heads:
+        raise RequestError(
+            f"--baseline must be one of the heads here ({', '.join(heads)}), got {asked!r}"
+        )
+    learned = (head for head in heads if parse_head(head).learn_vectors)
+    return asked or next(learned, heads[0])
+
+
+def summarise(
+    comparison: Comparison,
+    records: Sequence[Record],
+    baseline: str | None = None,
+    same: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Arms in the order asked for, each held against the baseline; every pair of arms with Holm's
+    correction; and notes.
+
+    Holds no time of day and no duration: the same runs give the same results. ``same`` names heads
+    that were left out because an arm of another name is the same.
     """
     metric = _metric(records)
     tail = _tail(records)
     arms = [_arm(head, _of(records, head), tail) for head in comparison.heads]
     pairs = _pairs(comparison, records, metric)
-    return {
-        "schema": RESULTS_SCHEMA,
-        "data": comparison.data,
-        "backbone": comparison.backbone,
-        "metric": metric,
-        "claims": bool(pairs) and all(supports_claim(pair["n"]) for pair in pairs),
-        "arms": arms,
-        "pairs": pairs,
-        "notes": _notes(comparison, records),
-    } | tail
+    return (
+        {
+            "schema": RESULTS_SCHEMA,
+            "data": comparison.data,
+            "backbone": comparison.backbone,
+            "metric": metric,
+            "claims": bool(pairs) and all(supports_claim(pair["n"]) for pair in pairs),
+            "arms": arms,
+            "against": held_against(arms, metric, baseline_of(comparison.heads, baseline)),
+            "pairs": pairs,
+            "notes": [*map(_about_same, (same or {}).items()), *_notes(comparison, records)],
+        }
+        | ({"same": dict(same)} if same else {})
+        | tail
+    )
 
 
 def _tail(records: Sequence[Record]) -> dict[str, Any]:

@@ -155,6 +155,8 @@ def _train_and_test(
         fabric=fabric,
     )
     figures = _training_figures(sizes, result)
+    if model.head.reason is not None:
+        figures.append({"head_reason": f"{model.head.construction}: {model.head.reason}"})
     if not isinstance(plan, TuningPlan):
         figures += evaluate_on_test(context, model, result, parts, run_dir)
         # What chose the epoch, unless that was the test set.

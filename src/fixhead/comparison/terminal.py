@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Column, Table
 
 from ..report.numbers import mean_std, percent_spread
+from ..runs.claims import about_test, supports_claim
 from ..runs.layout import (
     COMPUTED_SCHEMA,
     CONFIG_FILE,
@@ -156,6 +157,17 @@ def show_plan(plan: dict[str, Any]) -> None:
         f"{len(plan['runs'])} runs to do, {plan['done']} done already; about "
         f"{duration(plan['seconds'])} in all, on this machine as busy as it is now"
     )
+    shows = plan["shows"]
+    if shows is not None:
+        more = shows["seeds_for_half"]
+        console.print(
+            f"So many seeds show a difference from {plan['baseline']} of about "
+            f"{100 * shows['difference']:.1f} points ({shows['power']:.0%} of the time, where runs "
+            f"of one head spread by {100 * shows['spread']:.0f} point)"
+            + ("" if more is None else f"; half of it needs {more} seeds"),
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def show_outcome(results: dict[str, Any], directory: Path) -> None:
@@ -171,9 +183,26 @@ def show_outcome(results: dict[str, Any], directory: Path) -> None:
         shown.append(arm["last_epoch_accuracy"])
         table.add_row(arm["head"], str(arm["n"]), *map(_percent, shown))
     console.print(table)
+    if results["against"] is not None:
+        _show_differences(console, results["against"])
     for note in results["notes"]:
         console.print(f"· {note}", highlight=False)
     console.print(f"The page: {directory / REPORT_PAGE}", highlight=False, soft_wrap=True)
+
+
+def _show_differences(console: Console, against: dict[str, Any]) -> None:
+    """Every other head minus the baseline, with its interval; p where it may be claimed."""
+    claims = supports_claim(against["n"])
+    columns = [Column("head", overflow="fold"), f"minus {against['baseline']}", "95 % interval"]
+    table = Table(*columns, *(["p"] if claims else []))
+    for arm in against["arms"]:
+        mean, ends = arm["difference"]["mean"], arm["difference"]["ci95"]
+        interval = "–" if ends is None else f"{100 * ends[0]:+.2f} … {100 * ends[1]:+.2f}"
+        p = arm["p_value"]
+        shown = [] if not claims else ["–" if p is None else f"{p:.2g}"]
+        table.add_row(arm["head"], f"{100 * mean:+.2f} points", interval, *shown)
+    console.print(table)
+    console.print(f"· {about_test(against)}", highlight=False)
 
 
 def duration(seconds: float) -> str:

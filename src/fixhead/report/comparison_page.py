@@ -12,7 +12,7 @@ from statistics import median
 
 from markupsafe import Markup, escape
 
-from ..runs.claims import CLAIM_SEEDS
+from ..runs.claims import CLAIM_SEEDS, about_test
 from ..runs.layout import CONFIG_FILE, HISTORY_FILE, REPORT_PAGE, RESULTS_FILE, RUNS_FILE
 from ..runs.records import Record
 from . import comparison_charts
@@ -31,7 +31,16 @@ from .numbers import (
     signed,
 )
 from .page import Chart, Page, Section, paragraph, present, render_chart, write
-from .pair_text import LEVEL, Sentence, claims, headline, metric_name, most_accurate
+from .pair_text import (
+    LEVEL,
+    Sentence,
+    against,
+    against_pairs,
+    claims,
+    headline,
+    metric_name,
+    most_accurate,
+)
 from .recipes import reproduction, training
 from .records import ArmWords, ComparisonRecords, arms_by_name, read_records
 from .render import fill, join
@@ -50,6 +59,12 @@ from .tables import (
 from .vectors import features, plane, vectors
 
 _MANY_PAIRS = 15
+
+_OTHER = {
+    "test_accuracy": ("balanced_accuracy", "Balanced"),
+    "balanced_accuracy": ("test_accuracy", "Plain"),
+}
+"""Of plain and balanced accuracy the one that the comparison is not about, and its column."""
 
 
 def write_page(directory: Path) -> Path:
@@ -70,6 +85,7 @@ def comparison_page(records: ComparisonRecords) -> Page:
     said = headline(records)
     sections = [
         accuracy(records),
+        from_baseline(records),
         differences(records),
         learning(records),
         vectors(records),
@@ -109,13 +125,22 @@ def accuracy(records: ComparisonRecords) -> Section:
     return Section("accuracy", metric_name(records).capitalize(), body)
 
 
+def from_baseline(records: ComparisonRecords) -> Section | None:
+    """Every other arm minus the baseline; where there is only one, the table of pairs says it."""
+    held = against(records)
+    if held is None or len(held["arms"]) < 2:
+        return None
+    return Section("against", f"Differences from {held['baseline']}", _against_table(records, held))
+
+
 def differences(records: ComparisonRecords) -> Section | None:
     """Every pair of arms over the seeds that both finished."""
     table = pairs_table(records)
     if table is None:
         return None
     chooser = _pair_chooser(records) if len(records.results["pairs"]) > 3 else None
-    return Section("differences", "Paired differences", join([chooser, table]))
+    title = "All pairs" if len(records.results["pairs"]) > 1 else "Paired difference"
+    return Section("differences", title, join([chooser, table]))
 
 
 def _pair_chooser(records: ComparisonRecords) -> Markup:
@@ -221,6 +246,7 @@ def arms_table(records: ComparisonRecords) -> Markup:
         Column(metric_name(records).capitalize(), "mean ± std", kind="number main"),
         Column("Seeds", _ends(axis), kind="drawing", sortable=False),
         Column("n", "runs", kind="number n"),
+        Column(_OTHER[records.metric][1], "chosen epoch"),
         Column("Last epoch", "test accuracy"),
         Column("Validation", "accuracy"),
         Column("Head parameters", "trained"),
@@ -283,6 +309,7 @@ def _arm_cells(
     records: ComparisonRecords, place: int, arm: Record, head: ArmWords, axis: Axis | None
 ) -> list[TableCell]:
     chosen, last, held = arm[records.metric], arm["last_epoch_accuracy"], arm["val_accuracy"]
+    other = arm[_OTHER[records.metric][0]]
     seconds, _ = mean_std(_known(records.of(arm["head"]), "train_seconds"))
     runs = str(arm["n"]) if not arm["failed"] else f"{arm['n']}, {arm['failed']} failed"
     drawing = strip(place, chosen["values"], chosen["mean"], axis) if axis else MISSING
@@ -291,10 +318,59 @@ def _arm_cells(
         TableCell(percent_spread(chosen["mean"], chosen["std"]), chosen["mean"]),
         TableCell(drawing),
         TableCell(runs, arm["n"]),
+        TableCell(percent(other["mean"]), other["mean"]),
         TableCell(percent_spread(last["mean"], last["std"]), last["mean"]),
         TableCell(percent(held["mean"]), held["mean"]),
         TableCell(count(arm.get("head_parameters")), arm.get("head_parameters")),
         TableCell(fixed(seconds, 1), seconds),
+    ]
+
+
+def _against_table(records: ComparisonRecords, held: Record) -> Markup:
+    """Differences from the baseline in points, with interval, drawing and p."""
+    pairs = against_pairs(records, held)
+    axis = _difference_axis(pairs)
+    columns = [
+        Column("Head", f"minus {held['baseline']}", kind="name"),
+        *_difference_columns(axis),
+        Column("p", pairs[0]["corrected"].strip()),
+    ]
+    heads = arms_by_name(records)
+    rows = []
+    for pair in pairs:
+        name = arm_name(records.heads.index(pair["a"]), heads[pair["a"]])
+        rows.append(TableRow([TableCell(name, pair["a"]), *_difference_cells(records, pair, axis)]))
+    left_out = (
+        f" Too few finished seeds, and so left out: {listing(held['left_out'])}."
+        if held["left_out"]
+        else ""
+    )
+    caption = (
+        f"{about_test(held)} A filled point marks p < {LEVEL}. p is left out below {CLAIM_SEEDS} "
+        f"paired seeds.{left_out}"
+    )
+    return render_table("against", caption, columns, rows)
+
+
+def _difference_columns(axis: Axis) -> list[Column]:
+    return [
+        Column("Difference", "points"),
+        Column(f"95{THIN}% interval", "points"),
+        Column("Interval", _ends_signed(axis), kind="drawing", sortable=False),
+    ]
+
+
+def _difference_cells(records: ComparisonRecords, pair: Record, axis: Axis) -> list[TableCell]:
+    """Difference, interval, drawing and p."""
+    difference = pair["difference"]
+    ends = difference["ci95"]
+    p = pair["p_value"] if claims(records, pair) else None
+    interval = f"{signed(100 * ends[0])} to {signed(100 * ends[1])}" if ends else MISSING
+    return [
+        TableCell(signed(100 * difference["mean"]), difference["mean"]),
+        TableCell(interval, ends[1] - ends[0] if ends else None),
+        TableCell(forest(difference["mean"], ends, axis, full=p is not None and p < LEVEL)),
+        TableCell(p_value(p), p),
     ]
 
 
@@ -306,9 +382,7 @@ def pairs_table(records: ComparisonRecords) -> Markup | None:
     axis = _difference_axis(pairs)
     columns = [
         Column("Pair", "first minus second", kind="name"),
-        Column("Difference", "points"),
-        Column(f"95{THIN}% interval", "points"),
-        Column("Interval", _ends_signed(axis), kind="drawing", sortable=False),
+        *_difference_columns(axis),
         Column("p", "Holm-corrected"),
         Column("n", "paired seeds", kind="number n"),
     ]
@@ -334,16 +408,9 @@ def _pair_row(records: ComparisonRecords, pair: Record, axis: Axis) -> TableRow:
     heads = arms_by_name(records)
     places = [records.heads.index(pair[side]) for side in ("a", "b")]
     names = [arm_name(place, heads[records.heads[place]]) for place in places]
-    difference = pair["difference"]
-    ends = difference["ci95"]
-    p = pair["p_value"] if claims(records, pair) else None
-    interval = f"{signed(100 * ends[0])} to {signed(100 * ends[1])}" if ends else MISSING
     cells = [
         TableCell(fill("cells", "pair", *names), f"{pair['a']} {pair['b']}"),
-        TableCell(signed(100 * difference["mean"]), difference["mean"]),
-        TableCell(interval, ends[1] - ends[0] if ends else None),
-        TableCell(forest(difference["mean"], ends, axis, full=p is not None and p < LEVEL)),
-        TableCell(p_value(p), p),
+        *_difference_cells(records, pair, axis),
         TableCell(str(pair["n"]), pair["n"]),
     ]
     return TableRow(cells, {"data-arms": " ".join(map(str, places))})

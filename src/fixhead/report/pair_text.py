@@ -1,6 +1,7 @@
-"""The result in words: pairs of arms, who reached what, by how much, and how sure that is.
+"""The result in words: arms against the baseline and in pairs, who reached what, by how much, and
+how sure that is.
 
-A claim needs three paired seeds and a Holm-corrected p-value.
+A claim needs three paired seeds and a p-value corrected for the comparisons that are made.
 """
 
 from __future__ import annotations
@@ -44,12 +45,18 @@ class Headline:
 
 
 def headline(records: ComparisonRecords) -> Headline:
-    """The pair of arms that differ only in being frozen or learned; else the best against a
-    reference; else what one arm reached."""
+    """The largest difference from the baseline that is shown, or that none is; what one arm reached
+    where nothing is compared. Below it, arms that differ only in being frozen or learned."""
     if not records.done:
         return Headline(Sentence("none", "No run has finished, so there is no result yet"))
     pairs = _questions(records)
     also = _best(records)
+    held = against(records)
+    if held is not None:
+        pairs = [pair for pair in pairs if _is_matched(records, pair)]
+        asked = {frozenset((arm["head"], held["baseline"])) for arm in held["arms"]}
+        rest = [pair for pair in pairs if len(asked) > 1 or {pair["a"], pair["b"]} not in asked]
+        return Headline(_finding(records, held), also + tuple(_say_again(records, p) for p in rest))
     if not pairs:
         return Headline(_alone(records), also)
     return Headline(
@@ -57,9 +64,66 @@ def headline(records: ComparisonRecords) -> Headline:
     )
 
 
+def against(records: ComparisonRecords) -> Record | None:
+    """Every arm held against the baseline; None where results.json has none, or is older."""
+    found: Record | None = records.results.get("against")
+    return found
+
+
+def against_pairs(records: ComparisonRecords, held: Record) -> list[Record]:
+    """The comparisons with the baseline in the form of results.json's pairs, and as corrected."""
+    number = len(held["arms"])
+    corrected = "Dunnett " if held["test"] == "dunnett" else "Holm-corrected "
+    return [
+        {
+            "a": arm["head"],
+            "b": held["baseline"],
+            "n": held["n"],
+            "difference": arm["difference"],
+            "p_value": arm["p_value"],
+            "corrected": corrected if number > 1 else "",
+            "against": True,
+        }
+        for arm in held["arms"]
+    ]
+
+
+def _finding(records: ComparisonRecords, held: Record) -> Sentence:
+    """The largest difference that is shown, or else that none is, and what could have been."""
+    pairs = sorted(against_pairs(records, held), key=lambda one: -abs(one["difference"]["mean"]))
+    able = [pair for pair in pairs if claims(records, pair)]
+    shown = [pair for pair in able if (p_of(pair) or 0.0) < LEVEL]
+    if shown:
+        said = _say(records, shown[0])
+        more = len(shown) - 1
+        others = f"; {more} more of {len(pairs)} differ from {held['baseline']}" if more else ""
+        return Sentence(said.kind, f"{said.lead}{others}", said.figures)
+    if not able:
+        return _say(records, pairs[0])
+    if len(pairs) == 1:
+        said = _say(records, pairs[0])
+        return Sentence(said.kind, said.lead, f"{said.figures}; {_could(held)}")
+    text = pair_text(records, able[0])
+    largest = f"{uncapital(text.first)}, {text.a}, and {text.second}, {text.b}"
+    lead = f"No difference from {held['baseline']} is shown: the largest is between {largest}"
+    return Sentence("open", lead, f"{text.figures}; {_could(held)}")
+
+
+def _could(held: Record) -> str:
+    """``about 3.1 points could have been shown``"""
+    points = 100 * (held["detectable"] or 0.0)
+    return f"about {points:.1f} points could have been shown"
+
+
+def _is_matched(records: ComparisonRecords, pair: Record) -> bool:
+    heads = arms_by_name(records)
+    return matched(heads[pair["a"]], heads[pair["b"]])
+
+
 def claims(records: ComparisonRecords, pair: Record) -> bool:
     """Whether a pair may carry a claim at all: enough seeds everywhere, and a defined test."""
-    return bool(records.results["claims"]) and supports_claim(pair["n"]) and p_of(pair) is not None
+    allowed = pair.get("against") or bool(records.results["claims"])
+    return allowed and supports_claim(pair["n"]) and p_of(pair) is not None
 
 
 def _questions(records: ComparisonRecords) -> list[Record]:
@@ -114,7 +178,8 @@ def _say_again(records: ComparisonRecords, pair: Record) -> Sentence:
 
 
 def _why_nothing(records: ComparisonRecords, pair: Record) -> str:
-    fewest = min(other["n"] for other in records.results["pairs"])
+    tested = [pair] if pair.get("against") else records.results["pairs"]
+    fewest = min(other["n"] for other in tested)
     if not supports_claim(fewest):
         seeds = plural(fewest, "paired seed")
         return f"Nothing is claimed: {seeds} where a claim needs {CLAIM_SEEDS}."
@@ -185,8 +250,8 @@ def pair_text(records: ComparisonRecords, pair: Record) -> PairText:
     ends = pair["difference"]["ci95"]
     p = p_of(pair)
     return PairText(
-        first=(a.phrase.capitalize() if same else a.name) + (f" ({a.name})" if shared else ""),
-        second=("learned ones" if same else b.name) + (f" ({b.name})" if shared else ""),
+        first=(a.phrase.capitalize() if same else a.named) + (f" ({a.name})" if shared else ""),
+        second=("learned ones" if same else b.named) + (f" ({b.name})" if shared else ""),
         setting=f" under {a.setting}" if same else "",
         a=percent(_mean_of_shared(records, pair, a.name), digits),
         b=percent(_mean_of_shared(records, pair, b.name), digits),
@@ -225,7 +290,7 @@ def _figures(records: ComparisonRecords, pair: Record, sign: int, digits: int) -
         low, high = sorted(100 * sign * end for end in difference["ci95"])
         said.append(f"95{THIN}% interval {signed(low, digits)} to {signed(high, digits)}")
     if p is not None:
-        corrected = "Holm-corrected " if tests(records) > 1 else ""
+        corrected = pair.get("corrected", "Holm-corrected " if tests(records) > 1 else "")
         said.append(f"{corrected}{p_equals(p)}")
     return ", ".join([*said, plural(pair["n"], "seed")])
 

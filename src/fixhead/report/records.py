@@ -258,13 +258,23 @@ def _runs(models: Sequence[Record], classes: Sequence[str]) -> list[Record]:
     ]
 
 
-_VECTORS = {"linear": "nn.Linear", "simplex": "simplex", "hadamard": "Hadamard"}
+_VECTORS = {
+    "linear": "nn.Linear",
+    "simplex": "simplex",
+    "hadamard": "Hadamard",
+    "nonnegative_orthogonal": "non-negative orthogonal",
+    "spherical_code": "spherical-code",
+    "block_codes": "block-code",
+}
 _LOGITS = {"dot": "dot-product", "cosine": "cosine"}
 
 
 @dataclass(frozen=True)
 class ArmWords:
-    """A head's switches as its records say them; all empty where no record does."""
+    """A head's switches as its records say them; all empty where no record does.
+
+    ``chosen`` is the construction that the word ``auto`` came to, ``because`` the reason for it.
+    """
 
     name: str
     vectors: str = ""
@@ -273,6 +283,17 @@ class ArmWords:
     learned: bool | None = None
     code_width: str = ""
     label: str = ""
+    chosen: str = ""
+    because: str = ""
+
+    @property
+    def named(self) -> str:
+        """The name; where it leaves the vectors to be chosen, with which they are, and why."""
+        return f"{self.name} ({self.phrase}{self._why})" if self.chosen else self.name
+
+    @property
+    def _why(self) -> str:
+        return f", because {self.because}" if self.because else ""
 
     @property
     def shown(self) -> str:
@@ -289,7 +310,8 @@ class ArmWords:
         mapped = (
             f" behind a learned map to {self.code_width}" if self.code_width.isdecimal() else ""
         )
-        return f"frozen {_VECTORS.get(self.vectors, self.vectors)} vectors{mapped}"
+        vectors = self.chosen or self.vectors
+        return f"frozen {_VECTORS.get(vectors, vectors)} vectors{mapped}"
 
     @property
     def setting(self) -> str:
@@ -309,17 +331,20 @@ class ArmWords:
         if self.learned is None:
             return ""
         start = "" if not self.learned else f", started from {_start(self.vectors)}"
-        return f"{self.phrase}{start}; {self.setting}"
+        return f"{self.phrase}{start}{self._why}; {self.setting}"
 
 
 def arms_by_name(records: ComparisonRecords) -> dict[str, ArmWords]:
     """Every arm's head, in order."""
     sentences = {run["head"]: run.get("head_sentence") for run in records.runs}
+    reasons = {run["head"]: run["head_reason"] for run in records.runs if run.get("head_reason")}
     labels = _labels(records.heads)
-    return {
-        name: replace(parse(name, sentences.get(name)), label=labels[name])
-        for name in records.heads
-    }
+    arms = {}
+    for name in records.heads:
+        chosen, _, because = reasons.get(name, "").partition(": ")
+        words = parse(name, sentences.get(name))
+        arms[name] = replace(words, label=labels[name], chosen=chosen, because=because)
+    return arms
 
 
 _USUAL = {"bias": "no", "learn": "no", "neck": "none", "loss": "cross-entropy", "reweight": "never"}

@@ -1,6 +1,9 @@
-"""When runs are enough to claim anything from them: the rule that results and pages share."""
+"""When runs are enough to claim anything from them, and how it was tested: what results and pages
+share."""
 
 from __future__ import annotations
+
+from .records import Record
 
 CLAIM_SEEDS = 3
 """Fewer runs than this, paired ones for a difference, support no claim and no verdict."""
@@ -9,3 +12,22 @@ CLAIM_SEEDS = 3
 def supports_claim(runs: int) -> bool:
     """Whether so many (paired) runs are enough to claim anything from them."""
     return runs >= CLAIM_SEEDS
+
+
+def about_test(against: Record) -> str:
+    """How the differences of ``held_against`` were tested, in a sentence."""
+    number = len(against["arms"])
+    if against["deviation"] is None:
+        return f"One seed: differences from {against['baseline']} as they were measured, no test."
+    if number == 1 and not against["left_out"]:
+        return f"Paired over {against['n']} seeds: the paired t-test."
+    if against["test"] == "paired t":
+        return (
+            f"Paired over {against['n']} seeds; the heads' runs spread unequally "
+            f"(p = {against['unequal_p_value']:.2g}), so each is held against "
+            f"{against['baseline']} by a paired t-test, p after Holm over {number} comparisons."
+        )
+    return (
+        f"Paired over {against['n']} seeds: Dunnett's comparison of {number} heads with "
+        f"{against['baseline']} on the residuals of head + seed; the intervals hold all at once."
+    )

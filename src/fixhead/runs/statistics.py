@@ -1,15 +1,29 @@
-"""Means, spreads and paired differences over seeds, and how many seeds a claim needs."""
+"""Means, spreads and differences over seeds: of two arms, or of many arms and one baseline.
+
+Runs of one seed share data order and first weights, so a figure of arm a and seed s is modelled as
+
+    y_as = μ + α_a + β_s + ε_as,   ε ~ N(0, σ²),
+
+and σ² is estimated from all arms together, with ν = (A − 1)(n − 1) degrees of freedom, where the
+paired t-test of one pair has n − 1.
+"""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import gammaln, nctdtrinc, ndtr, stdtr, stdtrit
+
+from .claims import CLAIM_SEEDS
+from .records import Record
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,219 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         running = max(running, min(1.0, (len(known) - rank) * p))
         adjusted[place] = running
     return adjusted
+
+
+UNEQUAL_LEVEL = 0.05
+"""Below this p-value of ``unequal_variances`` the arms' spreads count as unequal."""
+
+POWER = 0.8
+"""How probable it shall be that a difference which is there is shown."""
+
+
+@dataclass(frozen=True)
+class AgainstBaseline:
+    """Every other arm minus the baseline, corrected for that many comparisons.
+
+    test: ``"dunnett"``: simultaneous intervals and p-values on the residuals of arm + seed;
+        ``"paired t"``: each pair by itself and p-values after Holm, where the arms' spreads are
+        unequal.
+    differences: of the other arms in their order.
+    deviation: s, the estimate of σ; None for fewer than two seeds.
+    unequal: the p-value of the check for unequal spreads; None where there is nothing to check.
+    """
+
+    test: str
+    differences: tuple[PairedDifference, ...]
+    deviation: float | None
+    unequal: float | None
+
+
+def against_baseline(
+    values: Sequence[Sequence[float]], baseline: int, *, level: float = UNEQUAL_LEVEL
+) -> AgainstBaseline:
+    """Compare every arm with one: values (A, n), arms × the seeds that all of them have.
+
+    Dunnett's two-sided comparison in blocks: d_a = ȳ_a − ȳ_0, standard error s √(2/n), and the
+    interval d_a ± c s √(2/n) with P(max_a |T_a| ≤ c) = 0.95 for T multivariate t with ν degrees of
+    freedom and correlations 1/2. For two arms that is the paired t-test.
+
+    Source: Dunnett 1955, 1964.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    arms, seeds = table.shape
+    others = [arm for arm in range(arms) if arm != baseline]
+    pairs = tuple(paired_difference(table[arm], table[baseline]) for arm in others)
+    if seeds < 2:
+        return AgainstBaseline("paired t", pairs, None, None)
+    deviation = residual_deviation(table)
+    unequal = unequal_variances(table)
+    if unequal is not None and unequal < level:
+        adjusted = holm([pair.p_value for pair in pairs])
+        held = [replace(pair, p_value=p) for pair, p in zip(pairs, adjusted, strict=True)]
+        return AgainstBaseline("paired t", tuple(held), deviation, unequal)
+    error = deviation * math.sqrt(2 / seeds)
+    freedom, number = (arms - 1) * (seeds - 1), len(others)
+    if error > 1e-15:
+        half = dunnett_critical(number, freedom) * error
+        pairs = tuple(
+            PairedDifference(
+                pair.mean,
+                pair.mean - half,
+                pair.mean + half,
+                dunnett_p(abs(pair.mean) / error, number, freedom),
+                seeds,
+            )
+            for pair in pairs
+        )
+    return AgainstBaseline("dunnett", pairs, deviation, unequal)
+
+
+def residual_deviation(values: Sequence[Sequence[float]] | np.ndarray[Any, Any]) -> float:
+    """s = √(Σ ε̂² / ((A − 1)(n − 1))) of values (A, n), A and n at least 2."""
+    residuals = _residuals(np.asarray(values, dtype=np.float64))
+    arms, seeds = residuals.shape
+    return math.sqrt(float(np.square(residuals).sum()) / ((arms - 1) * (seeds - 1)))
+
+
+def unequal_variances(values: Sequence[Sequence[float]] | np.ndarray[Any, Any]) -> float | None:
+    """The p-value of Cochran's C on residuals: C = max_a Q_a / Σ_a Q_a with Q_a = Σ_s ε̂_as².
+
+    The residuals of an additive model hang together, so C's distribution under equal variances is
+    that of seeded normal draws. None for two arms, whose residuals mirror one another, for one
+    seed, and where all residuals are 0.
+
+    Source: Cochran 1941, for independent groups.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.shape[0] < 3 or table.shape[1] < 2:
+        return None
+    squares = np.square(_residuals(table)).sum(axis=1)
+    if float(squares.sum()) <= 1e-24:
+        return None
+    drawn = _cochran_under_equality(*table.shape)
+    largest = float(squares.max() / squares.sum())
+    return float((1 + (drawn >= largest - 1e-12).sum()) / (1 + drawn.size))
+
+
+@lru_cache(maxsize=64)
+def _cochran_under_equality(arms: int, seeds: int, draws: int = 4_000) -> np.ndarray[Any, Any]:
+    noise = np.random.default_rng([arms, seeds]).standard_normal((draws, arms, seeds))
+    squares = np.square(_residuals(noise)).sum(axis=2)
+    found: np.ndarray[Any, Any] = squares.max(axis=1) / squares.sum(axis=1)
+    return found
+
+
+def _residuals(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """ε̂ = y − ȳ_a − ȳ_s + ȳ over the last two axes."""
+    by_arm = table - table.mean(axis=-1, keepdims=True)
+    residuals: np.ndarray[Any, Any] = by_arm - by_arm.mean(axis=-2, keepdims=True)
+    return residuals
+
+
+def dunnett_p(t: float, comparisons: int, freedom: int) -> float:
+    """P(max_j |T_j| > t) of m comparisons with one baseline, correlations 1/2.
+
+    T_j = (Z_j − Z_0)/(√2 s), Z standard normal, s² = χ²_ν/ν; hence, given Z_0 = z and s, the T_j
+    are independent, and P = E[1 − (Φ(z + √2 t s) − Φ(z − √2 t s))^m]. The two integrals are
+    trapezoidal sums, which converge exponentially fast here: over z, and over log s.
+    """
+    z, weights_z, s, weights_s = _nodes(freedom)
+    reach = math.sqrt(2) * t * s[:, None]
+    # Φ(z + r) − Φ(z − r) is 1 less two tails, which keeps small probabilities exact.
+    tails = ndtr(-(z + reach)) + ndtr(z - reach)
+    with np.errstate(divide="ignore"):
+        outside = -np.expm1(comparisons * np.log1p(-tails))
+    return float(min(1.0, weights_s @ outside @ weights_z))
+
+
+@lru_cache(maxsize=64)
+def dunnett_critical(comparisons: int, freedom: int, level: float = 0.05) -> float:
+    """The c with P(max_j |T_j| > c) = level."""
+    low = float(stdtrit(freedom, 1 - level / 2))  # one comparison
+    high = float(stdtrit(freedom, 1 - level / (2 * comparisons))) + 1e-9  # Bonferroni's
+    if comparisons == 1:
+        return low
+    return float(brentq(lambda c: dunnett_p(c, comparisons, freedom) - level, low, high))
+
+
+@lru_cache(maxsize=16)
+def _nodes(freedom: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """Nodes and weights over z ~ N(0, 1) and s = √(χ²_ν/ν)."""
+    z = np.linspace(-8.5, 8.5, 69)
+    log_s = np.linspace(-1 - 36 / freedom, math.log1p(80 / freedom) / 2, 161)
+    log_density = (
+        freedom / 2 * math.log(freedom / 2)
+        + math.log(2)
+        - gammaln(freedom / 2)
+        + freedom * log_s
+        - freedom / 2 * np.exp(2 * log_s)
+    )
+    weights_z, weights_s = np.exp(-z * z / 2), np.exp(log_density)
+    return z, weights_z / weights_z.sum(), np.exp(log_s), weights_s / weights_s.sum()
+
+
+def detectable(deviation: float, arms: int, seeds: int, *, power: float = POWER) -> float:
+    """The difference to a baseline that is shown with this probability, in ``deviation``'s unit.
+
+    δ = λ σ √(2/n), where λ is the noncentrality at which a noncentral t with ν degrees of freedom
+    exceeds Dunnett's critical value with probability ``power``. A and n at least 2.
+    """
+    freedom = (arms - 1) * (seeds - 1)
+    critical = dunnett_critical(arms - 1, freedom)
+    return float(nctdtrinc(freedom, 1 - power, critical)) * deviation * math.sqrt(2 / seeds)
+
+
+MOST_SEEDS = 100
+
+
+def seeds_needed(deviation: float, arms: int, difference: float) -> int | None:
+    """The least number of seeds, from 3 up, that shows this difference; None above 100."""
+    every = range(3, MOST_SEEDS + 1)
+    place = bisect_left(every, -difference, key=lambda n: -detectable(deviation, arms, n))
+    return every[place] if place < len(every) else None
+
+
+def held_against(arms: Sequence[Record], metric: str, baseline: str) -> Record | None:
+    """The arms of a results.json minus one of them, over the seeds that all of them finished.
+
+    Arms that share too few finished seeds with it (three, or all that it has) are left out, and
+    named. ``detectable`` is the difference that so many seeds show with probability 0.8, at the
+    spread that these runs have. None where nothing can be compared.
+    """
+    measured = {
+        arm["head"]: dict(zip(arm[metric]["seeds"], arm[metric]["values"], strict=True))
+        for arm in arms
+    }
+    own = measured.get(baseline, {}).keys()
+    least = max(1, min(CLAIM_SEEDS, len(own)))
+    heads = [head for head, values in measured.items() if len(values.keys() & own) >= least]
+    seeds = sorted(set(own).intersection(*(measured[head] for head in heads)))
+    if len(heads) < 2 or not seeds:
+        return None
+    table = [[measured[head][seed] for seed in seeds] for head in heads]
+    found = against_baseline(table, heads.index(baseline))
+    others = [head for head in heads if head != baseline]
+    shown = found.deviation is not None and found.deviation > 0
+    return {
+        "baseline": baseline,
+        "test": found.test,
+        "n": len(seeds),
+        "deviation": found.deviation,
+        "unequal_p_value": found.unequal,
+        "detectable": detectable(found.deviation, len(heads), len(seeds)) if shown else None,
+        "arms": [
+            {
+                "head": head,
+                "difference": {
+                    "mean": one.mean,
+                    "ci95": None if one.low is None else [one.low, one.high],
+                },
+                "p_value": one.p_value,
+            }
+            for head, one in zip(others, found.differences, strict=True)
+        ],
+        "left_out": [head for head, values in measured.items() if head not in heads],
+    }
 
 
 def _t_quantile(freedom: int) -> float:
