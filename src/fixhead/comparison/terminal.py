@@ -193,8 +193,9 @@ def show_outcome(results: dict[str, Any], directory: Path) -> None:
 def _show_differences(console: Console, against: dict[str, Any]) -> None:
     """Every other head minus the baseline, with its interval; p where it may be claimed."""
     claims = supports_claim(against["n"])
-    columns = [Column("head", overflow="fold"), f"minus {against['baseline']}", "95 % interval"]
-    table = Table(*columns, *(["p"] if claims else []))
+    table = Table(Column("head", overflow="fold"), f"minus {against['baseline']}", "95 % interval")
+    if claims:
+        table.add_column("p")
     for arm in against["arms"]:
         mean, ends = arm["difference"]["mean"], arm["difference"]["ci95"]
         interval = "–" if ends is None else f"{100 * ends[0]:+.2f} … {100 * ends[1]:+.2f}"

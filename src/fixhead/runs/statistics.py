@@ -328,14 +328,14 @@ def held_against(arms: Sequence[Record], metric: str, baseline: str) -> Record |
     table = [[measured[head][seed] for seed in seeds] for head in heads]
     found = against_baseline(table, heads.index(baseline))
     others = [head for head in heads if head != baseline]
-    shown = found.deviation is not None and found.deviation > 0
+    deviation = found.deviation
     return {
         "baseline": baseline,
         "test": found.test,
         "n": len(seeds),
-        "deviation": found.deviation,
+        "deviation": deviation,
         "unequal_p_value": found.unequal,
-        "detectable": detectable(found.deviation, len(heads), len(seeds)) if shown else None,
+        "detectable": detectable(deviation, len(heads), len(seeds)) if deviation else None,
         "arms": [
             {
                 "head": head,
