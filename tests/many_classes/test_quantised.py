@@ -94,6 +94,13 @@ def test_frozen_features_leave_the_tables_their_gradient_and_the_other_way_round
         assert (point.grad is not None) == (not learned)
 
 
+def test_no_decoded_row_is_longer_than_the_norm_that_is_told():
+    made = drawn(400, 24)
+    assert float(made.dense().norm(dim=1).max()) <= made.norm * (1 + 1e-6)
+    assert made.unit().norm == 1.0
+    torch.testing.assert_close(made.unit().dense().norm(dim=1), torch.ones(400))
+
+
 def test_logits_with_gradients_are_those_of_decoded_rows():
     made = drawn(50, 16)
     vectors = QuantisedVectors(made.tables.clone().requires_grad_(), made.choices)

@@ -64,6 +64,14 @@ class QuantisedVectors(ClassVectors):
         self.shape = len(choices), tables.shape[0] * tables.shape[2]
 
     @property
+    def norm(self) -> float | None:
+        """√(Σ_m max_j ‖T_m[j]‖²), whether some class has all these rows or none."""
+        if self.unit_rows or torch.compiler.is_compiling():
+            return super().norm
+        longest = self.tables.detach().double().square().sum(dim=2).amax(dim=1)
+        return float(longest.sum().sqrt())
+
+    @property
     def request(self) -> LogitsRequest:
         return LogitsRequest(self.classes, maker=ops.register_maker(self), norm=self.norm)
 
@@ -254,9 +262,14 @@ class TableTiles(Tiles):
 
 
 def scatter_(sums: Tensor, places: Tensor, values: Tensor) -> None:
-    """G (M·R, n) += the values (C, n) of each class at its M places (C, M)."""
-    for column in places.unbind(dim=1):
-        sums.index_add_(0, column, values)
+    """G (M·R, n) += the values (C, n) of each class at its M places (C, M).
+
+    As sums over the classes of a place, which are sorted first: a third of ``index_add_``'s time.
+    """
+    flat = places.t().reshape(-1)
+    counts = torch.bincount(flat, minlength=len(sums))
+    owners = flat.argsort(stable=True) % len(values)
+    sums.add_(F.embedding_bag(owners, values, counts.cumsum(0) - counts, mode="sum"))
 
 
 def _names(start: int, stop: int, device: torch.device) -> Any:
@@ -412,16 +425,24 @@ def distinct_choices(
         )
     kept = torch.empty(0, tables, dtype=torch.uint8) if old is None else old
     while len(kept) < classes:
-        number = 2 * (classes - len(kept))
-        drawn = torch.randint(rows, (number, tables), generator=generator).to(torch.uint8)
+        number = classes - len(kept)
+        drawn = torch.randint(rows, (number, tables), generator=generator, dtype=torch.uint8)
         both = torch.cat([kept, drawn])
-        _, place = torch.unique(both, dim=0, return_inverse=True)
-        numbers = torch.arange(len(both))
-        first = torch.full_like(numbers, len(both)).scatter_reduce(0, place, numbers, "amin")
-        fresh = first[place] == numbers
-        fresh[: len(kept)] = True  # those that are there stay, whatever they are
-        kept = both[fresh][:classes]
+        words = _words(both)
+        order = words.argsort(stable=True)  # of equal words the earliest comes first
+        again = torch.zeros(len(both), dtype=torch.bool)
+        again[order[1:]] = words[order].diff() == 0
+        again[: len(kept)] = False  # those that are there stay, whatever they are
+        kept = both[~again]
     return kept
+
+
+def _words(choices: Tensor) -> Tensor:
+    """Bytes (n, M) as whole numbers (n,): of more than eight the last eight."""
+    words = torch.zeros(len(choices), dtype=torch.int64)
+    for column in choices.unbind(dim=1):
+        words = words * ROWS + column
+    return words
 
 
 def drawn_vectors(
