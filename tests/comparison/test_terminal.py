@@ -15,6 +15,7 @@ from fixhead.comparison.terminal import (
     RunProgress,
     overview_table,
     read_overview,
+    show_outcome,
     watch,
 )
 from fixhead.training.recipe import Recipe
@@ -175,3 +176,37 @@ def test_watching_ends_when_all_runs_are_done(half_done):
 def test_a_folder_that_is_no_comparison_cannot_be_watched(tmp_path):
     with pytest.raises(RequestError, match=r"config\.json is missing"):
         watch(tmp_path, once=True)
+
+
+def outcome(**more):
+    spread = {"mean": 0.9, "std": 0.01, "values": [], "seeds": []}
+    arm = {"head": "learned-dot", "n": 3, "failed": 0}
+    arms = [arm | {"test_accuracy": spread, "last_epoch_accuracy": spread}]
+    return {"metric": "test_accuracy", "arms": arms, "notes": [], "against": None} | more
+
+
+def against(n, p_value):
+    difference = {"mean": 0.222, "ci95": [0.174, 0.27]}
+    simplex = {"head": "simplex", "difference": difference, "p_value": p_value}
+    return {
+        "baseline": "learned-dot", "test": "dunnett", "n": n, "deviation": 0.02,
+        "unequal_p_value": 0.4, "detectable": 0.06, "left_out": [],
+        "arms": [simplex, simplex | {"head": "auto"}],
+    }  # fmt: skip
+
+
+def test_the_outcome_prints_every_difference_from_the_baseline_with_its_interval(capsys, tmp_path):
+    show_outcome(outcome(against=against(3, 0.0004)), tmp_path)
+    said = capsys.readouterr().out
+    assert "minus learned-dot" in said
+    assert "+22.20 points" in said
+    assert "+17.40 … +27.00" in said
+    assert "0.0004" in said
+    assert "Dunnett's comparison of 2 heads with learned-dot" in " ".join(said.split())
+
+
+def test_two_seeds_have_intervals_and_no_p(capsys, tmp_path):
+    show_outcome(outcome(against=against(2, 0.0004)), tmp_path)
+    said = capsys.readouterr().out
+    assert "+17.40 … +27.00" in said
+    assert "0.0004" not in said

@@ -8,6 +8,7 @@ import pytest
 
 from fixhead.report.pair_text import headline
 from fixhead.report.records import ArmWords, ComparisonRecords, matched, parse, read_records
+from fixhead.runs.statistics import held_against
 
 Make = Callable[..., Path]
 PAIR = ("learned-cosine@1", "random-cosine@1")
@@ -103,6 +104,19 @@ def test_without_a_shown_difference_the_page_says_what_could_have_been(
     assert said.kind == "open"
     assert said.text.startswith("No difference from learned-dot is shown: the largest is between ")
     assert f"about {100 * held['detectable']:.1f} points could have been shown" in said.text
+
+
+def test_on_a_tail_the_finding_is_of_balanced_accuracy(make_comparison: Make) -> None:
+    folder = make_comparison(heads=MANY)
+    arms = json.loads((folder / "results.json").read_text())["arms"]
+    for place, arm in enumerate(arms):
+        values = [0.41 + place / 700, 0.42, 0.436] if place != 3 else [0.64, 0.651, 0.655]
+        arm["balanced_accuracy"] |= {"mean": sum(values) / 3, "values": values}
+    held = held_against(arms, "balanced_accuracy", "learned-dot")
+    records = _edit(folder, metric="balanced_accuracy", arms=arms, against=held)
+    said = headline(records).main
+    assert said.kind == "claim"
+    assert said.text.startswith("simplex reached 64.9\u202f% balanced test accuracy against 42.2")
 
 
 def test_one_seed_claims_nothing_about_many_arms(make_comparison: Make) -> None:

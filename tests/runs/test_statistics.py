@@ -178,7 +178,7 @@ def test_a_large_difference_among_seven_arms_is_shown_with_three_seeds():
 def test_unequal_spreads_are_held_by_paired_t_tests_after_holm():
     table = arms_and_seeds(6, 5, np.random.default_rng(3), [1, 1, 30, 1, 1, 1])
     found = against_baseline(table, 1)
-    assert found.unequal < 0.05
+    assert found.unequal < 0.1
     assert found.test == "paired t"
     raw = [stats.ttest_rel(table[arm], table[1]).pvalue for arm in (0, 2, 3, 4, 5)]
     assert [one.p_value for one in found.differences] == pytest.approx(holm(raw))
@@ -186,13 +186,24 @@ def test_unequal_spreads_are_held_by_paired_t_tests_after_holm():
 
 def test_equal_spreads_are_called_unequal_as_rarely_as_the_level_says():
     generator = np.random.default_rng(1)
-    said = [unequal_variances(arms_and_seeds(6, 3, generator)) < 0.05 for _ in range(1_000)]
-    assert 0.03 < np.mean(said) < 0.075
+    said = [unequal_variances(arms_and_seeds(6, 3, generator), 2) < 0.1 for _ in range(1_000)]
+    assert 0.06 < np.mean(said) < 0.11
+
+
+def test_a_baseline_that_spreads_more_is_seen_more_often_than_another_arm():
+    wide = [[4, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 4]]
+    seen = []
+    for deviations in wide:
+        generator = np.random.default_rng(2)
+        tables = [arms_and_seeds(6, 3, generator, deviations) for _ in range(300)]
+        seen.append(np.mean([unequal_variances(table, 0) < 0.1 for table in tables]))
+    assert seen[0] > seen[1] + 0.1
+    assert seen[1] > 0.4
 
 
 def test_two_arms_or_equal_runs_have_no_spreads_to_check():
-    assert unequal_variances([[0.1, 0.2], [0.3, 0.1]]) is None
-    assert unequal_variances([[0.5] * 3] * 3) is None
+    assert unequal_variances([[0.1, 0.2], [0.3, 0.1]], 0) is None
+    assert unequal_variances([[0.5] * 3] * 3, 0) is None
     found = against_baseline([[0.5] * 3, [0.75] * 3, [0.5] * 3], 0)
     assert [one.p_value for one in found.differences] == [None, 1.0]
 
@@ -225,16 +236,27 @@ def test_the_detectable_difference_is_shown_four_times_in_five():
     difference = detectable(1.0, 6, 3)
     _, right = error_rate_and_power(6, 3, 300, difference=difference)
     # A little less: where spreads look unequal, the weaker test stands in.
-    assert 0.7 < right < 0.86
+    assert 0.66 < right < 0.84
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arms", "seeds"), [(3, 3), (7, 3), (7, 5), (12, 3)])
+@pytest.mark.parametrize(("arms", "seeds"), [(3, 3), (7, 5), (12, 3)])
 def test_the_error_rate_and_the_power_in_the_long_run(arms, seeds):
-    wrong, _ = error_rate_and_power(arms, seeds, 4_000)
-    assert wrong == pytest.approx(0.05, abs=0.012)
-    _, right = error_rate_and_power(arms, seeds, 2_000, difference=detectable(1.0, arms, seeds))
-    assert 0.72 < right < 0.83
+    wrong, _ = error_rate_and_power(arms, seeds, 1_500)
+    assert wrong == pytest.approx(0.05, abs=0.018)
+    _, right = error_rate_and_power(arms, seeds, 700, difference=detectable(1.0, arms, seeds))
+    assert 0.67 < right < 0.83
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seeds", "place", "most"), [(3, -1, 0.14), (3, 0, 0.165), (5, -1, 0.1), (5, 0, 0.08)]
+)
+def test_the_error_rate_where_one_arm_spreads_threefold(seeds, place, most):
+    deviations = np.ones(7)
+    deviations[place] = 3
+    wrong, _ = error_rate_and_power(7, seeds, 1_000, deviations)
+    assert wrong < most
 
 
 def test_more_seeds_show_smaller_differences():

@@ -138,8 +138,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-UNEQUAL_LEVEL = 0.05
-"""Below this p-value of ``unequal_variances`` the arms' spreads count as unequal."""
+UNEQUAL_LEVEL = 0.1
+"""Below this p-value of ``unequal_variances`` the arms' spreads count as unequal: a higher level
+than that of claims, because to overlook unequal spreads makes claims that are not true."""
 
 POWER = 0.8
 """How probable it shall be that a difference which is there is shown."""
@@ -181,7 +182,7 @@ def against_baseline(
     if seeds < 2:
         return AgainstBaseline("paired t", pairs, None, None)
     deviation = residual_deviation(table)
-    unequal = unequal_variances(table)
+    unequal = unequal_variances(table, baseline)
     if unequal is not None and unequal < level:
         adjusted = holm([pair.p_value for pair in pairs])
         held = [replace(pair, p_value=p) for pair, p in zip(pairs, adjusted, strict=True)]
@@ -210,12 +211,20 @@ def residual_deviation(values: Sequence[Sequence[float]] | np.ndarray[Any, Any])
     return math.sqrt(float(np.square(residuals).sum()) / ((arms - 1) * (seeds - 1)))
 
 
-def unequal_variances(values: Sequence[Sequence[float]] | np.ndarray[Any, Any]) -> float | None:
-    """The p-value of Cochran's C on residuals: C = max_a Q_a / Σ_a Q_a with Q_a = Σ_s ε̂_as².
+def unequal_variances(
+    values: Sequence[Sequence[float]] | np.ndarray[Any, Any], baseline: int
+) -> float | None:
+    """The p-value of a check of the arms' spreads, on residuals, with Q_a = Σ_s ε̂_as².
 
-    The residuals of an additive model hang together, so C's distribution under equal variances is
-    that of seeded normal draws. None for two arms, whose residuals mirror one another, for one
-    seed, and where all residuals are 0.
+    Cochran's C = max_a Q_a / Σ_a Q_a, and the baseline's own share Q_0 / Σ_a Q_a, because its runs
+    enter every difference; twice the smaller of the two p-values. The residuals of an additive
+    model hang together, so both distributions under equal spreads are those of seeded normal draws.
+    None for two arms, whose residuals mirror one another, for one seed, and where all residuals
+    are 0.
+
+    Simulated with seven arms and three seeds (1,000 times each): any difference is claimed that is
+    not there in 5 % where spreads are equal, 11 % where one arm spreads threefold, 13 % where that
+    is the baseline (17 % by C alone); with five seeds in 5, 7 and 5 %.
 
     Source: Cochran 1941, for independent groups.
     """
@@ -225,17 +234,22 @@ def unequal_variances(values: Sequence[Sequence[float]] | np.ndarray[Any, Any]) 
     squares = np.square(_residuals(table)).sum(axis=1)
     if float(squares.sum()) <= 1e-24:
         return None
-    drawn = _cochran_under_equality(*table.shape)
-    largest = float(squares.max() / squares.sum())
-    return float((1 + (drawn >= largest - 1e-12).sum()) / (1 + drawn.size))
+    shares = squares / squares.sum()
+    largest, of_one = _shares_under_equality(*table.shape)
+    found = ((largest, shares.max()), (of_one, shares[baseline]))
+    least = min((1 + int((drawn >= one - 1e-12).sum())) / (1 + drawn.size) for drawn, one in found)
+    return min(1.0, 2 * least)
 
 
 @lru_cache(maxsize=64)
-def _cochran_under_equality(arms: int, seeds: int, draws: int = 4_000) -> np.ndarray[Any, Any]:
+def _shares_under_equality(
+    arms: int, seeds: int, draws: int = 4_000
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Draws of the largest share of the squares, and of the first arm's."""
     noise = np.random.default_rng([arms, seeds]).standard_normal((draws, arms, seeds))
     squares = np.square(_residuals(noise)).sum(axis=2)
-    found: np.ndarray[Any, Any] = squares.max(axis=1) / squares.sum(axis=1)
-    return found
+    shares = squares / squares.sum(axis=1, keepdims=True)
+    return shares.max(axis=1), shares[:, 0]
 
 
 def _residuals(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
