@@ -8,7 +8,7 @@ Where the data are (fetches the wheels that the card's machine may lack, or take
     python benchmarks/on_a_card.py --pack PARTS --data-dir DATA [--tiny-imagenet]
 Where the card is, with the parts beside it:
     python benchmarks/on_a_card.py --unpack PARTS --data-dir DATA
-    pip install --no-index --no-deps --find-links DATA/wheels pyarrow plotly
+    pip install --no-index --no-deps DATA/wheels/*.whl
     python benchmarks/on_a_card.py --seconds 780 --data-dir DATA --out TRIP
 Back again, with what lies in TRIP:
     python benchmarks/on_a_card.py --home TRIP      its records join results/papers, pages anew
@@ -65,8 +65,9 @@ PART_BYTES = 60 * 2**20
 """The largest part of what is carried; the machine that lends the card may take no more at once."""
 PACKED = ("cifar10_jpeg", "MNIST")
 TINY_IMAGENET = "tiny_imagenet"
-WHEELS = ("pyarrow", "plotly")
-"""What a machine with torch, torchvision and timm may still lack; the versions are those here."""
+WHEELS = ("pyarrow", "plotly", "liger-kernel", "cut-cross-entropy")
+"""What a machine with torch, torchvision and timm may still lack, the rivals among it; the versions
+are those here, where they are installed."""
 CARD_PYTHON = "3.12"
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
@@ -228,7 +229,8 @@ def cuda_tests(trip: Trip) -> list[str]:
 
 
 def walk(trip: Trip) -> list[str]:
-    tiny = ["--device", "cpu", "--tiny", "--rounds", "1"] if trip.rehearse else []
+    small = ["--device", "cpu", "--tiny", "--rounds", "1", "--skip", "cce; liger"]
+    tiny = small if trip.rehearse else []  # the rivals need a card
     script = str(ROOT / "benchmarks" / "many_classes_cuda.py")
     cells = ["--cells", "short", "--seconds", "5" if trip.rehearse else "55"]
     return [sys.executable, script, *cells, "--out", str(trip.out / "records"), *tiny]
@@ -426,10 +428,17 @@ def plan(chosen: list[CardStep]) -> list[str]:
 # --- what is carried ------------------------------------------------------------------------------
 
 
+def _as_here(name: str) -> str:
+    try:
+        return f"{name}=={importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return name
+
+
 def fetch_wheels(folder: Path) -> None:
     """Let pip fetch ``WHEELS`` for the card's machine, not for this one, in the versions here."""
     platforms = [part for one in PLATFORMS for part in ("--platform", one)]
-    named = [f"{name}=={importlib.metadata.version(name)}" for name in WHEELS]
+    named = [_as_here(name) for name in WHEELS]
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)),
         *("--only-binary", ":all:", "--implementation", "cp", "--python-version", CARD_PYTHON),
@@ -437,7 +446,7 @@ def fetch_wheels(folder: Path) -> None:
     ]
     if subprocess.run(command).returncode:
         raise SystemExit(
-            f"the wheels of {' and '.join(WHEELS)} for Python {CARD_PYTHON} could not be fetched; "
+            f"the wheels of {', '.join(WHEELS)} for Python {CARD_PYTHON} could not be fetched; "
             "put them into a folder and name it by --wheels DIR (an empty one where the card's "
             "machine has them)"
         )

@@ -31,6 +31,7 @@ def write(
         **facts,
         "rows": rows,
     }
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}_{device.type}_{now:%Y-%m-%d}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

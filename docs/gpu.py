@@ -64,8 +64,8 @@ LENT = """## When a card is lent for some minutes
 
 `benchmarks/on_a_card.py` does what is missing in order of worth, each step within its limit and
 carried on where it was stopped, and says at the end what is left. Nothing is downloaded there: data
-are packed before (`--pack`) with the wheels of pyarrow and plotly that pip fetches for that
-machine, in parts of at most 60 MiB, and joined there (`--unpack`). Its trainings are cells of the
+are packed before (`--pack`) with the wheels that pip fetches for that machine (pyarrow, plotly, the
+rivals), in parts of at most 60 MiB, and joined there (`--unpack`). Its trainings are cells of the
 papers' tables (`fixhead paper … --scale long`, `medium`, `full`): `--home` joins their records to
 `results/papers` and makes the tables anew. `--rehearse` goes the same way on the CPU at tiny sizes.
 The seconds are estimates: trainings at the pace recorded above with batches of 1,024, which is said

@@ -230,6 +230,7 @@ def test_wheels_are_fetched_for_the_cards_python_and_in_the_versions_here(
     assert command[1:4] == ["-m", "pip", "download"]
     assert command[command.index("--python-version") + 1] == "3.12"
     assert f"pyarrow=={version('pyarrow')}" in command
+    assert "liger-kernel" in " ".join(command)
 
 
 def test_wheels_that_cannot_be_fetched_are_asked_for_in_one_sentence(card, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,19 @@ def test_the_headline_gives_the_spread_of_heads_and_claims_nothing(make_comparis
     assert "(learned-cosine@1) and 95.00" in said
     text = write_evaluation_page(folder).read_text(encoding="utf-8")
     assert "described, not compared" in text
+
+
+def test_collapse_has_a_row_per_measure_by_its_full_name_and_a_column_per_head(
+    make_comparison: Make,
+) -> None:
+    folder = evaluated_folder(make_comparison(heads=PAIR, seeds=2))
+    text = write_evaluation_page(folder).read_text(encoding="utf-8")
+    table = text.split('id="table-collapse-measures"')[1].split("</table>")[0]
+    heads = re.findall(r'role="columnheader"[^>]*><span>(.*?)</span>', table)
+    assert heads == ["Measure", *PAIR]
+    rows = re.findall(r'role="rowheader"[^>]*>(.*?)</th>', table)
+    assert "NC2: deviation from equal angles" in rows
+    assert len(rows) == len(set(rows)) == 10
 
 
 def test_the_recipe_of_every_head_is_printed_from_its_training(make_comparison: Make) -> None:

@@ -265,14 +265,20 @@ def _columns(found: Sequence[dict[str, Any]], name: str) -> list[float | None]:
 def _table(
     records: EvaluationRecords, wanted: Sequence[Measure]
 ) -> tuple[list[Column], list[TableRow]]:
-    """A row per head and a column per measure that some model's record has."""
+    """A row per measure that some model's record has, by its full name, and a column per head."""
     arms = arms_by_name(records.as_comparison)
-    known = [one for one in wanted if not _missing_everywhere(records, *one.path)]
-    columns = [Column("Head", kind="name"), *(Column(one.short, one.below) for one in known)]
+    columns = [
+        Column("Measure", kind="name", sortable=False),
+        *(Column(arms[name].shown, sortable=False) for name in records.heads),
+    ]
     rows = []
-    for place, name in enumerate(records.heads):
-        named = TableCell(arm_name(place, arms[name]), name)
-        rows.append(TableRow([named, *(_measured_short(records, name, one) for one in known)]))
+    for one in wanted:
+        if _missing_everywhere(records, *one.path):
+            continue
+        named = TableCell(one.title[:1].upper() + one.title[1:], one.name)
+        rows.append(
+            TableRow([named, *(_measured_short(records, name, one) for name in records.heads)])
+        )
     return columns, rows
 
 
