@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -22,6 +23,64 @@ def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("train") / "out"
     assert run(["train", "--head", "simplex", "--seed", "5", *QUICK, "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def continued(trained, tmp_path_factory):
+    """Two epochs more, with other options where something was said."""
+    out = tmp_path_factory.mktemp("continued") / "out"
+    options = ["--epochs", "2", "--lr", "0.01", "--sampling", "square-root", "--ema", "0.9"]
+    log = ["--log", "csv"]
+    assert run(["train", "--resume", str(trained), *options, *log, "--out", str(out)]) == 0
+    return out
+
+
+def test_a_finished_run_goes_on_from_its_weights(continued, trained):
+    [before], [after] = read(trained / "runs.jsonl"), read(continued / "runs.jsonl")
+    assert (after["run_id"], after["seed"], after["data"]) == ("simplex-seed5", 5, "digits")
+    assert (after["epochs"], after["config"]["lr"], after["config"]["ema"]) == (2, 0.01, 0.9)
+    assert after["config"]["batch_size"] == before["config"]["batch_size"]
+    config = json.loads((continued / "config.json").read_text())["config"]
+    assert config["sampling"] == "square-root"
+    assert config["start_from"] == str(trained / "runs" / "simplex-seed5")
+    first = read(continued / "runs" / "simplex-seed5" / "history.jsonl")[0]
+    begun = read(trained / "runs" / "simplex-seed5" / "history.jsonl")[0]
+    assert first["train_loss"] < begun["train_loss"] / 2
+
+
+def test_every_epochs_figures_are_logged_beside_the_run(continued):
+    history = read(continued / "runs" / "simplex-seed5" / "history.jsonl")
+    with (continued / "logs" / "version_0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [1, 2]
+    assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in history]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--head", "hadamard"], "--head of a model that goes on must stay simplex"),
+        (["--seed", "6"], "--seed of a model that goes on must stay 5"),
+        (["--backbone", "resnet18"], "--backbone of a model that goes on must stay small-cnn"),
+    ],
+)
+def test_what_a_model_cannot_change_is_refused(capsys, tmp_path, trained, options, words):
+    out = tmp_path / "out"
+    assert words in refused(capsys, "train", "--resume", trained, *options, "--out", out)
+    assert not out.exists()
+
+
+def test_only_one_finished_run_goes_on(capsys, tmp_path):
+    assert "config.json" in refused(capsys, "train", "--resume", tmp_path, "--out", tmp_path / "o")
+
+
+def test_an_unknown_log_and_one_whose_package_is_missing_are_refused(capsys, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert "--log must be one of" in refused(capsys, "train", "--log", "wandb", "--out", out)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    said = refused(capsys, "train", "--log", "tensorboard", "--out", out)
+    assert "fixhead[tensorboard]" in said
+    assert not out.exists()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from .options import (
     *("backbone", "features", "neck", "pretrained"),
     *("heads", "seeds", "first_seed", "epochs", "batch_size", "lr", "tune"),
     *("optimizer", "weight_decay", "schedule", "warmup_epochs", "augmentation"),
-    *("device", "precision", "compile", "deterministic"),
+    *("sampling", "patience", "ema", "device", "precision", "compile", "deterministic"),
 )
 def compare(
     chosen: dict[str, Any],

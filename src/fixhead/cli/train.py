@@ -19,16 +19,25 @@ from .options import (
     use_threads,
 )
 
+GIVEN = ("COMMANDLINE", "DEFAULT_MAP")
+"""Where an option's value comes from when somebody said it: here or in --config."""
+KEPT = (
+    *("data", "image_size", *READING, "imbalance", "backbone", "features", "neck"),
+    *("heads", "first_seed"),
+)
+"""What a model that goes on cannot change."""
+
 
 @configured(
     *("data", "data_dir", "image_size", *READING, "imbalance"),
     *("backbone", "features", "neck", "pretrained"),
     *("epochs", "batch_size", "lr"),
     *("optimizer", "weight_decay", "schedule", "warmup_epochs", "augmentation"),
-    *("device", "precision", "compile", "deterministic"),
+    *("sampling", "patience", "ema", "device", "precision", "compile", "deterministic"),
 )
 def train(
     chosen: dict[str, Any],
+    context: typer.Context,
     head: Annotated[str, typer.Option(help="Train this head, a preset or a spec.")] = "auto",
     seed: Annotated[int, typer.Option(help="Draw everything from this seed.")] = 0,
     devices: Annotated[
@@ -48,6 +57,22 @@ def train(
             "with MASTER_ADDR, MASTER_PORT and NODE_RANK in its environment.",
         ),
     ] = 1,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Go on from the chosen weights of this finished folder for --epochs more, into "
+            "another --out; what is not said stays as it was there.",
+            show_default=False,
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="csv|tensorboard",
+            help="Write every epoch's figures into OUT/logs, too.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Threads = None,
     out: Annotated[Path, typer.Option(help="Keep records and the model in this folder.")] = Path(
         "run"
@@ -62,12 +87,16 @@ def train(
     --out, it carries on where it was stopped, and `fixhead report`, `evaluate` and `predict` take
     it.
     """
-    comparison = comparison_of({**chosen, "heads": [head], "seeds": 1, "first_seed": seed})
+    chosen = {**chosen, "heads": [head], "seeds": 1, "first_seed": seed}
+    if resume is not None:
+        chosen = _resumed(resume, chosen, context)
+    comparison = comparison_of(chosen)
     from ..comparison.job import compare
     from ..comparison.run import ComparisonRunner
-    from ..comparison.terminal import show_run
+    from ..comparison.terminal import ComparisonProgress, show_run
     from ..runs.layout import RUN_FOLDERS, RUNS_FILE
     from ..runs.records import dumps, read
+    from ..training.engine import open_log
     from ..training.processes import is_one_of_several, join, launch, processes_here
 
     fabric, here = None, 1
@@ -82,10 +111,42 @@ def train(
     if fabric is not None and fabric.global_rank > 0:
         ComparisonRunner(comparison, out, checkpoint_every, fabric).follow()
         return
-    compare(comparison, out, checkpoint_every_s=checkpoint_every, fabric=fabric)
+    progress = ComparisonProgress(log=None if log is None else open_log(log, out / "logs"))
+    compare(comparison, out, progress=progress, checkpoint_every_s=checkpoint_every, fabric=fabric)
     if fabric is not None:
         fabric.broadcast(None)  # no further run: the others are done
     row = read(out / RUNS_FILE)[-1]
     print(dumps(row, indent=2)) if as_json else show_run(row, out / RUN_FOLDERS / row["run_id"])
     if row["status"] != "done":
         raise typer.Exit(1)
+
+
+def _resumed(folder: Path, chosen: dict[str, Any], context: typer.Context) -> dict[str, Any]:
+    """The options of a finished folder, with those that were said in place of them."""
+    from ..runs.layout import RUN_FOLDERS, RUNS_FILE
+    from ..runs.records import read
+    from ..runs.store import read_config
+
+    config = read_config(folder)["config"]
+    done = [row for row in read(folder / RUNS_FILE) if row["status"] == "done"]
+    if len(config["heads"]) * config["seeds"] != 1 or len(done) != 1:
+        raise RequestError(
+            f"--resume needs a folder with one finished run, as `fixhead train` writes, got "
+            f"{folder} with {len(done)}; start the command that began it again to finish it"
+        )
+    before = {**config, **config["recipe"]}
+    typed = {"heads": "head", "first_seed": "seed"}
+    options = {}
+    for name, value in chosen.items():
+        source = context.get_parameter_source(typed.get(name, name))
+        said = source is not None and source.name in GIVEN
+        kept = before.get(name, value if name not in READING else None)
+        if said and name in KEPT and value != kept:
+            option = typed.get(name, name).replace("_", "-")
+            was, came = (one[0] if isinstance(one, list) else one for one in (kept, value))
+            raise RequestError(
+                f"--{option} of a model that goes on must stay {was}, got {came}; leave it out"
+            )
+        options[name] = value if said or name not in before else kept
+    options["start_from"] = str(folder / RUN_FOLDERS / done[0]["run_id"])
+    return options | {"pretrained": False}

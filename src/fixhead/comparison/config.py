@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import RequestError
 from ..data.reading import Reading, read_long_tail, read_text
-from ..runs.layout import RUNS_FILE, TUNING_FILE
+from ..runs.layout import MODEL_FACTS_FILE, RUNS_FILE, TUNING_FILE
 from ..training.recipe import Recipe, as_first_recorded, option, refuse_other_values
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Choose = Literal["validation", "last", "test"]
 Initial = Literal["own", "xavier"]
+Sampling = Literal["each", "class-balanced", "square-root"]
 
 DEFAULT_HEADS = (
     "learned-dot",
@@ -102,8 +103,18 @@ class Task:
         choices=Initial,
         late=True,
     )
+    start_from: str | None = option(
+        None, "Start from the weights in this folder of a finished run.", late=True
+    )
     augmentation: str = option(
         "auto", "Augment by auto (the data set's own way), none, or steps: crop:4,flip,mixup:1."
+    )
+    sampling: Sampling = option(
+        "each",
+        "Take each training image once in an epoch, or draw as many: classes equally often "
+        "(class-balanced), or by the square root of their counts (square-root).",
+        choices=Sampling,
+        late=True,
     )
     choose: Choose = option(
         "validation",
@@ -162,13 +173,23 @@ class Comparison(Task):
             raise RequestError(f"heads must be different from one another, got {double[0]} twice")
         if self.tune and self.choose != "validation":
             raise RequestError(f"tune needs choose='validation', got choose={self.choose!r}")
+        if self.recipe.patience and self.choose == "last":
+            raise RequestError(
+                f"patience={self.recipe.patience} needs a score that chooses the epoch, got "
+                "choose='last'"
+            )
         if any(not rate > 0 for rate in self.tune):
             raise RequestError(f"tune must hold learning rates above 0, got {list(self.tune)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as config.json keeps them; a data path is kept as it was given."""
         facts = asdict(self) | {"heads": list(self.heads), "tune": list(self.tune)}
-        return {name: facts[name] for name in _RECORDED_ORDER} | self.reading.chosen()
+        added = {
+            name: facts[name]
+            for name in ("sampling", "start_from")
+            if facts[name] != getattr(Comparison, name)
+        }
+        return {name: facts[name] for name in _RECORDED_ORDER} | added | self.reading.chosen()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Comparison:
@@ -192,10 +213,16 @@ class Comparison(Task):
         if self.data_dir is not None:
             facts["data_dir"] = str(Path(self.data_dir).resolve())
         if self.imbalance is not None and self.imbalance.startswith("counts:"):
-            facts["imbalance"] = ["counts", _content(Path(self.imbalance.partition(":")[2]))]
+            facts["imbalance"] = [
+                "counts",
+                _content("imbalance", Path(self.imbalance.partition(":")[2])),
+            ]
         for name in ("class_order", "class_map", "keep_together"):
             if facts.get(name) is not None and Path(facts[name]).is_file():
                 facts[name] = ["file", read_text(Path(facts[name]), name)]
+        if self.start_from is not None:
+            weights = Path(self.start_from) / MODEL_FACTS_FILE  # which holds their digest
+            facts["start_from"] = ["model", _content("start_from", weights)]
         facts["recipe"] = as_first_recorded(self.recipe, facts["recipe"])
         facts = as_first_recorded(self, facts)
         return _sha256(dumps(facts))
@@ -216,12 +243,12 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _content(path: Path) -> str:
-    """The counts themselves: they make the comparison, wherever their file lies."""
+def _content(option: str, path: Path) -> str:
+    """What is in a file makes the comparison, wherever it lies."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"imbalance counts:{path} cannot be read ({error})") from error
+        raise RequestError(f"{option} {path} cannot be read ({error})") from error
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ..data.encoded import Streamed
 from ..data.near_duplicates import near_duplicates
 from ..data.splits import is_imbalanced, share, thin, validation_split
 from ..heads.spec import HeadSpec, parse_head
+from ..training.checkpoints import load_model_state, read_description
 from ..training.engine import resolve_device
 from ..training.loop import ChooseOn
 from ..training.model import Classifier, build_classifier
@@ -159,13 +160,32 @@ class Context:
 
     def model(self, plan: RunPlan) -> Classifier:
         """Backbone and head of one run; frozen and learned arms draw the same vectors."""
-        return build_classifier(
+        model = build_classifier(
             self.backbone(plan.seed),
             plan.head,
             len(self.dataset.classes),
             counts=self.training_counts(plan.seed),
             seed=plan.seed,
         )
+        if self.comparison.start_from is not None:
+            self._start(model, Path(self.comparison.start_from))
+        return model
+
+    def _start(self, model: Classifier, folder: Path) -> None:
+        """Put a finished run's weights into ``model``.
+
+        Raises:
+            RequestError: it learned from other classes, or from pictures normalised otherwise.
+        """
+        facts, data = read_description(folder), self.dataset
+        ours = {"classes": list(data.classes), "mean": list(data.mean), "std": list(data.std)}
+        for name, value in ours.items():
+            if facts.get(name) != value:
+                raise RequestError(
+                    f"the model of {folder} goes on with data of the same {name}, got others; "
+                    "name the data that it learned from"
+                )
+        load_model_state(folder, model)
 
     def training_counts(self, seed: int) -> torch.Tensor:
         """Images per class (K,) after the validation split was taken."""
@@ -184,6 +204,7 @@ class Context:
             augmentation=augmentation(self.augmentation_name) if shuffle else None,
             seed=seed,
             shuffle=shuffle,
+            sampling=self.comparison.sampling if shuffle else "each",
         )
 
 

@@ -6,9 +6,10 @@ as plain lines elsewhere.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -49,10 +50,14 @@ ten minutes, where no epoch is done), is taken for one that was stopped."""
 
 
 class ComparisonProgress:
-    """How many runs are done, and a bar or lines for every run in hand."""
+    """How many runs are done, and a bar or lines for every run in hand; ``log`` gets every epoch's
+    row."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, log: Callable[[Record], None] | None = None
+    ) -> None:
         self._stream = stream if stream is not None else sys.stderr
+        self._log = log
         self._total = self._done = 0
         self._runs: dict[str, Progress] = {}
         self._table: RichProgress | None = None
@@ -70,6 +75,8 @@ class ComparisonProgress:
             number = self._done + len(self._runs) + 1
             title = f"[{number}/{self._total}] {run_id}"
             self._runs[run_id] = progress_for(title, self._stream, self._started_table())
+        if kind == "epoch" and self._log is not None:
+            self._log(facts[0])
         if kind in ("end", "lost"):
             self._end(run_id)
         elif kind != "report" or self._runs[run_id].due():
@@ -236,7 +243,16 @@ def show_run(row: dict[str, Any], folder: Path) -> None:
         f"{100 * held:.2f} %) in {duration(row['train_seconds'])}",
         soft_wrap=True,
     )
+    if row["epochs"] < row["config"]["epochs"]:
+        console.print(
+            f"Stopped after {row['config']['patience']} epochs without a better validation score.",
+            soft_wrap=True,
+        )
     console.print(f"The model: {folder}", soft_wrap=True)
+    shown = shlex.quote(str(folder))
+    console.print("Next:")
+    for command in (f"evaluate {shown}", f"predict {shown} PICTURES"):
+        console.print(f"  fixhead {command}", soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -129,10 +129,11 @@ def plain(value: Any) -> str:
 OPTIONS = (
     "data", "data_dir", "image_size", "imbalance", "backbone", "features", "neck", "pretrained",
     "heads", "seeds", "first_seed", "epochs", "batch_size", "lr", "tune", "optimizer",
-    "weight_decay", "schedule", "warmup_epochs", "augmentation", "device", "precision", "compile",
-    "deterministic",
+    "weight_decay", "schedule", "warmup_epochs", "augmentation", "sampling", "patience", "ema",
+    "device", "precision", "compile", "deterministic",
 )  # fmt: skip
 """Options of ``fixhead compare``, in its own order, with underscores."""
+_ZERO_IS_OFF = ("first_seed", "patience", "ema")
 
 
 def reproduction(records: ComparisonRecords) -> Section:
@@ -204,7 +205,7 @@ def flat(config: Record) -> Record:
 
 def _option(name: str, value: Any) -> str | None:
     flag = "--" + name.replace("_", "-")
-    if value is None or value is False or value == [] or (name == "first_seed" and value == 0):
+    if value is None or value is False or value == [] or (name in _ZERO_IS_OFF and value == 0):
         return None
     if value is True:
         return flag

@@ -313,7 +313,8 @@ class RunCheckpoint:
             self._path.parent.rmdir()
 
     def _check(self, theirs: Mapping[str, Any]) -> None:
-        for name, ours in self._identity.items():
+        for name in {**self._identity, **theirs}:
+            ours = self._identity.get(name)
             if theirs.get(name) != ours:
                 assert self._path is not None
                 raise RequestError(

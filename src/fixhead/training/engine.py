@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -88,6 +89,41 @@ def open_fabric(
         strategy=strategy,
         precision=recipe.precision,
     )
+
+
+LOGS = ("csv", "tensorboard")
+
+
+def open_log(kind: str, folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """Where every epoch's numbers go besides: one of Fabric's loggers, writing below ``folder``.
+
+    ``csv`` writes ``version_0/metrics.csv``, ``tensorboard`` event files beside it; a run that
+    goes on after a stop begins ``version_1``. Nothing leaves the machine.
+
+    Raises:
+        RequestError: an unknown kind, or one whose package is missing (it names the extra).
+    """
+    if kind not in LOGS:
+        raise RequestError(f"--log must be one of {', '.join(LOGS)}, got {kind!r}")
+    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+
+    logger: CSVLogger | TensorBoardLogger
+    if kind == "csv":
+        logger = CSVLogger(folder, name="")
+    else:
+        require("tensorboard", extra="tensorboard")
+        logger = TensorBoardLogger(folder, name="")
+
+    def log(row: Mapping[str, Any]) -> None:
+        numbers = {
+            name: float(value)
+            for name, value in row.items()
+            if isinstance(value, int | float) and name != "epoch"
+        }
+        logger.log_metrics(numbers, step=row["epoch"])
+        logger.save()
+
+    return log
 
 
 class Engine:
@@ -162,6 +198,70 @@ class Engine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self._fabric.strategy.precision.load_state_dict(state["precision"])
+
+
+class AveragedWeights:
+    """Weights averaged over the steps of a training, beside the model's own.
+
+        a ← D a + (1 − D) w,   D = min(decay, (1 + t) / (10 + t))   after step t = 1, 2, …
+
+    The smaller D of the first steps forgets the first weights. Running statistics are averaged like
+    weights; frozen class vectors, and what is no floating-point number, are the model's own.
+
+    Source: Polyak & Juditsky 1992; the first steps as in TensorFlow's ExponentialMovingAverage.
+
+    Raises:
+        RequestError: a head whose class vectors are a few bytes each, chosen anew every epoch.
+    """
+
+    def __init__(self, model: Classifier, decay: float) -> None:
+        if model.head.quantised:
+            raise RequestError(
+                f"ema={decay} averages weights, and those of vectors={model.head.construction} are "
+                "chosen anew every epoch; use ema=0"
+            )
+        fixed = set() if model.head.learn_vectors else {"head.vectors"}
+        self._decay, self.steps = decay, 0
+        self._live = [
+            tensor.detach()
+            for name, tensor in model.state_dict(keep_vars=True).items()
+            if tensor.is_floating_point() and name not in fixed
+        ]
+        self.values = [tensor.clone() for tensor in self._live]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After an optimiser step."""
+        self.steps += 1
+        decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
+        for average, weight in zip(self.values, self._live, strict=True):
+            average.lerp_(weight, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the averages with the model's own weights; twice is nothing."""
+        for average, weight in zip(self.values, self._live, strict=True):
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model has the averages inside."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": self.values, "steps": self.steps}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for average, value in zip(self.values, state["values"], strict=True):
+            average.copy_(value)
+        self.steps = state["steps"]
 
 
 class HeadLoss(nn.Module):

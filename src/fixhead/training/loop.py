@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -18,7 +19,14 @@ from .._errors import RequestError
 from .._seeds import forked
 from ..runs.records import Record
 from .checkpoints import HistoryFile, RunCheckpoint
-from .engine import Engine, Schedule, determinism, open_fabric, resolve_device
+from .engine import (
+    AveragedWeights,
+    Engine,
+    Schedule,
+    determinism,
+    open_fabric,
+    resolve_device,
+)
 from .imprint import imprint_head, reassign_head
 from .model import Classifier, Weights, cloned, on_cpu, weights_on_cpu
 from .progress import Progress, SilentProgress
@@ -43,14 +51,18 @@ ChooseOn = Literal["accuracy", "balanced_accuracy", "last"]
 class TrainingResult:
     """What a run came to. Weights are on the CPU; the model itself holds the last ones.
 
-    history: a row per epoch: epoch (from 1), lr (of the epoch's first step), train_loss,
-        train_accuracy, val_loss, val_accuracy, seconds (of the whole epoch), images_per_second (of
-        its training part); with choose_on="balanced_accuracy" also val_balanced_accuracy, with a
-        validation hook also collapse; where the head's scale rises also scale (of the epoch's last
-        step); where it began from data also imprint_seconds (of the first epoch, and among its
-        seconds); of quantised class vectors from the second epoch on also reassigned, the number
-        of classes whose bytes were chosen anew. Accuracies are fractions, losses nats; what
-        concerns validation is None where there is no validation split.
+    With averaged weights (``recipe.ema``) both are averages, and so is what validation sees; the
+    training loss and accuracy are those of the weights that learn.
+
+    history: a row per epoch, fewer than ``recipe.epochs`` where ``recipe.patience`` ended it:
+        epoch (from 1), lr (of the epoch's first step), train_loss, train_accuracy, val_loss,
+        val_accuracy, seconds (of the whole epoch), images_per_second (of its training part); with
+        choose_on="balanced_accuracy" also val_balanced_accuracy, with a validation hook also
+        collapse; where the head's scale rises also scale (of the epoch's last step); where it
+        began from data also imprint_seconds (of the first epoch, and among its seconds); of
+        quantised class vectors from the second epoch on also reassigned, the number of classes
+        whose bytes were chosen anew. Accuracies are fractions, losses nats; what concerns
+        validation is None where there is no validation split.
     best_epoch: the first one (from 1) with the best validation score; the last one where there is
         no validation split.
     seconds: of all epochs, validation included, also those before a stop.
@@ -124,7 +136,7 @@ def train(
         fabric = fabric or open_fabric(resolve_device(device), recipe)
         first, several = fabric.global_rank == 0, fabric.world_size > 1
         engine = Engine(model, recipe, fabric)
-        run = Run(engine, Schedule(recipe, len(train_batches)))
+        run = Run(engine, Schedule(recipe, len(train_batches)), recipe.ema)
         state = checkpoint.load()
         resumed_from = run.restore(fabric.broadcast(state) if several else state)
         draws = ("dropout",) if first else ("dropout", fabric.global_rank)
@@ -133,15 +145,19 @@ def train(
         progress.begin(recipe.epochs, len(train_batches), resumed_from)
         try:
             for epoch in range(resumed_from + 1, recipe.epochs + 1):
+                if run.has_waited(recipe.patience):
+                    break
                 with forked(seed, *draws, epoch):
                     row = _learn(run, recipe, epoch, train_batches, progress)
-                    if first and validation_batches is not None:
-                        _measure(run, row, validation_batches, choose_on, validation_hook)
-                    elif first and validation_hook is not None:
-                        row["collapse"] = dict(validation_hook().finish())
+                    with run.averaged():
+                        if first and validation_batches is not None:
+                            _measure(run, row, validation_batches, choose_on, validation_hook)
+                        elif first and validation_hook is not None:
+                            row["collapse"] = dict(validation_hook().finish())
                 if several:
                     row = fabric.broadcast(row)
-                run.finish_epoch(row, row.get(f"val_{choose_on}"))
+                with run.averaged():
+                    run.finish_epoch(row, row.get(f"val_{choose_on}"))
                 history.append(row)
                 if checkpoint.due and epoch < recipe.epochs:
                     checkpoint.save(run.state_dict())
@@ -154,15 +170,18 @@ def train(
         checkpoint.remove()
     elif resumed_from < recipe.epochs:
         checkpoint.save(run.state_dict())
+    if run.average is not None:
+        run.average.swap()  # for good: the averages are what the run came to
     return _result(run, str(engine.device), resumed_from)
 
 
 class Run:
     """An engine, its schedule, and what the finished epochs came to: what a checkpoint holds."""
 
-    def __init__(self, engine: Engine, schedule: Schedule) -> None:
+    def __init__(self, engine: Engine, schedule: Schedule, ema: float = 0.0) -> None:
         self.engine = engine
         self.schedule = schedule
+        self.average = AveragedWeights(engine.model, ema) if ema else None
         self.epoch = 0
         self.history: list[Record] = []
         self.best_epoch = 0
@@ -175,6 +194,14 @@ class Run:
         model = self.engine.model
         if model.head.awaits_imprint:
             self.imprint_seconds = imprint_head(model, model.head, lambda: unmixed(batches)).seconds
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model has the averaged weights inside, where weights are averaged."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def has_waited(self, patience: int) -> bool:
+        """Whether so many epochs have brought no better score; never where patience is 0."""
+        return 0 < patience <= self.epoch - self.best_epoch
 
     def finish_epoch(self, row: Record, score: float | None) -> None:
         """Keep the row, and the weights if no earlier epoch scored as high.
@@ -200,7 +227,7 @@ class Run:
             "best_epoch": self.best_epoch,
             "best_score": self.best_score,
             "best_state": self.best_state,
-        }
+        } | ({} if self.average is None else {"average": self.average.state_dict()})
 
     def restore(self, state: dict[str, Any] | None) -> int:
         """Go on from a saved state, if there is one; the number of epochs it had finished."""
@@ -211,6 +238,8 @@ class Run:
             self.epoch, self.history = state["epoch"], state["history"]
             self.best_epoch, self.best_score = state["best_epoch"], state["best_score"]
             self.best_state = state["best_state"]
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
         return self.epoch
 
 
@@ -236,6 +265,8 @@ def _learn(
         engine.set_learning_rate(recipe.lr * schedule.factor(first_step + step))
         head.set_progress((first_step + step) / last_step)
         tally.add(*engine.learn(images, labels), images=len(labels))
+        if run.average is not None:
+            run.average.update()
         if progress.due():
             pace = tally.images / (time.perf_counter() - start)
             progress.report(epoch, step + 1, tally.recent_loss(), pace)
@@ -293,6 +324,10 @@ def _check(
         raise RequestError(
             "schedule='plateau' needs a validation split, got none that chooses the epoch; try "
             "schedule='step'"
+        )
+    if recipe.patience and (validation is None or choose_on == "last"):
+        raise RequestError(
+            f"patience={recipe.patience} needs a validation split that chooses the epoch, got none"
         )
     if len(train) < 1 or (validation is not None and len(validation) < 1):
         raise RequestError("training and validation need at least one batch each, got an empty one")

@@ -105,6 +105,17 @@ class Recipe:
         3, "Let this many epochs pass without a better validation score, with the plateau schedule."
     )
     plateau_factor: float = option(0.2, "Multiply the rate by this, with the plateau schedule.")
+    patience: int = option(
+        0,
+        "Stop after this many epochs without a better validation score; 0 for never.",
+        late=True,
+    )
+    ema: float = option(
+        0.0,
+        "Validate, test and keep weights averaged over the steps with this decay, 0.999 say; 0 for "
+        "the last ones.",
+        late=True,
+    )
     precision: Precision = option(
         "32-true",
         "Compute in 32-true, bf16-mixed or 16-mixed (which needs a GPU).",
@@ -114,9 +125,10 @@ class Recipe:
     deterministic: bool = option(False, "Refuse operations without a deterministic form.")
 
     def __post_init__(self) -> None:
-        for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "gamma", "plateau_factor"):
+        numbers = ("lr", "momentum", "weight_decay", "warmup_epochs", "gamma", "plateau_factor")
+        for name in (*numbers, "ema"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
-        for name in ("epochs", "batch_size", "plateau_patience"):
+        for name in ("epochs", "batch_size", "plateau_patience", "patience"):
             _whole(name, getattr(self, name))
         for name in ("nesterov", "compile", "deterministic"):
             _need(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
@@ -132,6 +144,8 @@ class Recipe:
         _need(self.weight_decay >= 0, "weight_decay", "0 or more", self.weight_decay)
         _need(0 < self.gamma <= 1, "gamma", "a number in (0, 1]", self.gamma)
         _need(0 < self.plateau_factor < 1, "plateau_factor", "in (0, 1)", self.plateau_factor)
+        _need(self.patience >= 0, "patience", "0 or more", self.patience)
+        _need(0 <= self.ema < 1, "ema", "a number in [0, 1)", self.ema)
         _need(self.plateau_patience >= 0, "plateau_patience", "0 or more", self.plateau_patience)
         _need(
             0 <= self.warmup_epochs <= self.epochs,
@@ -145,8 +159,8 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self) | {"milestones": list(self.milestones)}
+        """Plain JSON types; late fields at their default are left out."""
+        return as_first_recorded(self, asdict(self) | {"milestones": list(self.milestones)})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
