@@ -184,6 +184,7 @@ class Comparison(Task):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as config.json keeps them; a data path is kept as it was given."""
         facts = asdict(self) | {"heads": list(self.heads), "tune": list(self.tune)}
+        facts["recipe"] = self.recipe.to_dict()
         added = {
             name: facts[name]
             for name in ("sampling", "start_from")
