@@ -38,6 +38,7 @@ REQUEST = Comparison(
     device="cpu",
     recipe=Recipe(epochs=3, lr=0.05, schedule="step", warmup_epochs=0.5, milestones=(2,)),
 )
+WRITTEN_IF_SAID = ("sampling", "start_from")
 LATE = ("imbalance", "first_seed", "train_images", "choose", "initial")
 
 
@@ -57,7 +58,11 @@ def test_the_digests_are_those_that_earlier_folders_hold():
 def test_config_json_is_written_as_it_always_was():
     assert json.dumps(REQUEST.to_dict()) == json.dumps(OLD)
     reading = {one.name for one in fields(Reading)}
-    assert {one.name for one in fields(Comparison)} == {*OLD} | reading
+    assert {one.name for one in fields(Comparison)} == {*OLD, *WRITTEN_IF_SAID} | reading
+    said = Comparison(sampling="square-root", recipe=Recipe(patience=2)).to_dict()
+    assert (said["sampling"], said["recipe"]["patience"]) == ("square-root", 2)
+    assert Comparison.from_dict(said).to_dict() == said
+    assert Comparison.from_dict(said).digest != Comparison().digest
 
 
 @pytest.mark.parametrize("without", [(), LATE], ids=["whole", "before there were all fields"])
