@@ -105,9 +105,10 @@ def open_log(kind: str, folder: Path) -> Callable[[Mapping[str, Any]], None]:
     """
     if kind not in LOGS:
         raise RequestError(f"--log must be one of {', '.join(LOGS)}, got {kind!r}")
-    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-    logger: CSVLogger | TensorBoardLogger
+    logger: Any
     if kind == "csv":
         logger = CSVLogger(folder, name="")
     else:
