@@ -259,6 +259,15 @@ def test_the_error_rate_where_one_arm_spreads_threefold(seeds, place, most):
     assert wrong < most
 
 
+def test_paired_tests_after_holm_show_less_than_dunnetts_comparison():
+    assert detectable(1.0, 2, 3, test="paired t") == pytest.approx(detectable(1.0, 2, 3))
+    assert detectable(1.0, 6, 3, test="paired t") > 2 * detectable(1.0, 6, 3)
+    # The definition: a noncentral t exceeds Holm's first critical value four times in five.
+    shown = detectable(1.0, 6, 4, test="paired t") / math.sqrt(2 / 4)
+    critical = stats.t.ppf(1 - 0.025 / 5, 3)
+    assert stats.nct.sf(critical, 3, shown) == pytest.approx(0.8, abs=1e-3)
+
+
 def test_more_seeds_show_smaller_differences():
     shown = [detectable(1.0, 6, seeds) for seeds in range(2, 12)]
     assert shown == sorted(shown, reverse=True)

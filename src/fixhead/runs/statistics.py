@@ -301,14 +301,21 @@ def _nodes(freedom: int) -> tuple[np.ndarray[Any, Any], ...]:
     return z, weights_z / weights_z.sum(), np.exp(log_s), weights_s / weights_s.sum()
 
 
-def detectable(deviation: float, arms: int, seeds: int, *, power: float = POWER) -> float:
+def detectable(
+    deviation: float, arms: int, seeds: int, *, power: float = POWER, test: str = "dunnett"
+) -> float:
     """The difference to a baseline that is shown with this probability, in ``deviation``'s unit.
 
     δ = λ σ √(2/n), where λ is the noncentrality at which a noncentral t with ν degrees of freedom
-    exceeds Dunnett's critical value with probability ``power``. A and n at least 2.
+    exceeds the critical value with probability ``power``: Dunnett's; for ``"paired t"`` with
+    n − 1 degrees of freedom Holm's first, at 0.05/(A − 1). A and n at least 2.
     """
     freedom = (arms - 1) * (seeds - 1)
-    critical = dunnett_critical(arms - 1, freedom)
+    if test == "paired t":
+        freedom = seeds - 1
+        critical = float(stdtrit(freedom, 1 - 0.025 / (arms - 1)))
+    else:
+        critical = dunnett_critical(arms - 1, freedom)
     return float(nctdtrinc(freedom, 1 - power, critical)) * deviation * math.sqrt(2 / seeds)
 
 
@@ -349,7 +356,9 @@ def held_against(arms: Sequence[Record], metric: str, baseline: str) -> Record |
         "n": len(seeds),
         "deviation": deviation,
         "unequal_p_value": found.unequal,
-        "detectable": detectable(deviation, len(heads), len(seeds)) if deviation else None,
+        "detectable": detectable(deviation, len(heads), len(seeds), test=found.test)
+        if deviation
+        else None,
         "arms": [
             {
                 "head": head,
