@@ -35,7 +35,8 @@ def test_every_preset_has_a_line_in_the_docs():
 
 
 @pytest.mark.parametrize(
-    ("script", "made"), [("many_classes", "page"), ("draw_cost", "drawn"), ("gpu", "page")]
+    ("script", "made"),
+    [("many_classes", "page"), ("draw_cost", "drawn"), ("gpu", "page"), ("scaling", "page")],
 )
 def test_what_a_script_wrote_is_what_the_records_give(script, made, monkeypatch):
     monkeypatch.syspath_prepend(DOCS)

@@ -16,6 +16,7 @@ from fixhead.comparison.terminal import (
     overview_table,
     read_overview,
     show_outcome,
+    show_run,
     watch,
 )
 from fixhead.training.recipe import Recipe
@@ -210,3 +211,8 @@ def test_two_seeds_have_intervals_and_no_p(capsys, tmp_path):
     said = capsys.readouterr().out
     assert "+17.40 … +27.00" in said
     assert "0.0004" not in said
+
+
+def test_an_error_with_brackets_is_shown_as_it_is(tmp_path, capsys):
+    show_run({"status": "failed", "error": "RuntimeError: [/src/pair.cc:537] closed"}, tmp_path)
+    assert "[/src/pair.cc:537] closed" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Classes divided between two gloo processes: loss and gradients are those of one process."""
 
+import importlib
 import pickle
 from itertools import pairwise, product
 from pathlib import Path
@@ -265,9 +266,12 @@ def test_every_process_may_have_its_own_images(shared, averaged):
         close(found["vectors"], W.grad[slice(*class_range(K, rank, 2))])
 
 
-def test_a_step_sends_three_numbers_a_row_and_then_a_row_s_gradient(shared):
+def test_a_step_sends_three_numbers_a_row_and_then_a_row_s_gradient(shared, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "docs")
+    expected = importlib.import_module("scaling").sent(N, D)
+    assert expected == (3 * 8 * N, 4 * D * N)
     for found in shared:
-        assert found["bytes"] == (3 * 8 * N, 4 * D * N)
+        assert found["bytes"] == expected
 
 
 def test_what_cannot_be_divided_is_refused(shared):

@@ -163,13 +163,14 @@ def test_an_answer_that_kills_its_process_every_time_is_refused():
 
 def test_processes_are_forked_from_a_server_that_imported_the_runner_s_module(tmp_path):
     code = (
-        "import os, sys\n"
+        "import os, signal, sys\n"
         "from test_pool import Planned, Workers\n"
         "from imports_slowly import Imports\n"
         "if __name__ == '__main__':\n"
         "    plans = [Planned(name) for name in 'ab']\n"
         "    found = Workers(2).answers(Imports(), plans, print)\n"
-        "    print(os.getpid(), *found)\n"
+        "    print(os.getpid(), *found, flush=True)\n"
+        "    os.killpg(0, signal.SIGINT)\n"
     )
     slow = (
         "import os\n"
@@ -185,9 +186,10 @@ def test_processes_are_forked_from_a_server_that_imported_the_runner_s_module(tm
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     told = subprocess.run(
         [sys.executable, str(tmp_path / "asks.py")],
-        env=environment, capture_output=True, text=True, check=True,
+        env=environment, capture_output=True, text=True, start_new_session=True,
     )  # fmt: skip
     ours, first, second = map(int, told.stdout.split())
+    assert told.stderr.count("KeyboardInterrupt") == 1  # the server does not hear the keyboard
     if "forkserver" in multiprocessing.get_all_start_methods():
         assert first == second != ours
     else:

@@ -120,7 +120,9 @@ def run(
         )
     except (RequestError, OSError):
         raise
-    except Exception:
+    except Exception as error:
+        if fabric is not None and not isinstance(error, NonFiniteLossError):
+            raise  # another process may be gone, which is no fault of the run's
         return failed_run(identity, traceback.format_exc())
     peak = machine.peak_memory_bytes(context.device)
     return finished_run(identity, *figures, peak_memory=peak)

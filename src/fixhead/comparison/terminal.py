@@ -234,7 +234,7 @@ def show_run(row: dict[str, Any], folder: Path) -> None:
     """One run in a line, and where its model lies."""
     console = Console(highlight=False)
     if row["status"] != "done":
-        console.print(row["error"], soft_wrap=True)
+        console.print(row["error"], soft_wrap=True, markup=False)
         return
     test, held = row["test_accuracy"], row["val_accuracy"]
     console.print(

@@ -189,7 +189,9 @@ class _Worker(Generic[P]):
     """A process that does one run at a time, and this side of its pipe."""
 
     def __init__(self, runner: Runner[P], threads: int | None) -> None:
-        context = processes_with(type(runner).__module__)
+        module = type(runner).__module__
+        start_server(module)
+        context = processes_with(module)
         self.pipe, theirs = context.Pipe()
         environment = dict(os.environ)  # a fork server has that of the day it was started
         self._process: Any = context.Process(  # type: ignore[attr-defined]
@@ -266,11 +268,21 @@ def processes_with(*modules: str) -> BaseContext:
 
 
 def start_server(*modules: str) -> None:
-    """Let the server import ``modules`` from now on, while this process does something else."""
-    if processes_with(*modules).get_start_method() == "forkserver":
-        from multiprocessing import forkserver
+    """Let the server import ``modules`` from now on, while this process does something else; one
+    that runs already has imported what it was started for."""
+    if processes_with(*modules).get_start_method() != "forkserver":
+        return
+    from multiprocessing import forkserver
 
+    # The keyboard's stop is for this process. Whoever is started while it is ignored ignores it
+    # from its first moment; only a main thread may say so.
+    ours = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None
+    try:
         forkserver.ensure_running()
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _serve(

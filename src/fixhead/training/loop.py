@@ -29,6 +29,7 @@ from .engine import (
 )
 from .imprint import imprint_head, reassign_head
 from .model import Classifier, Weights, cloned, on_cpu, weights_on_cpu
+from .processes import giving_way
 from .progress import Progress, SilentProgress
 from .recipe import Recipe
 from .step import (
@@ -147,15 +148,14 @@ def train(
             for epoch in range(resumed_from + 1, recipe.epochs + 1):
                 if run.has_waited(recipe.patience):
                     break
-                with forked(seed, *draws, epoch):
+                with giving_way(fabric), forked(seed, *draws, epoch):
                     row = _learn(run, recipe, epoch, train_batches, progress)
                     with run.averaged():
                         if first and validation_batches is not None:
                             _measure(run, row, validation_batches, choose_on, validation_hook)
                         elif first and validation_hook is not None:
                             row["collapse"] = dict(validation_hook().finish())
-                if several:
-                    row = fabric.broadcast(row)
+                    row = fabric.broadcast(row) if several else row
                 with run.averaged():
                     run.finish_epoch(row, row.get(f"val_{choose_on}"))
                 history.append(row)

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,10 @@ from lightning_fabric import Fabric  # noqa: E402
 from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: E402
 
 from .recipe import Recipe  # noqa: E402
+from .step import NonFiniteLossError  # noqa: E402
+
+GRACE_S = 10.0
+"""Seconds between an error among several processes and its report."""
 
 HOST, PORT, NODE = "MASTER_ADDR", "MASTER_PORT", "NODE_RANK"
 """What says where the first of several machines is, and which of them this one is."""
@@ -84,6 +90,20 @@ def join(device: str, recipe: Recipe) -> Fabric:
     return fabric
 
 
+@contextmanager
+def giving_way(fabric: Fabric) -> Iterator[None]:
+    """Wait with an error among several processes: where it came from the loss of another one,
+    whoever started them ends this one too, and has more to say."""
+    try:
+        yield
+    except NonFiniteLossError:  # which all of them have
+        raise
+    except Exception:
+        if fabric.world_size > 1:
+            time.sleep(GRACE_S)
+        raise
+
+
 def _kind(device: str) -> str:
     if device != "auto":
         return torch.device(device).type
@@ -115,7 +135,7 @@ def launch(device: str, devices: int, nodes: int) -> int:
     try:
         elastic_launch(_configuration(devices, nodes), sys.executable)(*command)
     except ChildFailedError as error:
-        rank, failure = min(error.failures.items(), key=lambda item: item[1].timestamp)
+        rank, failure = min(error.failures.items(), key=lambda item: item[1].exitcode > 0)
         if failure.exitcode > 0:
             return int(failure.exitcode)  # it has said why
         print(
@@ -134,6 +154,7 @@ def _configuration(devices: int, nodes: int) -> Any:
     options: dict[str, Any] = {
         "min_nodes": nodes, "max_nodes": nodes, "nproc_per_node": devices,
         "max_restarts": 0, "monitor_interval": 0.1,
+        "run_id": "fixhead",  # the same on every machine
     }  # fmt: skip
     if nodes == 1:
         options |= {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}

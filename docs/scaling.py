@@ -1,0 +1,131 @@
+"""Write docs/scaling.md: what dividing very many classes among processes sends and keeps.
+
+The formulae are here; tests/many_classes/test_sharded.py counts the bytes of a small step, and
+holds them against ``sent``. Run from the repository's root: python docs/scaling.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import fill
+
+PAGE = Path(__file__).with_name("scaling.md")
+CLASSES, FEATURES, ROWS = 10_000_000, 512, 4_096
+PROCESSES = (8, 64, 512)
+FLOAT = 4
+"""Bytes of a float32 number; the maximum and the sums travel in float64."""
+
+WAYS = (
+    (
+        "several runs of a comparison at once",
+        "`fixhead compare --jobs 4`; also `paper`, `evaluate`",
+    ),
+    ("more heads or seeds later", "the same command with more of them, and the same `--out`"),
+    (
+        "a comparison divided among machines",
+        "the same command on each with its own `--first-seed` or `--heads`, then "
+        "`fixhead merge a/ b/ --out both/`",
+    ),
+    ("a look while it runs", "`fixhead watch DIR`"),
+    (
+        "one run on several devices",
+        "`fixhead train --devices 4`, or `torchrun --nproc-per-node 4 -m fixhead train`",
+    ),
+    (
+        "one run on several machines",
+        "`fixhead train --devices 8 --nodes 2` on each, with `MASTER_ADDR`, `MASTER_PORT` and "
+        "`NODE_RANK` set",
+    ),
+    (
+        "more classes than one device holds",
+        "`linear_cross_entropy(features, W[start:stop], labels, group=group)`",
+    ),
+)
+
+HEAD = """# Many runs, many devices, many machines
+
+{ways}
+
+**Runs at once** are done in processes forked from a server that has imported everything; where the
+system has no such server, each imports by itself. Results are those of `--jobs 1`, bit for bit, at
+equal `--threads`. A process that dies or hangs (`--run-timeout`) costs its own run, which is begun
+again from its last checkpoint. One process writes the records.
+
+**One run in several processes** goes through the same batches as one process does; each learns from
+its own images of every batch, and DDP averages the gradients. Losses are those of one process but
+for rounding, as long as nothing but the loss sees the whole batch: BatchNorm takes the statistics
+of each process's own images. Process 0 alone validates, tests and writes. Where a process is lost
+the run ends with a sentence, and the same command goes on from the last checkpoint, in any number
+of processes. Every process reads the data itself, and decodes every image of a batch.
+
+## Classes divided among processes
+
+Each process holds the vectors of its own classes and computes with them alone; the loss is exact.
+A step sends, in float64, one maximum and two sums per row, and in the backward pass the sum of the
+features' gradients: 24 N + 4 d N bytes given to collectives, whatever K is. Where every process has
+its own rows, `gather_rows` brings them together first (4 d N bytes more). Learned vectors are never
+sent, nor are their gradients. Codes (`part_of_code`) have no gradient, no optimiser state and no
+shards in a checkpoint.
+"""
+
+
+def sent(rows: int, features: int) -> tuple[int, int]:
+    """Bytes that a step gives to collectives: forward, backward."""
+    return 3 * 8 * rows, FLOAT * features * rows
+
+
+def kept(classes: int, features: int, processes: int) -> dict[str, float]:
+    """Bytes that a process keeps between steps: vectors, their gradient, Adam's two moments."""
+    matrix = FLOAT * classes * features / processes
+    return {
+        "learned, Adam": 4 * matrix,
+        "frozen, stored": matrix,
+        "code": classes / 8 / processes,
+    }
+
+
+def size(count: float) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count:,.0f} B"
+
+
+def table() -> list[str]:
+    lines = ["| processes | " + " | ".join(kept(1, 1, 1)) + " |", "|---|---|---|---|"]
+    for processes in PROCESSES:
+        found = kept(CLASSES, FEATURES, processes).values()
+        lines.append(f"| {processes} | " + " | ".join(map(size, found)) + " |")
+    return lines
+
+
+def page() -> str:
+    forward, backward = sent(ROWS, FEATURES)
+    replicated = FLOAT * CLASSES * FEATURES
+    ways = ["| what | command |", "|---|---|", *(f"| {what} | {how} |" for what, how in WAYS)]
+    return "\n".join(
+        [
+            HEAD.format(ways="\n".join(ways)),
+            f"For K = {CLASSES:,} and d = {FEATURES} a process keeps:\n",
+            *table(),
+            "",
+            fill(
+                f"With N = {ROWS:,} rows a step gives {size(forward)} to collectives in the "
+                f"forward pass and {size(backward)} in the backward pass, by the formulae above, "
+                "which a test holds against the bytes of a small step. Copies of learned vectors "
+                f"in every process would average gradients of {size(replicated)}. Times on several "
+                "GPUs were not measured.",
+                width=100,
+            ),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
