@@ -11,6 +11,7 @@ from .bench import bench_app
 from .compare import compare
 from .data import data_app
 from .evaluate import evaluate
+from .export import export
 from .paper import paper
 from .predict import predict
 from .report import merge, report, watch
@@ -28,6 +29,7 @@ app.command()(compare)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(export)
 app.command()(paper)
 app.command()(vectors)
 app.command()(report)

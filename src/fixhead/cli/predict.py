@@ -23,7 +23,8 @@ def predict(
         Path,
         typer.Argument(
             metavar="RUN_DIR|MODEL",
-            help="Give the folder of a run, or its model.safetensors.",
+            help="Give the folder of a run, its model.safetensors, or a file of fixhead export "
+            "--to onnx.",
         ),
     ],
     images: Annotated[
@@ -69,10 +70,10 @@ def predict(
         raise RequestError("--score goes with --reject RATE")
     if top < 1:
         raise RequestError(f"--top must be 1 or more, got {top}")
-    from ..evaluation.predict import Reject, image_files, load, predict_files
+    from ..evaluation.predict import Reject, image_files, open_for_pictures, predict_files
 
     rule = None if reject is None else Reject(reject, cast(Any, score))
-    opened = load(model, device=device)
+    opened = open_for_pictures(model, device)
     files: Iterable[Path] = image_files(one for one in images if one != STANDARD_INPUT)
     if STANDARD_INPUT in images:
         files = _named_on(sys.stdin, files)

@@ -251,7 +251,7 @@ def show_run(row: dict[str, Any], folder: Path) -> None:
     console.print(f"The model: {folder}", soft_wrap=True)
     shown = shlex.quote(str(folder))
     console.print("Next:")
-    for command in (f"evaluate {shown}", f"predict {shown} PICTURES"):
+    for command in (f"evaluate {shown}", f"predict {shown} PICTURES", f"export {shown} --to onnx"):
         console.print(f"  fixhead {command}", soft_wrap=True)
 
 

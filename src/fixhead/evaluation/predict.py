@@ -26,6 +26,7 @@ from ..data.sources.folder import find_images
 from ..geometry.detection import Score, energy
 from ..training.engine import resolve_device
 from .checkpoints import SavedModel, open_models
+from .exported import OnnxModel
 from .model_folder import SCORES, Calibration, largest_cosines
 
 AT_A_TIME = 64
@@ -218,6 +219,19 @@ def load(path: str | Path, *, device: str = "cpu") -> Predictor:
             f"{path} holds {len(models)} models; name the folder of one run: {names}, …"
         )
     return Predictor(models[0]).to(resolve_device(device))
+
+
+def open_for_pictures(path: Path, device: str = "auto") -> PictureModel:
+    """A model's folder, or an ONNX file that ``fixhead export`` wrote.
+
+    Raises:
+        RequestError: as ``load`` and ``OnnxModel``, or a device that onnxruntime is not used on.
+    """
+    if path.suffix != ".onnx":
+        return load(path, device=device)
+    if device not in ("auto", "cpu"):
+        raise RequestError(f"--device of an ONNX file must be cpu, got {device}; leave it out")
+    return OnnxModel(path)
 
 
 def image_files(images: Iterable[Path]) -> list[Path]:

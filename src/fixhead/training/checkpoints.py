@@ -173,7 +173,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     """
     directory = path.parent if path.suffix in (".json", ".safetensors") else path
     facts = read_description(directory)
-    _check_facts(directory / MODEL_FACTS_FILE, facts)
+    check_description(directory / MODEL_FACTS_FILE, facts)
     try:
         model = _build(facts)
     except RequestError:
@@ -186,7 +186,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     return model.eval(), facts
 
 
-def _check_facts(path: Path, facts: Mapping[str, Any]) -> None:
+def check_description(path: Path, facts: Mapping[str, Any]) -> None:
     """Refuse a description that lacks something, or whose parts are of the wrong kind."""
     missing = [name for name in NEEDED if name not in facts]
     if missing:
