@@ -228,6 +228,9 @@ def test_features_that_do_not_do_are_refused():
         discriminant_(linear(6, 3), same)
     with pytest.raises(RequestError, match="use initial=class-means"):
         ClassMoments(10, 20_000, pooled=True)
+    bare = ClassificationHead.from_preset("vectors=random,learn=yes,initial=discriminant", 6, 3)
+    with pytest.raises(RequestError, match="needs a linear layer right before"):
+        bare.imprint(torch.randn(3, 6), labels)
     frozen = ClassificationHead(6, 3, vectors="random")
     with pytest.raises(RequestError, match="frozen random ones"):
         frozen.imprint(torch.randn(3, 6), labels)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from training_toys import MemoryBatches, blobs, digits, small_cnn, tiny
 
+from fixhead import RequestError
 from fixhead._seeds import forked, stream
 from fixhead.backbones import Backbone, build
 from fixhead.heads import ClassificationHead, ImprintWarning
@@ -91,23 +92,31 @@ def test_a_long_tail_with_classes_of_one_image_and_of_none_is_imprinted():
     assert not torch.equal(model.head.vectors[1], own[1])
 
 
-def test_a_run_imprints_once_and_a_run_that_goes_on_ends_where_an_undisturbed_one_ends(tmp_path):
-    whole = tiny(head="learned-cosine:imprint@8:rising")
+QUANTISED = "vectors=quantised:4,learn=yes,scale=8:rising,initial=imprint"
+
+
+@pytest.mark.parametrize("head", ["learned-cosine:imprint@8:rising", QUANTISED])
+def test_a_run_imprints_once_and_a_run_that_goes_on_ends_where_an_undisturbed_one_ends(
+    head, tmp_path
+):
+    whole = tiny(head=head)
     done = train(whole, blobs(), None, RECIPE, seed=3, device="cpu")
     assert done.history[0]["imprint_seconds"] > 0
     assert "imprint_seconds" not in done.history[1]
+    assert [row.get("reassigned", -1) >= 0 for row in done.history] == [False, head == QUANTISED]
 
     def stop(_):
         raise KeyboardInterrupt
 
     options = {"seed": 3, "device": "cpu", "run_dir": tmp_path, "checkpoint_every_s": 0.0}
-    model = tiny(head="learned-cosine:imprint@8:rising")
+    model = tiny(head=head)
     with pytest.raises(KeyboardInterrupt):
         train(model, blobs(), None, RECIPE, on_epoch=stop, **options)
-    again, batches = tiny(head="learned-cosine:imprint@8:rising"), blobs()
+    again, batches = tiny(head=head), blobs()
     gone_on = train(again, batches, None, RECIPE, **options)
     assert gone_on.resumed_from == 1
-    assert batches.asked == [2]  # no pass for a start
+    passes = [2, 2] if head == QUANTISED else [2]  # none for a start; one for choosing bytes anew
+    assert batches.asked == passes
     for name, value in done.last_state.items():
         assert torch.equal(value, gone_on.last_state[name]), name
 
@@ -145,6 +154,13 @@ def test_a_trained_network_gets_the_class_means_and_keeps_its_layers():
         )
     assert torch.equal(model[1].weight, before)
     assert report.accuracy_swapped > 0.9
+
+
+def test_discriminants_without_a_layer_to_set_are_refused():
+    data = blobs()
+    model = tiny(head="vectors=random,learn=yes,scale=8,initial=discriminant")
+    with pytest.raises(RequestError, match="needs a linear layer right before"):
+        imprint_head(model, model.head, lambda: data.epoch(1))
 
 
 def test_a_body_that_ends_in_a_linear_layer_is_set_to_discriminants():

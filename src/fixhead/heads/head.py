@@ -23,7 +23,7 @@ from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.quantised import QuantisedVectors, nearest_choices, quantise
 from ..many_classes.vectors import ClassVectors, DenseVectors, prefers_chunking
 from .grow import grown
-from .imprint import ClassMoments, discriminant_, imprinted, parse_initial
+from .imprint import ClassMoments, discriminant_, imprinted, no_layer, parse_initial
 from .init import (
     RISES_FROM,
     check_sizes,
@@ -348,6 +348,8 @@ class ClassificationHead(HeldVectors):
             seen = ClassMoments(self.classes, self.features, pooled=True, device=device)
             seen.add(features, labels)
             discriminant_(self.neck, seen, start.whitening)
+        elif not start.vectors:
+            raise no_layer(self.initial)
         points = self.project(features)
         seen = ClassMoments(self.classes, points.shape[1], device=device)
         seen.add(points if self.logit_kind == "dot" else unit(points), labels)

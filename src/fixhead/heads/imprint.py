@@ -81,6 +81,15 @@ def parse_initial(text: str) -> Initial:
     return Initial(name in ("imprint", "class-means"), layer, whitening)
 
 
+def no_layer(initial: str) -> RequestError:
+    """What a start of a layer is refused with where there is none to start."""
+    return RequestError(
+        f"initial={initial} needs a linear layer right before the class vectors that is to be "
+        "trained anew, got none; put one there (--features D, or neck=linear), or use "
+        "initial=class-means"
+    )
+
+
 class ImprintWarning(UserWarning):
     """Some class has no image to be imprinted from."""
 
@@ -130,6 +139,7 @@ class ClassMoments:
         if self.origin is None:
             self.origin = features.mean(dim=0)
         apart = features - self.origin
+        labels = labels.long()
         self.counts.index_add_(0, labels, torch.ones_like(labels, dtype=self.counts.dtype))
         self.sums.index_add_(0, labels, apart)
         if self.square is not None:

@@ -25,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .._errors import RequestError
 from ..heads.head import ClassificationHead
-from ..heads.imprint import ClassMoments, discriminant_, parse_initial
+from ..heads.imprint import ClassMoments, discriminant_, no_layer, parse_initial
 from ..logits import unit
 
 NORMALISED = 2_000
@@ -64,7 +64,7 @@ def imprint_head(
     trained: that the layers of the model have learned, and stay as they are: class means only.
 
     Raises:
-        RequestError: as ``heads.imprint``, or no images.
+        RequestError: as ``heads.imprint``; no images; nothing that could be set.
     """
     start, asked = time.perf_counter(), parse_initial(head.initial)
     with _evaluated(model):
@@ -73,6 +73,8 @@ def imprint_head(
             _normalise(model, head, passes, device)
         layer, width = _last_layer(model, head, passes, device)
         pooled = asked.layer and layer is not None and not trained
+        if not (pooled or asked.vectors):
+            raise no_layer(head.initial)
         moments = ClassMoments(
             head.classes, width if pooled else head.width, pooled=pooled, device=device
         )
