@@ -263,9 +263,9 @@ TAKEN = """### What the presets take from it
 - A begins as the first d axes ("from the identity"): with three seeds it was above a random frame,
   which it was before, on the characters (d = 32) and on Tiny ImageNet at d = 16; elsewhere the
   interval holds zero, and at 16,000 classes it changed nothing.
-- S that rises over the run from a quarter to its value did more than any start of A on the characters
-  (d = 32), for the map and for learned vectors alike, and S that falls did harm; on Tiny ImageNet
-  its intervals hold zero. `scale=20:rising` (`learned-cosine@20:rising`) does it. To normalise f
+- S that rises over the run from a quarter to its value did more than any start of A on the
+  characters (d = 32), for the map and for learned vectors alike, and S that falls did harm; on Tiny
+  ImageNet its intervals hold zero. `learned-cosine@20:rising` does it. To normalise f
   before the map in place of A f behind it was better too, at the one place where it was
   tried; S that is learned made no difference there.
 - `scale=auto` behind a map is three times the scale of the code alone (12 at K = 1,000): of 10, 20,
