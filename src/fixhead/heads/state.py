@@ -144,7 +144,7 @@ class CodeBits(nn.Module):
 
     def __init__(self, vectors: Codes, dtype: torch.dtype) -> None:
         super().__init__()
-        self.vectors = vectors
+        self.vectors = self.valued = vectors
         self.register_buffer("bits", vectors.bits, persistent=False)
         # Remembers the type that the head was brought to: the bits have none.
         self.register_buffer(
@@ -153,14 +153,16 @@ class CodeBits(nn.Module):
 
     def adopt(self, vectors: Codes) -> None:
         """Take these vectors in place of the own ones, on the own device."""
+        self.valued = vectors
         self.vectors = vectors.to(self.bits.device)
         self.bits = self.vectors.bits
 
     def _apply(self, fn: Any, recurse: bool = True) -> CodeBits:
         moved: CodeBits = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if not moved.bits.is_meta:  # there the code itself stays where it was, for to_empty
-            moved.vectors = moved.vectors.to(moved.bits.device)
-            moved.bits = moved.vectors.bits
+        moved.vectors = moved.valued.to(moved.bits.device)
+        moved.bits = moved.vectors.bits
+        if not moved.bits.is_meta:  # from there to_empty comes back for the code
+            moved.valued = moved.vectors
         return moved
 
     def extra_repr(self) -> str:
@@ -250,7 +252,7 @@ class HeldVectors(nn.Module, ABC):
 
     def get_extra_state(self) -> Tensor:
         if self._codes is not None:
-            code = self._codes.vectors
+            code = self._codes.valued
             return encode(self.identity, code.digest(), code.to_dict())
         if self.quantised:
             return encode(self.identity, DenseVectors(self.choices).digest())
