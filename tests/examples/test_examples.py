@@ -16,6 +16,7 @@ NEEDS = {
     "hf_trainer": ("transformers", "accelerate"),
     "lightning_module": ("lightning",),
     "onnx_export": ("onnx", "onnxscript", "onnxruntime"),
+    "photos_to_onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
 THROUGH_FIXHEAD = (
     "import runpy, sys; from fixhead._torchvision import import_torchvision; import_torchvision(); "
@@ -30,6 +31,7 @@ SAYS = {
     "lightning_module": "test accuracy 0.",
     "metric_learning": "test accuracy 0.",
     "onnx_export": "largest difference",
+    "photos_to_onnx": "no answer changes",
     "plain_pytorch": "epoch 4: test accuracy 0.9",
     "safetensors_file": "refused: the checkpoint's frozen class vectors",
 }

@@ -79,9 +79,9 @@ def export(
         print(dumps({"file": str(path), "to": to, **found.to_dict()}, indent=2))
         return
     print(f"{path}: {path.stat().st_size:,} bytes")
+    changed = f"{found.changed} ties fall otherwise" if found.changed else "no answer changes"
     print(
         f"its logits differ from the original's by at most {found.largest_difference:.2g} in a "
-        f"range of {found.range:.3g}, over {found.images:,} pictures; answers that change: "
-        f"{found.changed}, all ties",
+        f"range of {found.range:.3g}, over {found.images:,} pictures; {changed}",
         file=sys.stdout,
     )
