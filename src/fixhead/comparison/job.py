@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 TYPICAL_SPREAD = 0.01
-"""Standard deviation of accuracy over seeds, where nothing has run yet: a point, which is about the
-median of the arms recorded in this project's results."""
+"""Standard deviation of accuracy over seeds, where nothing has run yet: a point. Of the 85 arms
+with three seeds or more in this project's results half spread by less than 0.6 points, three
+quarters by less than 1.2, and nine tenths by less than 2."""
 
 WARM_STEPS, TIMED_STEPS = 2, 6
 EVALUATION_SHARE = 1 / 3
