@@ -93,7 +93,7 @@ def test_refusals_name_what_is_needed(capsys, tmp_path):
     assert "shalev2020" in refused("nobody2000", "table1")
     assert "table1" in refused("shalev2020", "table77")
     assert "paper list" in refused("shalev2020")
-    assert "full, medium, small" in refused("shalev2020", "table1", "--scale", "huge")
+    assert "full, long, medium, small" in refused("shalev2020", "table1", "--scale", "huge")
     assert "--as-published" in refused("delacalle2019", "figure3", "--as-published")
     assert "names none" in refused("shalev2020", "table1", "--cells", "nothing-like-it")
     assert not list(tmp_path.rglob("runs.jsonl"))
