@@ -29,9 +29,10 @@ check: lint types test
 NATIVE := $(wildcard src/fixhead/many_classes/native/*.[ch])
 
 # The environment is made anew when what it must hold has changed, and so is the compiled path.
+# Python compiles what is imported when it is first imported, not all that was installed.
 $(READY): pyproject.toml requirements/lock.txt setup.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint requirements/lock.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint requirements/lock.txt --editable ".[dev]"
 	touch $(READY)
 
 # Pins every dependency, without addresses. The torch release is chosen here by hand.

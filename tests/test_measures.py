@@ -64,5 +64,5 @@ def test_one_entry_is_in_the_record_on_the_page_and_in_the_terminal(capsys, long
     assert model["collapse"]["longest_mean"] == max(model["per_class"]["longest_mean"])
     assert "length of the longest class mean" in capsys.readouterr().out
     page = (out / "evaluation.html").read_text()
-    assert "Longest mean" in page
+    assert "Length of the longest class mean" in page  # a row of its table
     assert 'value="longest_mean"' in page

@@ -7,6 +7,7 @@ from fixhead.cli import run
 SMALL = ["bench", "head", "--classes", "200", "--features", "32", "--rows", "4", "--rounds", "2"]
 
 
+@pytest.mark.slow
 def test_the_bench_gives_a_row_per_path_with_its_ratio_to_plain(capsys):
     assert run([*SMALL, "--against", "plain", "--json"]) == 0
     rows = {row["path"]: row for row in json.loads(capsys.readouterr().out)}

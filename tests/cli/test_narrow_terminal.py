@@ -16,7 +16,15 @@ def outcome():
         {"head": name, "n": 3, "test_accuracy": SPREAD, "last_epoch_accuracy": SPREAD}
         for name in NAMES
     ]
-    results = {"metric": "test_accuracy", "arms": arms, "notes": []}
+    others = [
+        {"head": name, "difference": {"mean": 0.01, "ci95": [-0.01, 0.03]}, "p_value": 0.4}
+        for name in NAMES[1:]
+    ]
+    against = {
+        "baseline": NAMES[0], "test": "dunnett", "n": 3, "deviation": 0.01,
+        "unequal_p_value": 0.5, "detectable": 0.03, "arms": others, "left_out": [],
+    }  # fmt: skip
+    results = {"metric": "test_accuracy", "arms": arms, "against": against, "notes": []}
     show_outcome(results, Path("folder"))
 
 
@@ -25,7 +33,8 @@ def plan():
     facts = {"data": "digits", "training_images": 1, "test_images": 1, "classes": 10,
              "backbone": "small-cnn", "features": 64, "epochs": 1, "device": "cpu",
              "choices": [], "done": 0, "seconds": 12.0}  # fmt: skip
-    show_plan(facts | {"runs": runs})
+    shows = {"difference": 0.02, "power": 0.8, "spread": 0.01, "seeds_for_half": 9}
+    show_plan(facts | {"runs": runs, "shows": shows, "baseline": NAMES[0]})
 
 
 def paper():

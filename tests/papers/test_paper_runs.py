@@ -1,7 +1,7 @@
 """Every table and figure runs, at each of its scales and by each of its protocols, on made data.
 
-One cell and a few steps of each; every network once. ``make test-all`` has every network on each
-of its data sets.
+One cell and a few steps of each. ``make test-all`` has all items of the papers' own scale, and
+every network on each of its data sets.
 """
 
 import html
@@ -31,13 +31,23 @@ def named(item, request, *more):
     return "-".join([item.paper, item.name, request.scale, *more]) + protocol
 
 
-PLANS = [
-    pytest.param(item, request, id=named(item, request))
-    for item in items()
-    for scale in item.scales
-    for request in (PaperRequest(scale, False, 1, 1), PaperRequest(scale, True, 1, 1))
-    if item.published or not request.as_published
-]
+def plans():
+    """(item, request) of every item, scale and protocol; of a paper's full scale the first item of
+    each protocol, the others among the long tests."""
+    seen = set()
+    for item in items():
+        for scale in item.scales:
+            for as_published in (False, True):
+                if as_published and not item.published:
+                    continue
+                kind = item.paper, as_published
+                marks = (pytest.mark.slow,) if scale == "full" and kind in seen else ()
+                seen |= {kind} if scale == "full" else set()
+                request = PaperRequest(scale, as_published, 1, 1)
+                yield pytest.param(item, request, id=named(item, request), marks=marks)
+
+
+PLANS = [*plans()]
 
 
 def picked(cells, known=()):

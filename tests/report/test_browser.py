@@ -128,8 +128,15 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
         one.context.close()
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "size"),
+    [
+        ("light", "desktop"),
+        ("dark", "phone"),
+        pytest.param("light", "phone", marks=pytest.mark.slow),
+        pytest.param("dark", "desktop", marks=pytest.mark.slow),
+    ],
+)
 def test_every_plot_is_drawn_without_an_error_a_request_or_an_overflow(
     make_comparison: Make, visit: Callable[..., Visit], size: str, scheme: str
 ) -> None:
@@ -496,12 +503,24 @@ def test_without_scripts_the_words_and_tables_stay(
 @pytest.mark.parametrize(
     "options",
     [
-        {"heads": ("random-cosine@1",), "classes": ("cat", "dog"), "seeds": 1, "epochs": 1},
-        {"failed": tuple(f"simplex-seed{seed}" for seed in range(3))},
-        {"without_history": ("simplex-seed0",), "matrices": False},
-        {"heads": ("simplex",), "failed": ("simplex-seed0",), "seeds": 1},
+        pytest.param(
+            {"heads": ("random-cosine@1",), "classes": ("cat", "dog"), "seeds": 1, "epochs": 1},
+            id="two classes, one run",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"failed": tuple(f"simplex-seed{seed}" for seed in range(3))}, id="an arm that failed"
+        ),
+        pytest.param(
+            {"without_history": ("simplex-seed0",), "matrices": False},
+            id="no matrices",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"heads": ("simplex",), "failed": ("simplex-seed0",), "seeds": 1},
+            id="nothing finished",
+        ),
     ],
-    ids=["two classes, one run", "an arm that failed", "no matrices", "nothing finished"],
 )
 def test_odd_records_are_drawn_as_far_as_they_go(
     make_comparison: Make, visit: Callable[..., Visit], options: dict[str, Any]

@@ -167,6 +167,8 @@ def test_processes_are_forked_from_a_server_that_imported_the_runner_s_module(tm
         "from test_pool import Planned, Workers\n"
         "from imports_slowly import Imports\n"
         "if __name__ == '__main__':\n"
+        # which a shell may have switched off for what it starts in the background
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    plans = [Planned(name) for name in 'ab']\n"
         "    found = Workers(2).answers(Imports(), plans, print)\n"
         "    print(os.getpid(), *found, flush=True)\n"

@@ -271,7 +271,15 @@ def test_what_cannot_be_met_is_refused_before_training(
     assert_same(before, model.state_dict())
 
 
-@pytest.mark.parametrize("head", ["learned-dot", "random-dot", "learned-cosine@1", "simplex"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "learned-dot",
+        "simplex",
+        pytest.param("random-dot", marks=pytest.mark.slow),
+        pytest.param("learned-cosine@1", marks=pytest.mark.slow),
+    ],
+)
 def test_small_cnn_learns_digits(head: str) -> None:
     batches, validation, test = digits()
     model = small_cnn(head)

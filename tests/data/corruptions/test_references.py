@@ -123,7 +123,7 @@ def test_shot_noise_keeps_the_mean_and_the_variance_of_light(size: int, severity
     assert out.var().item() == pytest.approx(variance, rel=0.05)
 
 
-@pytest.mark.parametrize("size", [32, 64, 224])
+@pytest.mark.parametrize("size", [32, 64, pytest.param(224, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("severity", range(1, 6))
 def test_defocus_blur(size: int, severity: int) -> None:
     radius, alias = strength("defocus-blur", severity, size)
