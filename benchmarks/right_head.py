@@ -13,8 +13,8 @@ row is the run at that rate, whose test figures did not choose it.
 
 The fraction. All main effects, and of the interactions those that the trial figures made matter:
 vectors × learned, vectors × neck, vectors × logits (for one construction of either kind), logits ×
-learned; loss × (logits, vectors) on tails. Headline arms come first with three seeds, the others
-after them, seed by seed; any stop leaves whole settings.
+learned; learned vectors from the data or not; loss × (logits, vectors) on tails. Headline arms come
+first with three seeds, the others after them, seed by seed; any stop leaves whole settings.
 
 A row per run is appended to results/right-head/runs.jsonl; started again, it carries on.
 
@@ -108,6 +108,7 @@ class Arm:
 
     vectors: linear, random, spread (as far apart as can be), orthonormal, nonnegative, mapped (a
         code behind a learned map), or a word of the head's grammar.
+    initial: ``imprint``: learned vectors start at the class means, after one look at the data.
     """
 
     vectors: str
@@ -115,11 +116,13 @@ class Arm:
     logits: str = "cosine"
     neck: str = "none"
     loss: str = "cross-entropy"
+    initial: str = "own"
 
     @property
     def name(self) -> str:
         parts = ["learned" if self.learned else "frozen", self.vectors, self.logits]
         parts += [] if self.neck == "none" else [self.neck]
+        parts += [] if self.initial == "own" else [self.initial]
         return " ".join(parts + ([] if self.loss == "cross-entropy" else ["LA"]))
 
     def spec(self, classes: int, features: int) -> str:
@@ -130,6 +133,7 @@ class Arm:
             said["scale"] = {"cosine": "auto", "rising": "auto:rising"}[self.logits]
         said |= {"neck": self.neck, "loss": self.loss}
         said |= {"code_width": "auto"} if self.vectors == "mapped" else {}
+        said |= {} if self.initial == "own" else {"initial": self.initial}
         return ",".join(f"{name}={value}" for name, value in said.items())
 
     def words(self, classes: int, features: int) -> str:
@@ -154,6 +158,7 @@ HEADLINE = (
     DOT,
     COSINE,
     replace(COSINE, logits="rising"),
+    replace(COSINE, logits="rising", initial="imprint"),
     NONNEGATIVE,
     SPREAD,
     SPREAD_BN,
@@ -311,7 +316,8 @@ def perform(run: Run, data: Dataset, rates: tuple[float, ...]) -> dict[str, Any]
         "features": setting.features, "images": len(first), "tail": setting.tail,
         "epochs": setting.epochs, "arm": run.arm.name, "vectors": run.arm.vectors,
         "learned": run.arm.learned, "logits": run.arm.logits, "neck": run.arm.neck,
-        "loss": run.arm.loss, "spec": spec, "seed": run.seed, "rates": tried,
+        "loss": run.arm.loss, "initial": run.arm.initial, "spec": spec, "seed": run.seed,
+        "rates": tried,
     }  # fmt: skip
     if best is None:
         return known | {"status": "failed", "error": error}
