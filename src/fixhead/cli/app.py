@@ -13,7 +13,7 @@ from .data import data_app
 from .evaluate import evaluate
 from .export import export
 from .paper import paper
-from .predict import predict
+from .predict import embed, predict
 from .report import merge, report, watch
 from .train import train
 from .vectors import vectors
@@ -29,6 +29,7 @@ app.command()(compare)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(embed)
 app.command()(export)
 app.command()(paper)
 app.command()(vectors)

@@ -1,4 +1,4 @@
-"""``fixhead predict``: the classes of pictures."""
+"""``fixhead predict`` and ``fixhead embed``: the classes of pictures, and their features."""
 
 from __future__ import annotations
 
@@ -85,12 +85,19 @@ def predict(
             raise RequestError("predict needs image files, got none on standard input")
         more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
         raise RequestError(f"{unreadable[0]}{more}")
-    if unreadable:
-        pictures = shown + len(unreadable)
-        print(f"{len(unreadable)} of {pictures} pictures were passed over:", file=sys.stderr)
-        for line in unreadable:
-            print(f"  {line}", file=sys.stderr)
-        raise typer.Exit(1)
+    _say_unreadable(unreadable, shown)
+
+
+def _say_unreadable(unreadable: list[str], good: int) -> None:
+    """The pictures that were passed over, on standard error; status 1 where there are any."""
+    if not unreadable:
+        return
+    print(
+        f"{len(unreadable)} of {good + len(unreadable)} pictures were passed over:", file=sys.stderr
+    )
+    for line in unreadable:
+        print(f"  {line}", file=sys.stderr)
+    raise typer.Exit(1)
 
 
 def _named_on(lines: Iterable[str], files: Iterable[Path]) -> Iterator[Path]:
@@ -141,3 +148,55 @@ def _csv(found: Iterator[Prediction]) -> int:
         writer.writerow([one.image, *cells, *verdict])
         sys.stdout.flush()
     return number
+
+
+def embed(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR|MODEL", help="Give the folder of a run, or its model.safetensors."
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Name a folder with pictures, at any depth.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE.npz|FILE.parquet", help="Write paths, labels and features to this file."
+        ),
+    ] = Path("features.npz"),
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write what the last layer sees of a folder's pictures: a row of features for each.
+
+    Class folders are labels. The file is data to train and to compare heads on in seconds, and says
+    of what space the features are. A picture that cannot be read is passed over and reported at the
+    end, with status 1.
+    """
+    if model.suffix == ".onnx":
+        raise RequestError(
+            f"embed needs a model's folder, got {model}: an ONNX file gives logits, no features"
+        )
+    from ..evaluation.embeddings import check_out, embed_folder
+    from ..evaluation.predict import load
+    from ..runs.records import dumps
+
+    check_out(out, overwrite=overwrite)
+    unreadable: list[str] = []
+    found = embed_folder(load(model, device=device), folder, out, unreadable, overwrite=overwrite)
+    if as_json:
+        print(dumps(found.to_dict(), indent=2))
+    else:
+        pictures = sum(found.pictures.values())
+        parts = ", ".join(f"{part} {number:,}" for part, number in found.pictures.items() if part)
+        classes = "without labels" if found.classes is None else f"of {len(found.classes)} classes"
+        print(
+            f"{out}: features of {found.features} numbers for {pictures:,} pictures "
+            f"{f'({parts}) ' if parts else ''}{classes}"
+        )
+        for note in found.notes:
+            print(f"· {note}")
+    _say_unreadable(unreadable, sum(found.pictures.values()))

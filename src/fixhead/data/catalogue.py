@@ -39,7 +39,7 @@ from .sources.small_sets import (
     load_svhn,
     load_svhn_extra,
 )
-from .sources.tables import find_parquet, load_parquet
+from .sources.tables import find_parquet, holds_features, load_parquet
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,9 @@ def load(
     """The data set of that name, or what lies at that path, or ``hf:OWNER/NAME``.
 
     A path may be an image folder, a folder of WebDataset shards, parquet files or a folder of
-    them, a folder saved by Hugging Face ``datasets``, or an ``.npz`` of features. A name goes
-    before a folder of the same name in the current directory: write ``./digits`` for the folder.
+    them, a folder saved by Hugging Face ``datasets``, or features (``.npz``, or the ``.parquet`` of
+    ``fixhead embed``). A name goes before a folder of the same name in the current directory: write
+    ``./digits`` for the folder.
 
     ``data_dir`` is where a named data set's files lie; ``image_size`` resizes images that are
     decoded from files; ``stream`` decodes them anew in every epoch instead of once into the cache
@@ -184,7 +185,11 @@ def _open_path(path: Path, request: DataRequest) -> LoadedData:
         if path.suffix == ".npz":
             return load_features(path, request)
         if path.suffix == ".parquet":
-            return load_parquet([path], request)
+            return (
+                load_features(path, request)
+                if holds_features(path)
+                else load_parquet([path], request)
+            )
         raise RequestError(f"data at a file needs .npz or .parquet, got {path}")
     if is_saved(path):
         return load_hub(str(path), request)

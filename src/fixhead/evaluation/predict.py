@@ -269,14 +269,8 @@ def predict_files(
         RequestError: ``top`` below 1, or a rejection that cannot be had.
     """
 
-    def readable() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        for file, coming in _ahead(files, model.facts):
-            try:
-                yield str(file), coming.result()
-            except RequestError as error:
-                unreadable.append(str(error))
-
-    return predictions(model, readable(), top=top, reject=reject)
+    pixels = readable(files, model.facts, unreadable)
+    return predictions(model, pixels, top=top, reject=reject)
 
 
 def predictions(
@@ -321,6 +315,18 @@ def _predictions(
 def temperature_of(calibration: Calibration | None) -> float:
     """T; 1 where the model was not calibrated."""
     return 1.0 if calibration is None else calibration.temperature
+
+
+def readable(
+    files: Iterable[Path], facts: dict[str, Any], unreadable: list[str]
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The pictures that can be read, (name, uint8 (C, H, W)); a sentence on every other is added
+    to ``unreadable``."""
+    for file, coming in _ahead(files, facts):
+        try:
+            yield str(file), coming.result()
+        except RequestError as error:
+            unreadable.append(str(error))
 
 
 def _ahead(

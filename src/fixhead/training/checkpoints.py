@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from .._errors import RequestError
@@ -54,10 +54,19 @@ def save_model(
     if not overwrite and (weights.exists() or facts.exists()):
         raise RequestError(f"{directory} holds a model already; name another folder")
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in weights_on_cpu(model).items()}
+    tensors = _to_save(model)
     replace_file(weights, lambda draft: save_file(tensors, draft))
     content = {"schema": MODEL_SCHEMA, "sha256": _digest(weights), "description": dict(description)}
     write_json(facts, content)
+
+
+def weights_digest(model: Classifier) -> str:
+    """SHA-256 of the model.safetensors that ``save_model`` makes of the model."""
+    return hashlib.sha256(save(_to_save(model))).hexdigest()
+
+
+def _to_save(model: Classifier) -> dict[str, Tensor]:
+    return {name: tensor.contiguous() for name, tensor in weights_on_cpu(model).items()}
 
 
 def read_description(directory: Path) -> dict[str, Any]:

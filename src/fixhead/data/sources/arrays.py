@@ -1,8 +1,8 @@
 """Sets that come as arrays: npy and npz files, and what every reader of arrays needs.
 
-An ``.npz`` of features that some model has computed already holds ``train_features (N, d)``,
+An ``.npz`` of features that some model has computed, by ``fixhead embed`` for example, holds ``train_features (N, d)``,
 ``train_labels (N,)``, ``test_features`` and ``test_labels``, or only ``features`` and ``labels`` (a
-fifth of which become the test part), and optionally ``classes (K,)``, the names.
+fifth of which become the test part), and optionally ``classes (K,)``, the names. A ``.parquet`` of ``fixhead embed`` is read as its npz.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..reading import Reading
 from ..splits import holdout_split
 from .labels import choose_parts, labelled_test, number_labels
 from .request import NO_TEST, DataRequest
+from .tables import read_feature_table
 
 
 class Arrays(NamedTuple):
@@ -85,11 +86,11 @@ def load_features(path: Path, request: DataRequest) -> LoadedData:
     """The arrays, read into memory; pickled objects inside are never loaded.
 
     Raises:
-        RequestError: no or a broken npz file, missing arrays, features that are no numbers (N, d)
+        RequestError: no or a broken file, missing arrays, features that are no numbers (N, d)
             or not finite, labels that are not one class per row.
     """
     request.used.append(path)
-    arrays, where = _read_npz(path), str(path)
+    arrays, where = read_features(path), str(path)
     prefixes = [name.removesuffix("_labels") for name in arrays if name.endswith("_labels")]
     prefixes = [prefix for prefix in prefixes if f"{prefix}_{FEATURES}" in arrays]
     chosen = choose_parts(prefixes, request.reading, where)
@@ -121,6 +122,17 @@ def load_features(path: Path, request: DataRequest) -> LoadedData:
         return LoadedData(labelled.classes, whole, splits["test"], notes, moments(whole.images))
     kept, held = (whole.take(part) for part in holdout_split(whole.labels, groups=whole.groups))
     return LoadedData(labelled.classes, kept, held, (*notes, NO_TEST), moments(kept.images))
+
+
+def read_features(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays in a file of features, npz or parquet, by name; pickled objects are never loaded.
+
+    Raises:
+        RequestError: a file that cannot be read, or a parquet file of something else.
+    """
+    if path.suffix == ".parquet":
+        return read_feature_table(path)
+    return _read_npz(path)
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._errors import RequestError, require
 from ..cache import LoadedData
@@ -150,6 +151,46 @@ def _parquet(file: Path) -> Any:
     ):
         raise RequestError(f"{file} is not a whole parquet file (it says that it has {rows} rows)")
     return opened
+
+
+PASSPORT = b"fixhead"
+"""What a parquet file of ``fixhead embed`` has in its schema's metadata."""
+
+
+def holds_features(file: Path) -> bool:
+    """Whether a parquet file is one of features that ``fixhead embed`` wrote."""
+    return PASSPORT in (_parquet(file).schema_arrow.metadata or {})
+
+
+def read_feature_table(file: Path) -> dict[str, NDArray[Any]]:
+    """The columns of such a file as an npz file of it has them: ``features (N, d)``, ``paths``,
+    ``labels``, ``classes`` and ``space``, the first three by part where it has parts.
+
+    Raises:
+        RequestError: no such file, or one that is cut off.
+    """
+    opened = _parquet(file)
+    said = opened.schema_arrow.metadata or {}
+    if PASSPORT not in said:
+        raise RequestError(f"{file} needs features, as fixhead embed writes them, got other rows")
+    with _reading(file):
+        table = opened.read()
+        classes = json.loads(said[b"classes"])
+        lists = table.column("feature").combine_chunks()
+        features = lists.flatten().to_numpy().reshape(len(table), lists.type.list_size)
+        columns = {"features": features, "paths": np.asarray(table.column("path"), dtype=np.str_)}
+        if classes is not None:
+            columns["labels"] = np.asarray(table.column("label"), dtype=np.str_)
+        arrays = columns
+        if "part" in table.schema.names:
+            parts = np.asarray(table.column("part"), dtype=np.str_)
+            arrays = {
+                f"{part}_{name}": column[parts == part]
+                for part in np.unique(parts)
+                for name, column in columns.items()
+            }
+        named = {} if classes is None else {"classes": np.asarray(classes, dtype=np.str_)}
+        return {**arrays, **named, "space": np.asarray(said[PASSPORT].decode())}
 
 
 @contextmanager
