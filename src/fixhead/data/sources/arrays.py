@@ -1,8 +1,9 @@
 """Sets that come as arrays: npy and npz files, and what every reader of arrays needs.
 
-An ``.npz`` of features that some model has computed, by ``fixhead embed`` for example, holds ``train_features (N, d)``,
-``train_labels (N,)``, ``test_features`` and ``test_labels``, or only ``features`` and ``labels`` (a
-fifth of which become the test part), and optionally ``classes (K,)``, the names. A ``.parquet`` of ``fixhead embed`` is read as its npz.
+An ``.npz`` of features that some model has computed, by ``fixhead embed`` for example, holds
+``train_features (N, d)``, ``train_labels (N,)``, ``test_features`` and ``test_labels``, or only
+``features`` and ``labels`` (a fifth of which become the test part), and perhaps ``classes (K,)``,
+the names. A ``.parquet`` of ``fixhead embed`` is read as its npz.
 """
 
 from __future__ import annotations
