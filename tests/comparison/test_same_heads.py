@@ -1,7 +1,11 @@
 """An arm that says ``auto`` and means what another arm says is trained once."""
 
+import pytest
+
+from fixhead import RequestError
 from fixhead.comparison import Comparison, compare
 from fixhead.comparison.context import open_context, same_heads
+from fixhead.runs.records import read, rewrite
 from fixhead.training.recipe import Recipe
 
 SMALL = {"seeds": 1, "recipe": Recipe(epochs=1), "device": "cpu", "train_images": 200}
@@ -21,6 +25,11 @@ def test_auto_after_a_relu_is_no_simplex():
     assert found("auto", same, "simplex") == {"auto": same}
 
 
+def test_auto_learned_on_fewer_classes_than_features_is_the_learned_cosine():
+    heads = ("auto:learned", "learned-cosine@auto", "learned-cosine@1")
+    assert found(*heads) == {"auto:learned": "learned-cosine@auto"}
+
+
 def test_another_scale_is_another_head():
     assert found("auto", "simplex@7", neck="batchnorm") == {}
 
@@ -35,3 +44,13 @@ def test_a_comparison_runs_such_a_head_once_and_says_so(tmp_path):
     assert [arm["head"] for arm in results["arms"]] == ["learned-dot", "simplex"]
     assert results["against"]["baseline"] == "simplex"
     assert "auto is simplex here, and was run once, under that name." in results["notes"]
+
+
+def test_runs_of_an_auto_that_was_another_head_are_not_gone_on_with(tmp_path):
+    chosen = Comparison(heads=("auto",), **SMALL)
+    compare(chosen, tmp_path)
+    rows = read(tmp_path / "runs.jsonl")
+    before = "vectors=auto,logits=cosine,scale=auto"
+    rewrite(tmp_path / "runs.jsonl", [row | {"head_sentence": before} for row in rows])
+    with pytest.raises(RequestError, match=rf"auto was {before} when these runs were made"):
+        compare(chosen, tmp_path)

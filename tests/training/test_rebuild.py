@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fixhead.training import Classifier, build_classifier, load_classifier, save
 COUNTS = [90, 50, 20, 9]
 HEADS = (
     *("learned-dot", "learned-dot:paired", "learned-cosine@4", "random-dot", "random-cosine@auto"),
-    *("orthonormal", "hadamard", "simplex", "simplex-dr", "guided", "code", "auto"),
+    *("orthonormal", "hadamard", "simplex", "simplex-dr", "guided", "code", "auto", "auto:learned"),
     *("vectors=simplex,neck=mlp:6", "vectors=random,loss=ldam:0.3,scale=8,reweight=3"),
 )
 
@@ -40,6 +41,19 @@ def test_a_model_is_built_again_from_its_description_alone(head: str, tmp_path: 
     images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     assert described == facts(head)
     assert not again.training
+    torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
+
+
+def test_an_auto_saved_before_it_followed_a_table_is_what_it_was(tmp_path: Path) -> None:
+    model = made("vectors=auto,code_width=auto")
+    save_model(tmp_path, model, facts("auto"))
+    path = tmp_path / "model.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["head_spec"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    again, _ = load_classifier(tmp_path)
+    assert again.head.loss_name.name == "cross-entropy"  # and the classes are unequal
+    images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
 
 

@@ -171,6 +171,15 @@ class Context:
             self._start(model, Path(self.comparison.start_from))
         return model
 
+    def head_spec(self, head: str, seed: int) -> HeadSpec:
+        """The switches of an arm's head, those that it leaves to ``auto`` settled for this data."""
+        asked = parse_head(head)
+        if asked.logits != "auto":
+            return asked
+        spec = self.model(RunPlan(head, seed, self.comparison.recipe)).head.spec
+        assert spec is not None
+        return spec
+
     def _start(self, model: Classifier, folder: Path) -> None:
         """Put a finished run's weights into ``model``.
 
@@ -267,7 +276,8 @@ def same_heads(context: Context) -> dict[str, str]:
 def _meaning(context: Context, head: str) -> HeadSpec:
     """The head's switches with what was left to choose settled."""
     layer = context.model(RunPlan(head, 0, context.comparison.recipe)).head
-    return replace(parse_head(head), vectors=layer.construction, code_width=layer.code_width)
+    spec = layer.spec or parse_head(head)
+    return replace(spec, vectors=layer.construction, code_width=layer.code_width)
 
 
 def load_data(comparison: Comparison) -> Dataset:

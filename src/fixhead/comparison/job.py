@@ -85,6 +85,7 @@ def compare(
     store.refuse_foreign(facts, grows)
     runner = ComparisonRunner(comparison, directory, checkpoint_every_s, fabric)
     check_heads(runner.context)  # what cannot be met is refused before the folder is made
+    _refuse_another_auto(runner.context, store)
     same = same_heads(runner.context)
     comparison = without(comparison, same)
     progress = progress or ComparisonProgress()
@@ -101,6 +102,20 @@ def compare(
                     write_results(directory, baseline, same)
             raise
         return write_results(directory, baseline, same)
+
+
+def _refuse_another_auto(context: Context, store: RunStore) -> None:
+    """Refuse to go on with runs of an ``auto`` that was another head in an earlier version."""
+    for row in store.by_run().values():
+        said = row.get("head_sentence")
+        if parse_head(row["head"]).logits != "auto" or said is None:
+            continue
+        now = str(context.head_spec(row["head"], row["seed"]))
+        if said != now:
+            raise RequestError(
+                f"{row['head']} was {said} when these runs were made, and is {now} now; name "
+                "another folder, or the head of these runs by its switches"
+            )
 
 
 def write_results(

@@ -21,7 +21,7 @@ from ..evaluation.model_folder import save_model_folder
 from ..evaluation.outputs import evaluate_model
 from ..evaluation.projections import describe_areas
 from ..evaluation.shot_groups import describe_tail, group_accuracies
-from ..heads.spec import HeadSpec, parse_head
+from ..heads.spec import HeadSpec
 from ..runs import machine
 from ..runs.layout import CONFIG_FILE, RUN_FOLDERS, RUN_SCHEMA
 from ..runs.pool import Tell
@@ -238,7 +238,7 @@ def evaluate_on_test(
 
 def _identity(context: Context, plan: RunPlan, started: str) -> dict[str, Any]:
     backbone = context.backbone(plan.seed)
-    comparison, spec = context.comparison, parse_head(plan.head)
+    comparison, spec = context.comparison, context.head_spec(plan.head, plan.seed)
     trained = _trained_with(context, plan, backbone)
     return (
         {
@@ -273,7 +273,7 @@ def _skipped(dataset: Dataset) -> dict[str, Any]:
 
 def _trained_with(context: Context, plan: RunPlan, backbone: Backbone) -> dict[str, Any]:
     """Neck, loss and every setting of the training: what pages print as the recipe."""
-    comparison, spec = context.comparison, parse_head(plan.head)
+    comparison, spec = context.comparison, context.head_spec(plan.head, plan.seed)
     return {
         "neck": _neck(backbone, spec),
         "loss": spec.loss,

@@ -352,7 +352,7 @@ class _EvaluationJob:
         entry = {
             "name": saved.name,
             **{name: saved.facts.get(name) for name in ("head", "seed", "backbone")},
-            "head_sentence": str(parse_head(saved.head)),
+            "head_sentence": str(head.spec or parse_head(saved.head)),
             "trained_with": saved.facts.get("trained_with"),
             **figures,
             "group_accuracy": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, cast
 
 import torch
 import torch.fx
@@ -22,6 +22,7 @@ from ..many_classes.inference import Top, predict_proba, topk
 from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.quantised import QuantisedVectors, nearest_choices, quantise
 from ..many_classes.vectors import ClassVectors, DenseVectors, prefers_chunking
+from .auto import Case, settle
 from .grow import grown
 from .imprint import ClassMoments, discriminant_, imprinted, no_layer, parse_initial
 from .init import (
@@ -91,7 +92,8 @@ class ClassificationHead(HeldVectors):
             ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; ``"implicit"`` for
             a code that is never stored (``heads.init.IMPLICIT``); ``"quantised:8"`` for learned
             tables and eight bytes a class (``many_classes.QuantisedVectors``); or a tensor (K, D).
-        logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``.
+        logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``; ``"auto"``, with ``vectors="auto"``,
+            for the head that the table of ``heads.auto`` takes (as ``from_preset("auto")``).
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
             reaches probability 0.99 on these very vectors, and three times that behind a learned
             map (cosine only); ``"learned"`` or
@@ -141,7 +143,7 @@ class ClassificationHead(HeldVectors):
         classes: int,
         *,
         vectors: str | Tensor = "simplex",
-        logits: LogitKind = "cosine",
+        logits: LogitKind | Literal["auto"] = "cosine",
         scale: float | str = "auto",
         bias: bool = False,
         learn_vectors: bool = False,
@@ -159,10 +161,16 @@ class ClassificationHead(HeldVectors):
         super().__init__()
         check_sizes(features, classes)
         word = vectors if isinstance(vectors, str) else "linear"
-        HeadSpec(
+        asked = HeadSpec(
             word, logits, scale, bias, learn_vectors, neck, loss, reweight, code_width, initial
         )
         counts = checked_counts(class_counts, classes)
+        bare = asked.neck in ("auto", "none")
+        spec, why = settle(asked, Case(classes, features, nonnegative_features and bare, counts))
+        if spec is not asked:
+            vectors, scale, bias, neck = spec.vectors, spec.scale, spec.bias, spec.neck
+            loss, code_width, initial = spec.loss, spec.code_width, spec.initial
+        logits = cast(LogitKind, spec.logits)
         self.loss_name = parse_loss(loss)
         self._loss_options = options_without_logits(self.loss_name)
         check_fit(self.loss_name, logits, bias, counts)
@@ -201,7 +209,8 @@ class ClassificationHead(HeldVectors):
         self.initial = initial
         self.awaits_imprint = initial != "own"
         self.construction = start.construction
-        self.reason = choice.reason or start.reason
+        self.reason = "; ".join(filter(None, [choice.reason or start.reason, why])) or None
+        self.spec = spec if isinstance(vectors, str) else None
         self.reweight = reweight
         self.neck_name = neck
 

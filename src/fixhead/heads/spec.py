@@ -7,10 +7,12 @@ whose vectors are learned starts it from the data: ``learned-cosine:imprint@20:r
 of a spec:
 
 vectors   a construction of ``fixhead.vectors`` (``simplex:canonical`` and the like for its
-          variants), ``auto``, or as released (``heads.as_released``): ``linear``,
+          variants), ``auto`` for what ``fixhead.vectors.best`` takes, or as released (``heads.as_released``): ``linear``,
           ``hoffer-…``, ``yang-…``; ``implicit[:FAMILY]`` for codes that are never stored;
           ``quantised:BYTES`` for learned tables and so many bytes a class
 logits    cosine · dot · unit-features                                    default cosine
+          auto, with vectors=auto: what the table of ``heads.auto`` takes for this K and d; so do
+          neck, loss and initial that are auto
 scale     a number · auto · learned · learned:START       default auto, and 1 for dot logits;
           NUMBER:rising or auto:rising for one that rises from a quarter over the run
 bias      yes · no                                                        default no
@@ -56,6 +58,9 @@ class HeadSpec:
 
     def __post_init__(self) -> None:
         check_vectors(self.vectors)
+        if self.logits == "auto":
+            self._check_left_open()
+            return
         if self.logits not in LOGITS:
             raise RequestError(f"logits must be one of {', '.join(LOGITS)}, got {self.logits!r}")
         check_scale(self.scale, self.logits)
@@ -78,6 +83,21 @@ class HeadSpec:
                 "or a preset such as learned-cosine:imprint"
             )
 
+    def _check_left_open(self) -> None:
+        """Refuse what a head of the table of ``heads.auto`` cannot be given."""
+        if self.vectors != "auto":
+            raise RequestError(
+                f"logits=auto goes with vectors=auto, got vectors={self.vectors}; give the logits"
+            )
+        if self.neck != "auto":
+            parse_neck(self.neck, 1)
+        if self.loss != "auto":
+            parse_loss(self.loss)
+        if self.initial != "auto":
+            parse_initial(self.initial)
+        check_scale(self.scale, "cosine")
+        check_code_width(self.code_width)
+
     def __str__(self) -> str:
         """Part by part, as the records keep it and ``parse_head`` reads it.
 
@@ -95,6 +115,8 @@ class HeadSpec:
     def _all(self) -> list[tuple[str, Any]]:
         return [(item.name, getattr(self, item.name)) for item in fields(self)]
 
+
+_LEFT_OPEN = HeadSpec("auto", "auto", neck="auto", loss="auto", code_width="auto", initial="auto")
 
 PRESETS: dict[str, HeadSpec] = {
     # nn.Linear as everyone uses it
@@ -117,8 +139,9 @@ PRESETS: dict[str, HeadSpec] = {
     "guided": HeadSpec("guided", "dot", 1.0, learn_vectors=True),
     # low coherence for K > d + 1
     "code": HeadSpec("codes", code_width="auto"),
-    # whatever fixhead.vectors.best recommends up to 2d classes, then as code
-    "auto": HeadSpec("auto", code_width="auto"),
+    # what the table of heads.auto takes, with frozen and with learned vectors
+    "auto": _LEFT_OPEN,
+    "auto:learned": replace(_LEFT_OPEN, learn_vectors=True),
 }
 
 PAIRED = "learned-dot:paired"

@@ -12,6 +12,7 @@ import math
 import pickle
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from torch import Tensor
 from .._errors import RequestError
 from .._files import remove_drafts, replace_file
 from ..backbones.registry import build
+from ..heads.spec import parse_head
 from ..heads.state import check_identity
 from ..runs.layout import (
     CHECKPOINT_FOLDER,
@@ -57,6 +59,8 @@ def save_model(
     tensors = _to_save(model)
     replace_file(weights, lambda draft: save_file(tensors, draft))
     content = {"schema": MODEL_SCHEMA, "sha256": _digest(weights), "description": dict(description)}
+    if model.head.spec is not None:  # what a head that was left to auto came to
+        content["head_spec"] = str(model.head.spec)
     write_json(facts, content)
 
 
@@ -184,7 +188,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     facts = read_description(directory)
     check_description(directory / MODEL_FACTS_FILE, facts)
     try:
-        model = _build(facts)
+        model = _build(facts, _head_spec(directory, facts["head"]))
     except RequestError:
         raise
     except Exception as error:  # libraries break in their own ways on what they cannot build
@@ -235,7 +239,19 @@ def _is_number(value: object) -> bool:
     return kind and math.isfinite(value)  # type: ignore[arg-type]
 
 
-def _build(facts: dict[str, Any]) -> Classifier:
+def _head_spec(directory: Path, head: str) -> str:
+    """The head as it was saved, whatever ``auto`` takes today.
+
+    Models were saved without their head's spec before ``auto`` followed a table.
+    """
+    asked = parse_head(head)
+    if asked.logits != "auto":
+        return head
+    first = replace(asked, logits="cosine", neck="none", loss="cross-entropy", initial="own")
+    return str(_model_facts(directory).get("head_spec", first))
+
+
+def _build(facts: dict[str, Any], head: str) -> Classifier:
     seed = int(facts.get("seed", 0))
     backbone = build(
         facts["backbone"],
@@ -248,7 +264,7 @@ def _build(facts: dict[str, Any]) -> Classifier:
     counts = facts.get("training_counts")
     return build_classifier(
         backbone,
-        facts["head"],
+        head,
         len(facts["classes"]),
         counts=None if counts is None else torch.tensor(counts),
         seed=seed,
