@@ -7,8 +7,9 @@ whose vectors are learned starts it from the data: ``learned-cosine:imprint@20:r
 of a spec:
 
 vectors   a construction of ``fixhead.vectors`` (``simplex:canonical`` and the like for its
-          variants), ``auto`` for what ``fixhead.vectors.best`` takes, or as released (``heads.as_released``): ``linear``,
-          ``hoffer-…``, ``yang-…``; ``implicit[:FAMILY]`` for codes that are never stored;
+          variants), ``auto`` for what ``fixhead.vectors.best`` takes, or as released
+          (``heads.as_released``): ``linear``, ``hoffer-…``, ``yang-…``; ``implicit[:FAMILY]`` for
+          codes that are never stored;
           ``quantised:BYTES`` for learned tables and so many bytes a class
 logits    cosine · dot · unit-features                                    default cosine
           auto, with vectors=auto: what the table of ``heads.auto`` takes for this K and d; so do
