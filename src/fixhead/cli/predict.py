@@ -48,7 +48,7 @@ def predict(
     score: Annotated[
         str | None,
         typer.Option(
-            metavar="energy|largest-cosine",
+            metavar="energy|largest-cosine|k-nearest|vim",
             help="Reject by this score, instead of the one that the model names.",
             show_default=False,
         ),

@@ -73,6 +73,23 @@ def train(
             show_default=False,
         ),
     ] = None,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            "--reference/--no-reference",
+            help="Leave reference.safetensors beside the model: a few training images of every "
+            "class as it sees them, for two of the scores of rejection and for the nearest "
+            "pictures of fixhead serve.",
+        ),
+    ] = True,
+    outside: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose the score of rejection that tells validation images best from this set "
+            "of other classes, a name or a folder; without it, energy.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Threads = None,
     out: Annotated[Path, typer.Option(help="Keep records and the model in this folder.")] = Path(
         "run"
@@ -94,6 +111,7 @@ def train(
     from ..comparison.job import compare
     from ..comparison.run import ComparisonRunner
     from ..comparison.terminal import ComparisonProgress, show_run
+    from ..evaluation.model_folder import Extras
     from ..runs.layout import RUN_FOLDERS, RUNS_FILE
     from ..runs.records import dumps, read
     from ..training.engine import open_log
@@ -112,7 +130,14 @@ def train(
         ComparisonRunner(comparison, out, checkpoint_every, fabric).follow()
         return
     progress = ComparisonProgress(log=None if log is None else open_log(log, out / "logs"))
-    compare(comparison, out, progress=progress, checkpoint_every_s=checkpoint_every, fabric=fabric)
+    compare(
+        comparison,
+        out,
+        progress=progress,
+        checkpoint_every_s=checkpoint_every,
+        fabric=fabric,
+        extras=Extras(reference, outside),
+    )
     if fabric is not None:
         fabric.broadcast(None)  # no further run: the others are done
     row = read(out / RUNS_FILE)[-1]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._errors import RequestError
+from ..evaluation.model_folder import Extras
 from ..heads.spec import parse_head
 from ..report.comparison_page import write_page
 from ..runs.claims import CLAIM_SEEDS, supports_claim
@@ -63,6 +64,7 @@ def compare(
     workers: Workers | None = None,
     fabric: Fabric | None = None,
     baseline: str | None = None,
+    extras: Extras | None = None,
 ) -> dict[str, Any]:
     """Run what is missing in ``directory``, and give the content of its results.json.
 
@@ -75,6 +77,7 @@ def compare(
     ``workers`` do the runs. A folder of this comparison with fewer heads or seeds grows. Where it
     is stopped by the keyboard or by an error, the page shows what is done. With a ``fabric`` of
     several processes, process 0 calls this, and the others follow (``ComparisonRunner.follow``).
+    ``extras`` go into the models' folders.
 
     Raises:
         RequestError: something cannot be met as asked, or the folder is not this comparison's.
@@ -83,9 +86,10 @@ def compare(
         baseline_of(comparison.heads, baseline)
     store, facts, grows = RunStore(directory), folder_facts(comparison), grows_from(comparison)
     store.refuse_foreign(facts, grows)
-    runner = ComparisonRunner(comparison, directory, checkpoint_every_s, fabric)
+    runner = ComparisonRunner(comparison, directory, checkpoint_every_s, fabric, extras or Extras())
     check_heads(runner.context)  # what cannot be met is refused before the folder is made
     _refuse_another_auto(runner.context, store)
+    _ = runner.outside
     same = same_heads(runner.context)
     comparison = without(comparison, same)
     progress = progress or ComparisonProgress()

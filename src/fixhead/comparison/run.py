@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from ..backbones.backbone import Backbone
 from ..data.dataset import Dataset
 from ..evaluation.details import MAX_CLASSES, CollapseMonitor, accuracies, describe_geometry
 from ..evaluation.examples import save_examples
-from ..evaluation.model_folder import save_model_folder
+from ..evaluation.further_sets import OodSet
+from ..evaluation.model_folder import Extras, save_model_folder
 from ..evaluation.outputs import evaluate_model
 from ..evaluation.projections import describe_areas
 from ..evaluation.shot_groups import describe_tail, group_accuracies
@@ -55,6 +56,18 @@ class ComparisonRunner:
     directory: Path
     checkpoint_every_s: float
     fabric: Fabric | None = None
+    extras: Extras = field(default_factory=Extras)
+
+    @cached_property
+    def outside(self) -> OodSet | None:
+        """The images of other classes that choose a score.
+
+        Raises:
+            RequestError: no such data, or images of another shape.
+        """
+        data, folder = self.context.dataset, self.comparison.data_dir
+        facts = {"channels": data.channels, "image_size": data.image_size, "bits": data.bits}
+        return self.extras.load_outside(facts, None if folder is None else Path(folder))
 
     @cached_property
     def context(self) -> Context:
@@ -62,7 +75,8 @@ class ComparisonRunner:
         return context if self.fabric is None else replace(context, device=self.fabric.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "context"}
+        loaded = ("context", "outside")
+        return {name: value for name, value in vars(self).items() if name not in loaded}
 
     def __call__(self, plan: RunPlan, tell: Tell) -> None:
         if self.fabric is not None:
@@ -74,6 +88,8 @@ class ComparisonRunner:
             RunProgress(tell),
             checkpoint_every_s=self.checkpoint_every_s,
             fabric=self.fabric,
+            reference=self.extras.reference,
+            outside=self.outside,
         )
         tell("record", plan.file, record)
 
@@ -98,10 +114,13 @@ def run(
     *,
     checkpoint_every_s: float = 5.0,
     fabric: Fabric | None = None,
+    reference: bool = False,
+    outside: OodSet | None = None,
 ) -> Record:
     """The record of one finished run; a run that breaks gives a record with its error.
 
-    With a ``fabric`` of several processes, the others train along (``ComparisonRunner.follow``).
+    ``reference`` and ``outside`` are for the model's folder (``evaluation.model_folder``). With a
+    ``fabric`` of several processes, the others train along (``ComparisonRunner.follow``).
 
     What concerns the whole comparison is raised: a full disk, a stop by the keyboard, a request
     that cannot be met.
@@ -116,7 +135,15 @@ def run(
     machine.reset_peak_memory(context.device)
     try:
         figures = _train_and_test(
-            context, plan, identity, run_dir, progress, checkpoint_every_s, fabric
+            context,
+            plan,
+            identity,
+            run_dir,
+            progress,
+            checkpoint_every_s,
+            fabric,
+            reference=reference,
+            outside=outside,
         )
     except (RequestError, OSError):
         raise
@@ -144,6 +171,9 @@ def _train_and_test(
     progress: Progress,
     checkpoint_every_s: float,
     fabric: Fabric | None,
+    *,
+    reference: bool,
+    outside: OodSet | None,
 ) -> list[Figures]:
     model = context.model(plan)
     sizes = _sizes(model, plan.recipe.optimizer)
@@ -165,7 +195,15 @@ def _train_and_test(
         held_out = parts.validation if context.comparison.choose == "validation" else None
         description = _description(context, plan, model)
         record = finished_run(identity, *figures, peak_memory=None)
-        save_model_folder(run_dir, model, description, record, held_out)
+        save_model_folder(
+            run_dir,
+            model,
+            description,
+            record,
+            held_out,
+            training=parts.train.split if reference else None,
+            outside=outside,
+        )
     return figures
 
 

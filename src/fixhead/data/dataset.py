@@ -64,6 +64,8 @@ class Split:
     """Images (N, C, H, W) of uint8 (or features (N, d) of float32) and labels (N,) of int64.
 
     ``groups`` (N,) number what must stay on one side of a cut (the frames of one video, say).
+    ``items`` are the encoded images (``data.encoded.Items``) that the first base of ``images`` was
+    decoded from, row by row, where there are any.
 
     Raises:
         RequestError: labels of more than one dimension (multi-label targets), or that are no
@@ -73,6 +75,7 @@ class Split:
     images: Pixels
     labels: Labels
     groups: Labels | None = None
+    items: Any = None
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -105,7 +108,7 @@ class Split:
                 f"take() needs indices below {len(self)}, got {chosen.min()} to {chosen.max()}"
             )
         groups = None if self.groups is None else self.groups[chosen]
-        return Split(PixelSubset(self.images, chosen), self.labels[chosen], groups)
+        return Split(PixelSubset(self.images, chosen), self.labels[chosen], groups, self.items)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import RequestError
-from .dataset import Labels
+from .dataset import Labels, PixelSubset, Split
 from .images import Header, UnreadableError, decode, largest_level, read_header
 
 BLOCK = 64
@@ -84,6 +84,16 @@ class ItemSubset:
 
     def name(self, index: int) -> str:
         return self.items.name(int(self.indices[index]))
+
+
+def file_of(split: Split, index: int) -> Path | None:
+    """The file that an image of a split was decoded from; None where it was no file of its own."""
+    items: Any = split.items
+    if isinstance(split.images, PixelSubset):
+        index = int(split.images.indices[index])
+    while isinstance(items, ItemSubset):
+        items, index = items.items, int(items.indices[index])
+    return items.paths[index].absolute() if isinstance(items, Files) else None
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,12 @@ from ..training.model import Classifier
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model with what it says of itself (``model.json``)."""
+    """A model with what it says of itself (``model.json``), and its folder, if it has one."""
 
     name: str
     model: Classifier
     facts: dict[str, Any]
+    folder: Path | None = None
 
     @property
     def head(self) -> str:
@@ -88,7 +89,7 @@ def _opened(folder: Path, file: Path | None = None) -> SavedModel:
         recorded = {row["run_id"]: row for row in read(records)}.get(folder.name, {})
         known = ("neck", "loss", "config")
         facts["trained_with"] = {k: recorded[k] for k in known if k in recorded} or None
-    return checked(SavedModel(folder.name, model, facts))
+    return checked(SavedModel(folder.name, model, facts, folder))
 
 
 def checked(saved: SavedModel) -> SavedModel:

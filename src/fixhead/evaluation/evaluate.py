@@ -51,10 +51,20 @@ from .details import (
     never_predicted,
 )
 from .examples import save_examples
-from .further_sets import OodSet, describe_shifted_set, detect_ood, load_ood
+from .further_sets import OodSet, describe_shifted_set, detect_ood, detection, load_ood
+from .model_folder import (
+    RATES,
+    SCORES,
+    Calibration,
+    Outputs,
+    describe_achieved,
+    describe_rejected,
+    outputs_of,
+)
 from .outputs import hits
 from .projections import DEFAULT as PROJECTIONS
 from .projections import MAX_POINTS, check_methods, describe_areas, describe_projections
+from .reference import FROM_FEATURES, read_reference
 from .shot_groups import group_accuracies
 from .third_party import ThirdPartyWeights, open_third_party
 
@@ -345,6 +355,8 @@ class _EvaluationJob:
             hits(model, saved.batches(shifted.split, self.device, batch_size)).numpy()
             for shifted in self.shifted
         )
+        outside = detect_ood(saved, self.outside, self.test, self.device, batch_size)
+        confidence = self._confidence(saved, outside)
         model.to("cpu")
         figures = accuracies(detail.evaluation)
         groups = saved.facts.get("groups")
@@ -359,6 +371,7 @@ class _EvaluationJob:
                 None if groups is None else group_accuracies(detail.evaluation.confusion, groups)
             ),
             "calibration": describe_calibration(detail),
+            "confidence": confidence,
             "collapse": describe_collapse(detail),
             "compactness": describe_compactness(detail),
             "never_predicted": never_predicted(detail, self.classes),
@@ -375,8 +388,32 @@ class _EvaluationJob:
                 folder, f"{EXAMPLES}/{saved.name}.webp", self.test, detail.evaluation
             ),
         }
-        outside = detect_ood(saved, self.outside, self.test, self.device, batch_size)
         return _MeasuredModel(entry, detail.right.numpy(), there, outside)
+
+    def _confidence(self, saved: SavedModel, outside: list[Record]) -> Record | None:
+        """What the model's calibration comes to on the test set, and, put into ``outside``, on
+        sets of other classes; None where it was not calibrated."""
+        calibration = Calibration.of(saved.facts)
+        if calibration is None:
+            return None
+        model = saved.model.to(self.device)
+        reference = None if saved.folder is None else read_reference(saved.folder, saved.facts)
+
+        def outputs(split: Split) -> Outputs:
+            batches = saved.batches(split, self.device, self.request.batch_size)
+            return outputs_of(model, batches, reference)
+
+        known = outputs(self.test)
+        for other, entry in zip(self.outside, outside, strict=True):
+            there = outputs(other.split)
+            scores = {name: (known.others[name], there.others[name]) for name in known.others}
+            for name in FROM_FEATURES:
+                if name in scores:
+                    ours, theirs = scores[name]
+                    key = name.replace("-", "_")
+                    entry |= detection({key: ours}, {key: theirs})
+            entry["rejected"] = describe_rejected(calibration, there)
+        return describe_achieved(calibration, known)
 
     def _projections(self, saved: SavedModel) -> dict[str, Any] | None:
         """Of images evenly spaced over the test set."""
@@ -419,12 +456,27 @@ def _rows(models: list[Record]) -> list[tuple[str, list[str]]]:
         if part == "accuracy":
             for name in models[0]["group_accuracy"] or ():
                 rows.append(row(f"accuracy, {name}", "group_accuracy", name, percent=True))
+    if any(model.get("confidence") for model in models):
+        for when in ("before", "after"):
+            title = f"calibration error {when} the temperature"
+            rows.append(row(title, "confidence", "ece", when, percent=True))
+        for place, rate in enumerate(RATES):
+            shown = [_rejected(model.get("confidence"), place) for model in models]
+            rows.append((f"rejected at {100 * rate:g} %", shown))
     rows.append(row("Spearman ρ, confusion and cosine", "geometry", "spearman", "rho"))
     rows.append(("classes never predicted", [str(len(m["never_predicted"])) for m in models]))
     if any(model["areas"] for model in models):
         gone = [_dig(model, "areas", "vanished") for model in models]
         rows.append(("classes without an area", ["–" if g is None else str(len(g)) for g in gone]))
     return rows
+
+
+def _rejected(confidence: Record | None, place: int) -> str:
+    """The share of the test images that the model's own score rejects."""
+    if confidence is None:
+        return "–"
+    share = confidence["rejected"][place]["share"].get(confidence["score"])
+    return f"{_shown(share, True)} by {confidence['score']}"
 
 
 def _corruptions(record: Record) -> Table:
@@ -467,13 +519,20 @@ def _also(extra: Record) -> Table:
 def _outside(other: Record) -> Table:
     table = Table(
         Column("model", overflow="fold"), "score", "AUROC", "accepted at 95 % recall",
+        *(f"rejected at {100 * rate:g} %" for rate in RATES),
         title=f"{other['title']}: {other['images']:,} images of other classes",
     )  # fmt: skip
     for model in other["models"]:
-        for score, words in (("largest_cosine", "largest cosine"), ("energy", "energy")):
-            values = model[score]
-            accepted = _shown(values["fpr_at_95"], True)
-            table.add_row(model["name"], words, _shown(values["auroc"]), accepted)
+        for score in (name for name in SCORES if name.replace("-", "_") in model):
+            values = model[score.replace("-", "_")]
+            rejected = [one["share"].get(score) for one in model.get("rejected", ())]
+            table.add_row(
+                model["name"],
+                score.replace("-", " "),
+                _shown(values["auroc"]),
+                _shown(values["fpr_at_95"], True),
+                *(_shown(share, True) for share in rejected or [None for _ in RATES]),
+            )
     return table
 
 

@@ -28,6 +28,7 @@ from .._files import replace_file
 from .._version import __version__
 from ..data.images import decode
 from ..data.sources.folder import find_images
+from ..geometry.detection import Score, energy
 from ..heads.head import ClassificationHead
 from ..many_classes.vectors import DenseVectors
 from ..runs.layout import EXPORT_SCHEMA
@@ -41,7 +42,7 @@ TOLERANCE = 1e-3
 """Logits may differ by this share of their range."""
 
 AT_A_TIME = 64
-LEFT_OUT = ("training", "certificate", "training_counts", "groups")
+LEFT_OUT = ("training", "certificate", "training_counts", "groups", "reference")
 METADATA = "fixhead"
 EXTRA_FILE = "fixhead.json"
 
@@ -282,6 +283,29 @@ class OnnxModel:
             ["logits", "largest_cosine"], {"pixels": pixels.cpu().numpy()}
         )
         return torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(cosines))
+
+    def scored(self, pixels: Tensor, score: Score) -> Answers:
+        """The same with that score in place of the cosines."""
+        calibration = self.facts.get("calibration") or {}
+        return scored(self.answer(pixels), score, calibration.get("temperature", 1.0))
+
+
+def scored(answers: Answers, score: Score, temperature: float) -> Answers:
+    """Logits z / T and, from them or the cosines, the score.
+
+    Raises:
+        RequestError: a score that needs features.
+    """
+    logits, cosines = answers
+    if score == "largest-cosine":
+        return logits, cosines
+    if score != "energy":
+        raise RequestError(
+            f"--score {score} needs the model's folder with its reference.safetensors, which an "
+            "exported file does not hold; name the folder, or say --score energy"
+        )
+    # energy(z) = T · log Σ exp(z / T), and the logits are divided by T already
+    return logits, temperature * energy(logits)
 
 
 def _example(facts: Mapping[str, Any]) -> Tensor:

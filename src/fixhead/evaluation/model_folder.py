@@ -5,10 +5,14 @@
     temperature   T of softmax(z / T) (``geometry.calibration.fit_temperature``)
     images        how many images it was fitted on
     ece           the expected calibration error on them, before and after
-    scores        for every score of ``SCORES``, what the images of the known classes scored, from
-                  the lowest: at most 1,001 quantiles, by which pictures are rejected
+    scores        for every score that the folder can give, what the images of the known classes
+                  scored, from the lowest: at most 1,001 quantiles, by which pictures are rejected
+    score         the one that pictures are rejected by: energy, or the one with the best AUROC
+    outside       where there were images of other classes to choose it by: their name and number,
+                  and the AUROC of each score
 
-and ``training``, the record of the run; ``README.md`` shows both.
+``reference``, the digest of ``reference.safetensors`` (``evaluation.reference``), where that was
+asked for, and ``training``, the record of the run; ``README.md`` shows them.
 """
 
 from __future__ import annotations
@@ -26,17 +30,20 @@ from torch import Tensor
 from .._errors import RequestError
 from .._files import replace_text
 from ..data.batches import Batches
+from ..data.dataset import Split
 from ..geometry.calibration import (
     calibration_sums,
     expected_calibration_error,
     fit_temperature,
 )
-from ..geometry.detection import Score, energy
-from ..runs.layout import CARD_FILE
+from ..geometry.detection import Score, auroc, energy
+from ..runs.layout import CARD_FILE, REFERENCE_FILE
 from ..runs.records import Record
 from ..training.checkpoints import save_model
 from ..training.model import Classifier
+from .further_sets import OodSet, load_ood
 from .outputs import eval_mode
+from .reference import FROM_FEATURES, Reference, reference_of, save_reference, seen
 
 SCORES: tuple[Score, ...] = get_args(Score)
 QUANTILES = 1_001
@@ -51,34 +58,70 @@ MOST_LOGITS = 1 << 26
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What a model's folder gets beside the model.
+
+    reference: a few training images as the model sees them (``evaluation.reference``).
+    outside: images of other classes (a data set or a folder) that choose the score of rejection.
+    """
+
+    reference: bool = False
+    outside: str | None = None
+
+    def load_outside(self, facts: Mapping[str, Any], data_dir: Path | None) -> OodSet | None:
+        """The images of other classes, for a model that takes images as ``facts`` says.
+
+        Raises:
+            RequestError: no such data, or images of another shape.
+        """
+        return None if self.outside is None else load_ood(self.outside, dict(facts), data_dir)
+
+
+@dataclass(frozen=True)
 class Outputs:
-    """What a pass over images gives: logits (N, K), largest cosines (N,) and labels (N,)."""
+    """What a pass over images gives: logits (N, K), labels (N,) and, by name, every score but the
+    energy (N,)."""
 
     logits: Tensor
-    largest_cosine: Tensor
     labels: Tensor
+    others: Mapping[Score, Tensor]
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores that there are, in the order of ``SCORES``."""
+        return [name for name in SCORES if name == "energy" or name in self.others]
 
     def score(self, name: Score, temperature: float) -> Tensor:
         """(N,), higher for images that look known."""
-        if name == "largest-cosine":
-            return self.largest_cosine
-        return energy(self.logits, temperature=temperature)
+        if name == "energy":
+            return energy(self.logits, temperature=temperature)
+        return self.others[name]
 
 
 @torch.no_grad()
-def outputs_of(model: Classifier, batches: Batches) -> Outputs:
+def outputs_of(model: Classifier, batches: Batches, reference: Reference | None = None) -> Outputs:
     """One pass in evaluation mode, on the CPU at its end; every image, or evenly spaced ones."""
     head = model.head
     every = max(1, math.ceil(len(batches.split) * head.classes / MOST_LOGITS))
-    logits, cosines, labels, seen = [], [], [], 0
+    reference = None if reference is None else reference.to(batches.device)
+    found: list[list[Tensor]] = []
+    names: list[Score] = ["largest-cosine", *(() if reference is None else FROM_FEATURES)]
+    start = 0
     with eval_mode(model):
         for images, own in batches.epoch(0):
-            first, seen = -seen % every, seen + len(own)
-            points = head.project(model.features(images[first::every]))
-            logits.append(head.classify(points).float())
-            cosines.append(largest_cosines(model, points))
-            labels.append(own[first::every])
-    return Outputs(*(torch.cat(parts).cpu() for parts in (logits, cosines, labels)))
+            first, start = -start % every, start + len(own)
+            if first >= len(own):
+                continue
+            features = model.features(images[first::every])
+            points = head.project(features)
+            logits = head.classify(points).float()
+            row = [logits, own[first::every], largest_cosines(model, points)]
+            if reference is not None:
+                rows = seen(head, features)
+                row += [reference.score(name, rows, logits) for name in FROM_FEATURES]
+            found.append(row)
+    logits, labels, *others = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+    return Outputs(logits, labels, dict(zip(names, others, strict=True)))
 
 
 def largest_cosines(model: Classifier, points: Tensor) -> Tensor:
@@ -86,11 +129,21 @@ def largest_cosines(model: Classifier, points: Tensor) -> Tensor:
     return model.head.class_vectors.logits(points, "cosine", 1.0, None).amax(dim=1)
 
 
-def describe_confidence(model: Classifier, validation: Batches) -> dict[str, Any]:
-    """The field ``calibration`` of model.json, from images that the model did not learn from."""
-    found = outputs_of(model, validation)
+def describe_confidence(
+    model: Classifier,
+    validation: Batches,
+    reference: Reference | None = None,
+    outside: tuple[str, Batches] | None = None,
+) -> dict[str, Any]:
+    """The field ``calibration`` of model.json, from images that the model did not learn from.
+
+    ``outside`` are the name and the images of other classes, by which the score is chosen: the one
+    with the best AUROC, of equal ones the first of ``SCORES``.
+    """
+    found = outputs_of(model, validation, reference)
     temperature = fit_temperature(found.logits, found.labels)
-    return {
+    known = {name: found.score(name, temperature) for name in found.scores}
+    described: dict[str, Any] = {
         "temperature": temperature,
         "images": len(found.labels),
         "ece": {
@@ -98,8 +151,51 @@ def describe_confidence(model: Classifier, validation: Batches) -> dict[str, Any
             "after": calibration_error(found, temperature),
         },
         "score": "energy",
-        "scores": {name: quantiles(found.score(name, temperature)) for name in SCORES},
+        "scores": {name: quantiles(scores) for name, scores in known.items()},
     }
+    if outside is None:
+        return described
+    other = outputs_of(model, outside[1], reference)
+    areas = {name: float(auroc(known[name], other.score(name, temperature))) for name in known}
+    described["score"] = max(areas, key=lambda name: areas[name])
+    described["outside"] = {"name": outside[0], "images": len(other.labels), "auroc": areas}
+    return described
+
+
+RATES = (0.01, 0.05, 0.1)
+"""Of false rejections, whose thresholds ``evaluate`` tries."""
+
+
+def describe_achieved(calibration: Calibration, found: Outputs) -> dict[str, Any]:
+    """What the temperature and the thresholds of validation come to on other images.
+
+    ece: the expected calibration error, before and after the temperature; rejected: for each of
+    ``RATES``, the share of the images that each score's threshold rejects.
+    """
+    errors = {"before": 1.0, "after": calibration.temperature}
+    return {
+        "temperature": calibration.temperature,
+        "images": len(found.labels),
+        "ece": {when: calibration_error(found, at) for when, at in errors.items()},
+        "score": calibration.score,
+        "rejected": describe_rejected(calibration, found),
+    }
+
+
+def describe_rejected(calibration: Calibration, found: Outputs) -> list[dict[str, Any]]:
+    """For each of ``RATES``, the share of the images that each score's threshold rejects."""
+    names = [name for name in found.scores if name in calibration.scores]
+    scores = {name: found.score(name, calibration.temperature).double() for name in names}
+    return [
+        {
+            "rate": rate,
+            "share": {
+                name: float((scores[name] < calibration.threshold(rate, name)).double().mean())
+                for name in names
+            },
+        }
+        for rate in RATES
+    ]
 
 
 def calibration_error(found: Outputs, temperature: float) -> float:
@@ -136,11 +232,13 @@ class Calibration:
         if said is None:
             return None
         found = said.get("scores") if isinstance(said, dict) else None
-        scores: dict[Score, Any] | None = found if isinstance(found, dict) else None
+        listed: dict[str, Any] = found if isinstance(found, dict) else {}
+        scores: dict[Score, Any] = {name: listed[name] for name in SCORES if name in listed}
         fine = (
-            scores is not None
-            and all(_are_scores(scores.get(name)) for name in SCORES)
-            and said.get("score") in SCORES
+            isinstance(said, dict)
+            and all(map(_are_scores, scores.values()))
+            and isinstance(said.get("score"), str)
+            and said["score"] in scores
             and _is_number(said.get("temperature"))
             and said["temperature"] > 0
         )
@@ -150,13 +248,27 @@ class Calibration:
                 "validation images from the lowest, got something else; copy the file again, or "
                 "train the model again"
             )
-        return cls(float(said["temperature"]), said["score"], scores or {})
+        return cls(float(said["temperature"]), said["score"], scores)
 
     def threshold(self, rate: float, score: Score) -> float:
         """What a picture must score to be of a known class, so that at most the share ``rate`` of
-        the validation images (of known classes) falls below."""
+        the validation images (of known classes) falls below.
+
+        Raises:
+            RequestError: the model's folder has no such score.
+        """
+        if score not in self.scores:
+            raise RequestError(
+                f"--score must be one of {', '.join(self.scores)} for this model, got {score}; "
+                "train it again without --no-reference for the others"
+            )
         known = self.scores[score]
         return known[math.floor(rate * len(known) + 1e-9)]
+
+
+def temperature_of(calibration: Calibration | None) -> float:
+    """T; 1 where the model was not calibrated."""
+    return 1.0 if calibration is None else calibration.temperature
 
 
 def _are_scores(values: object) -> bool:
@@ -176,19 +288,41 @@ def save_model_folder(
     description: Mapping[str, Any],
     record: Record,
     validation: Batches | None,
+    *,
+    training: Split | None = None,
+    outside: OodSet | None = None,
 ) -> None:
     """Weights, model.json and README.md of a trained model, in place of what lay there.
 
     ``record`` is the run's; times and pictures stay in runs.jsonl, so that the same run gives the
-    same folder.
+    same folder. The images of ``training``, if any, become reference.safetensors.
     """
+    reference, kept = None, {}
+    if training is not None and validation is not None:
+        reference = reference_of(model, training, validation, description)
+        directory.mkdir(parents=True, exist_ok=True)
+        kept = {"reference": save_reference(directory, reference)}
+    else:
+        (directory / REFERENCE_FILE).unlink(missing_ok=True)
+    confidence = None
+    if validation is not None:
+        other = None if outside is None else (outside.name, _as(validation, outside, description))
+        confidence = describe_confidence(model, validation, reference, other)
     facts = dict(description) | {
         "certificate": record["geometry"]["certificate"],
-        "calibration": None if validation is None else describe_confidence(model, validation),
+        "calibration": confidence,
+        **kept,
         "training": {name: record[name] for name in RECORDED if name in record},
     }
     save_model(directory, model, facts, overwrite=True)
     replace_text(directory / CARD_FILE, model_card(facts))
+
+
+def _as(like: Batches, other: OodSet, facts: Mapping[str, Any]) -> Batches:
+    return Batches(
+        other.split, like.batch_size, device=like.device, mean=facts["mean"], std=facts["std"],
+        seed=0, shuffle=False,
+    )  # fmt: skip
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
@@ -267,12 +401,20 @@ def _calibrated(calibration: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if calibration is None:
         return [("temperature", "none: no validation images")]
     ece = calibration["ece"]
+    other = calibration.get("outside")
+    chosen = [
+        (
+            f"AUROC by {calibration['score']} against {Path(other['name']).name}, which chose it",
+            f"{other['auroc'][calibration['score']]:.4f}",
+        )
+    ] if other else []  # fmt: skip
     return [
         ("temperature", f"{calibration['temperature']:.4g}"),
         (
             f"calibration error on the {calibration['images']:,} validation images, before → after",
             f"{100 * ece['before']:.2f} % → {100 * ece['after']:.2f} %",
         ),
+        *chosen,
     ]
 
 

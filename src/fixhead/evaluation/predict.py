@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -23,11 +24,13 @@ from torch import Tensor, nn
 from .._errors import RequestError, require
 from ..data.images import decode, to_pixels
 from ..data.sources.folder import find_images
-from ..geometry.detection import Score, energy
+from ..geometry.detection import Score
+from ..runs.layout import REFERENCE_FILE
 from ..training.engine import resolve_device
 from .checkpoints import SavedModel, open_models
-from .exported import OnnxModel
-from .model_folder import SCORES, Calibration, largest_cosines
+from .exported import OnnxModel, scored
+from .model_folder import SCORES, Calibration, largest_cosines, temperature_of
+from .reference import FROM_FEATURES, Reference, read_reference, seen, seen_size
 
 AT_A_TIME = 64
 READERS = 2
@@ -42,6 +45,9 @@ class PictureModel(Protocol):
 
     def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, C, H, W) → logits z / T (N, K) and the largest cosines (N,)."""
+
+    def scored(self, pixels: Tensor, score: Score) -> tuple[Tensor, Tensor]:
+        """The same with that score in place of the cosines."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,7 @@ class Predictor(nn.Module):
         self.register_buffer("scale", (1 / (255.0 * std)).float(), persistent=False)
         self.register_buffer("shift", (-mean / std).float(), persistent=False)
         self.temperature = temperature_of(Calibration.of(self.facts))
+        self._folder = saved.folder
         self.eval()
 
     @property
@@ -155,6 +162,37 @@ class Predictor(nn.Module):
         points = self.model.head.project(self.features(pixels.to(self.device)))
         logits = self.model.head.classify(points) / self.temperature
         return logits, largest_cosines(self.model, points)
+
+    def scored(self, pixels: Tensor, score: Score) -> tuple[Tensor, Tensor]:
+        if score not in FROM_FEATURES:
+            return scored(self.answer(pixels), score, self.temperature)
+        reference = self.reference
+        if reference is None:
+            raise RequestError(
+                f"--score {score} needs {REFERENCE_FILE} in the model's folder, which its training "
+                "left out; train it again without --no-reference, or say --score energy"
+            )
+        head = self.model.head
+        features = self.features(pixels.to(self.device))
+        logits = head.classify(head.project(features))
+        found = reference.score(score, seen(head, features), logits)
+        return logits / self.temperature, found
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """A few training images as the model sees them, on its device; None where its training
+        left none.
+
+        Raises:
+            RequestError: the file is missing, cut off, altered or of another version.
+        """
+        found = None if self._folder is None else read_reference(self._folder, self.facts)
+        if found is not None and found.features.shape[1] != seen_size(self.model.head):
+            raise RequestError(
+                f"{REFERENCE_FILE} holds features of {found.features.shape[1]}, and the model has "
+                f"{seen_size(self.model.head)}; train the model again"
+            )
+        return None if found is None else found.to(self.device)
 
     def predict(
         self, images: Any, *, top: int = 1, reject: float | None = None, score: Score | None = None
@@ -285,7 +323,7 @@ def predictions(
         raise RequestError(f"--top must be 1 or more, got {top}")
     calibration = Calibration.of(model.facts)
     rule = None if reject is None else reject.rule(calibration)
-    return _predictions(model, pixels, top, rule, temperature_of(calibration))
+    return _predictions(model, pixels, top, rule)
 
 
 def _predictions(
@@ -293,28 +331,19 @@ def _predictions(
     pixels: Iterator[tuple[str, NDArray[np.uint8]]],
     top: int,
     rule: tuple[Score, float] | None,
-    temperature: float,
 ) -> Iterator[Prediction]:
     names = model.facts["classes"]
     while part := list(islice(pixels, AT_A_TIME)):
         with torch.no_grad():
-            logits, cosines = model.answer(torch.from_numpy(np.stack([one for _, one in part])))
+            shown = torch.from_numpy(np.stack([one for _, one in part]))
+            logits, found = model.answer(shown) if rule is None else model.scored(shown, rule[0])
             best = logits.float().softmax(dim=-1).topk(min(top, len(names)), dim=1)
-        scored: list[float | None] = [None] * len(part)
-        if rule is not None:
-            # energy(z) = T · log Σ exp(z / T), and the model divided by T already
-            energies = temperature * energy(logits)
-            scored = (cosines if rule[0] == "largest-cosine" else energies).double().tolist()
-        rows = zip(part, best.values.tolist(), best.indices.tolist(), scored, strict=True)
+        scores = [None] * len(part) if rule is None else found.double().tolist()
+        rows = zip(part, best.values.tolist(), best.indices.tolist(), scores, strict=True)
         for (name, _), values, labels, score in rows:
             classes = tuple(zip((names[label] for label in labels), values, strict=True))
             unknown = None if rule is None or score is None else score < rule[1]
             yield Prediction(name, classes, score, unknown)
-
-
-def temperature_of(calibration: Calibration | None) -> float:
-    """T; 1 where the model was not calibrated."""
-    return 1.0 if calibration is None else calibration.temperature
 
 
 def readable(

@@ -7,7 +7,8 @@
 ``results.json``                the runs summed up; ``report.html`` shows it
 ``evaluation.json``             trained models measured; ``evaluation.html`` shows it
 ``runs/RUN_ID/history.jsonl``   a row per epoch, beside ``config.json``, the model with its card
-                                ``README.md`` and, while it runs, ``checkpoint/``
+                                ``README.md`` (``fixhead train`` adds ``reference.safetensors``)
+                                and, while it runs, ``checkpoint/``
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CHECKPOINT_FOLDER = "checkpoint"
 MODEL_FILE = "model.safetensors"
 MODEL_FACTS_FILE = "model.json"
 CARD_FILE = "README.md"
+REFERENCE_FILE = "reference.safetensors"
 
 COMPARISON_SCHEMA = "fixhead.compare/1"
 RUN_SCHEMA = "fixhead.run/1"
@@ -34,6 +36,7 @@ RESULTS_SCHEMA = "fixhead.results/1"
 PAPER_SCHEMA = "fixhead.paper/1"
 EVALUATION_SCHEMA = "fixhead.evaluation/1"
 MODEL_SCHEMA = "fixhead.model/1"
+REFERENCE_SCHEMA = "fixhead.reference/1"
 EXPORT_SCHEMA = "fixhead.export/1"
 CHECKPOINT_SCHEMA = "fixhead.checkpoint/1"
 FEATURES_SCHEMA = "fixhead.features/1"

@@ -21,6 +21,7 @@ from ..encoded import (
     Decoding,
     EncodedPart,
     Items,
+    ItemSubset,
     Progress,
     Streamed,
     common_header,
@@ -135,6 +136,9 @@ class DataRequest:
             loaded = self._streamed(classes, parts, notes, channels or 3)
         else:
             loaded = self._cached(fingerprint, classes, parts, notes, channels)
+        kept = np.delete(np.arange(len(train.items)), list(loaded.skipped.get("train", {})))
+        items = train.items if len(kept) == len(train.items) else ItemSubset(train.items, kept)
+        loaded = replace(loaded, train=replace(loaded.train, items=items))
         if groups is None:
             return loaded
         groups = np.delete(groups, list(loaded.skipped.get("train", {})))
