@@ -27,6 +27,7 @@ from fixhead.evaluation.model_folder import (
     model_card,
     quantiles,
 )
+from fixhead.evaluation.reference import read_reference
 from fixhead.geometry.calibration import calibration_sums, expected_calibration_error
 from fixhead.runs.records import read
 from fixhead.training import load_classifier
@@ -73,7 +74,8 @@ def test_calibration_is_measured_on_the_validation_images_alone(folder):
     comparison = Comparison(heads=("simplex",), seeds=1, device="cpu")
     context = open_context(comparison)
     validation = context.parts(0, 64).validation
-    assert describe_confidence(model, validation) == said["calibration"]
+    reference = read_reference(folder, said)
+    assert describe_confidence(model, validation, reference) == said["calibration"]
     logits = torch.cat([model(images) for images, _ in validation.epoch(0)]).detach()
     labels = torch.cat([labels for _, labels in validation.epoch(0)])
     for name, t in (("before", 1.0), ("after", said["calibration"]["temperature"])):
