@@ -51,6 +51,44 @@ def test_loss_and_gradients_are_the_same_with_and_without_logits(monkeypatch, sw
         assert relative(ours, theirs) < 3e-6 or float((ours - theirs).abs().max()) < 1e-7
 
 
+@pytest.mark.parametrize("switches", HEADS + [{"loss": "dot-regression"}], ids=str)
+def test_what_a_step_asks_is_the_same_with_and_without_logits(monkeypatch, switches):
+    head = ClassificationHead(32, 30, **switches)
+    head.begin_epoch(2)
+    x = torch.randn(7, 32, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    logits = head(x)
+    labels = logits.argmax(dim=1)
+    labels[2:4] = (labels[2:4] + 1) % 30
+    labels[6] = -100
+    hits = torch.tensor([True, True, False, False, True, True, False])
+
+    def ask():
+        loss, right = head.loss_and_hits(x, labels)
+        assert torch.equal(right, hits)
+        return loss, torch.autograd.grad(loss, x)[0]
+
+    (plain, exact), (large, found) = both(monkeypatch, ask)
+    assert relative(large, plain) < 1e-6
+    assert relative(large, head.loss(x, labels)) < 1e-6
+    assert relative(found, exact) < 3e-6
+
+
+def test_hits_of_probabilities_are_those_of_the_largest_one(monkeypatch):
+    head = ClassificationHead(32, 30, scale=9.0)
+    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(1))
+    shares = torch.nn.functional.one_hot(head(x).argmax(dim=1), 30).float()
+    shares[0] = shares[0].roll(1)
+    for _, right in both(monkeypatch, lambda: head.loss_and_hits(x, 0.9 * shares + 0.1 / 30)):
+        assert right.tolist() == [False, True, True]
+
+
+def test_a_neck_sees_the_features_of_a_step_once(monkeypatch):
+    head = ClassificationHead(32, 30, neck="batchnorm", scale=9.0)
+    monkeypatch.setattr(vectors, "MANY_LOGITS", {"cpu": 0})
+    head.loss_and_hits(torch.randn(7, 32), torch.arange(7))
+    assert int(head.neck.num_batches_tracked) == 1
+
+
 @pytest.mark.parametrize("switches", HEADS[:6], ids=str)
 def test_top_classes_are_the_same_with_and_without_logits(monkeypatch, switches):
     head = ClassificationHead(32, 30, **switches).eval()
@@ -69,6 +107,19 @@ def test_large_batches_hold_no_logits(monkeypatch):
     assert scale.prefers_chunking(128, 1 << 15, x.device)
     head.loss(x, torch.arange(128)).backward()
     assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "spec", ["vectors=implicit,scale=8", "vectors=quantised:4,learn=yes,scale=8"]
+)
+def test_a_training_step_over_vectors_that_are_not_stored_holds_no_logits(monkeypatch, spec):
+    head = ClassificationHead.from_preset(spec, 16, 1 << 15)
+    monkeypatch.setattr(ClassificationHead, "_logits", None)
+    x = torch.randn(128, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    loss, right = head.loss_and_hits(x, torch.arange(128))
+    loss.backward()
+    assert x.grad.isfinite().all()
+    assert torch.equal(right, head.topk(x, 1).classes[:, 0] == torch.arange(128))
 
 
 def test_the_length_of_fixed_vectors_is_measured_once_and_after_every_change():

@@ -113,6 +113,41 @@ def test_logits_with_gradients_are_those_of_decoded_rows():
     assert vectors.tables.grad.any()
 
 
+@given(st.integers(2, 400), st.integers(1, 40), st.booleans(), st.integers(0, 9))
+@settings(max_examples=25, deadline=None)
+def test_logits_looked_up_and_their_gradients_are_those_of_decoded_rows(classes, rows, unit, seed):
+    made = drawn(classes, 12, 4, torch.float64)
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 12, generator=draws, dtype=torch.float64).requires_grad_()
+    pull = torch.randn(rows, classes, generator=draws, dtype=torch.float64)
+    answers = []
+    for limit in (1 << 60, 0):
+        tables = made.tables.clone().requires_grad_()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fixhead.many_classes.quantised.DECODED", limit)
+            logits = QuantisedVectors(tables, made.choices, unit_rows=unit).matmul(x)
+        answers.append([logits, *torch.autograd.grad((pull * logits).sum(), [x, tables])])
+    for decoded, found in zip(*answers, strict=True):
+        torch.testing.assert_close(found, decoded, rtol=1e-12, atol=1e-12)
+
+
+def test_no_class_vector_is_decoded_for_one_feature_among_very_many_classes(monkeypatch):
+    made = head(1 << 16, 128)
+    x, rows = torch.randn(1, 128), QuantisedVectors.rows
+    with pytest.warns(PerformanceWarning, match="stores none"):
+        stored = made.vectors.double()
+    true = x.double() @ torch.nn.functional.normalize(stored).T / x.norm()
+
+    def few(vectors, labels, dtype=torch.float32):
+        assert len(labels) < 10
+        return rows(vectors, labels, dtype)
+
+    monkeypatch.setattr(QuantisedVectors, "rows", few)
+    found = made.topk(x, 3)
+    torch.testing.assert_close(found.values.double(), 9 * true.topk(3).values, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(made(x).double(), 9 * true, rtol=1e-4, atol=1e-4)
+
+
 @given(st.integers(2, 400), st.integers(1, 40), st.integers(1, 30), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_the_largest_logits_are_those_of_decoded_rows(classes, rows, k, cosine):

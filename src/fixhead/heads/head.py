@@ -36,7 +36,6 @@ from .init import (
     warn_if_out_of_reach,
 )
 from .loss import (
-    WITHOUT_LOGITS,
     check_fit,
     check_implicit,
     compute,
@@ -277,14 +276,43 @@ class ClassificationHead(HeldVectors):
         require_tensor(labels)
         self._require_imprint()
         vectors = self.class_vectors
-        if LOSSES[self.loss_name.name].takes == "features":
-            return self._compute(vectors, self.project(features), None, labels)
-        known = self.loss_name.name in WITHOUT_LOGITS and labels.ndim == 1
-        if not (known and vectors.prefers_chunking(len(labels), learned=self.learn_vectors)):
+        on_features = LOSSES[self.loss_name.name].takes == "features"
+        chunked = vectors.prefers_chunking(len(labels), learned=self.learn_vectors)
+        if not on_features and not (chunked and self._knows_no_logits(labels)):
             return self.loss_and_logits(features, labels)[0]
+        return self._loss_alone(vectors, self.project(features), labels)
+
+    def loss_and_hits(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and whose largest logit is that of the label (N,): what a training step asks.
+
+        Of probabilities (N, K) in the labels' place, the largest is the label. Where the logits
+        would be very many (16 MiB on a CPU, 1 GiB elsewhere or of vectors that are stored), the
+        largest is found as ``topk`` finds it, and none are held.
+        """
+        require_tensor(labels)
+        vectors = self.class_vectors
+        if vectors.stored:
+            chunked = vectors.prefers_chunking(len(labels), learned=True)
+        else:
+            chunked = prefers_chunking(len(labels), vectors.classes, vectors.device)
+        if not (chunked and self._knows_no_logits(labels)):
+            loss, logits = self.loss_and_logits(features, labels)
+            wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
+            return loss, logits.detach().argmax(dim=-1) == wanted
+        self._require_imprint()
+        points = self.project(features)
+        found = topk(points.detach(), vectors, 1, **self._switches())
+        return self._loss_alone(vectors, points, labels), found.classes[:, 0] == labels
+
+    def _knows_no_logits(self, labels: Tensor) -> bool:
+        return goes_without_logits(self.loss_name) and labels.ndim == 1
+
+    def _loss_alone(self, vectors: ClassVectors, points: Tensor, labels: Tensor) -> Tensor:
+        if LOSSES[self.loss_name.name].takes == "features":
+            return self._compute(vectors, points, None, labels)
         needs_counts = LOSSES[self.loss_name.name].counts
         return linear_cross_entropy(
-            self.project(features),
+            points,
             vectors,
             labels,
             **self._switches(),

@@ -39,6 +39,9 @@ STRIP = 256
 CELLS = 1 << 20
 """Logits of a tile: 4 MiB of float32."""
 
+DECODED = 1 << 22
+"""Numbers K·d up to which all rows are decoded for all logits: 16 MiB of float32."""
+
 SAMPLE = 1 << 16
 """Rows from which tables are found by k-means; more of them are only assigned."""
 
@@ -105,12 +108,21 @@ class QuantisedVectors(ClassVectors):
         return super().dense(dtype)
 
     def prefers_chunking(self, rows: int, *, learned: bool = False) -> bool:
-        return prefers_chunking(rows, self.classes, self.device)
+        # All logits are made of all rows, which of few features are the larger matrix.
+        return prefers_chunking(max(rows, self.features), self.classes, self.device)
 
     def matmul(self, projected: Tensor) -> Tensor:
-        """x Wᵀ (N, K), differentiable in the tables too: of all rows, decoded."""
-        rows = self.rows(torch.arange(self.classes, device=self.device), projected.dtype)
-        return F.linear(projected, rows)
+        """x Wᵀ (N, K), differentiable in the tables too: of all rows, decoded, where those are few;
+        else looked up."""
+        if self.classes * self.features < DECODED:
+            rows = self.rows(torch.arange(self.classes, device=self.device), projected.dtype)
+            return F.linear(projected, rows)
+        with torch.autocast(projected.device.type, enabled=False):
+            tables, places = self.tables.to(projected.dtype), self.places(slice(None))
+            logits = F.embedding_bag(places, looked_up(tables, projected), mode="sum")
+            if self.unit_rows:
+                logits = logits * self._lengths(tables.flatten(0, 1), places).unsqueeze(1)
+        return logits.t()
 
     def negatives_lse(
         self,
@@ -204,8 +216,8 @@ class TableTiles(Tiles):
         flat = self.tables.flatten(0, 1)
         self._sums = []
         for number, strip in enumerate(torch.split(projected, STRIP)):
-            looked_up = self.looked_up(strip)
-            self._sums.append(torch.zeros_like(looked_up))
+            seen = looked_up(self.tables, strip)
+            self._sums.append(torch.zeros_like(seen))
             for chunk in range(chunks):
                 start = chunk * height
                 stop = min(start + height, self.classes)
@@ -213,7 +225,7 @@ class TableTiles(Tiles):
                 self.lengths = None
                 if self.vectors.unit_rows:
                     self.lengths = self.vectors._lengths(flat, self.places)
-                logits = F.embedding_bag(self.places, looked_up, mode="sum")
+                logits = F.embedding_bag(self.places, seen, mode="sum")
                 if self.lengths is not None:
                     logits.mul_(self.lengths.unsqueeze(1))
                 begin = number * STRIP
@@ -222,12 +234,6 @@ class TableTiles(Tiles):
                     number * chunks + chunk, logits, begin, begin + len(strip),
                     _names(*span, projected.device), span,
                 )  # fmt: skip
-
-    def looked_up(self, strip: Tensor) -> Tensor:
-        """t (M·R, n) of features (n, d)."""
-        count, _, size = self.tables.shape
-        parts = strip.view(len(strip), count, size).movedim(0, 2)  # (M, d/M, n)
-        return torch.bmm(self.tables, parts).flatten(0, 1)
 
     def accumulate(self, tile: Tile, *, total: bool) -> Tensor | None:
         sums = tile.logits.sum(dim=0) if total else None
@@ -259,6 +265,13 @@ class TableTiles(Tiles):
 
     def rows(self, labels: Tensor) -> Tensor:
         return self.vectors.rows(labels, self.tables.dtype)
+
+
+def looked_up(tables: Tensor, strip: Tensor) -> Tensor:
+    """t (M·R, n) of features (n, d)."""
+    count, _, size = tables.shape
+    parts = strip.reshape(len(strip), count, size).movedim(0, 2)  # (M, d/M, n)
+    return torch.bmm(tables, parts).flatten(0, 1)
 
 
 def scatter_(sums: Tensor, places: Tensor, values: Tensor) -> None:

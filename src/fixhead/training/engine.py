@@ -288,9 +288,7 @@ def judge(model: Classifier, features: Tensor, labels: Tensor) -> tuple[Tensor, 
 
     Of probabilities (N, K) in the labels' place, the largest is what is right.
     """
-    loss, logits = model.head.loss_and_logits(features, labels)
-    wanted = labels if labels.ndim == 1 else labels.argmax(dim=-1)
-    return loss, logits.detach().argmax(dim=-1) == wanted
+    return model.head.loss_and_hits(features, labels)
 
 
 def layout(device: torch.device) -> torch.memory_format:
