@@ -6,10 +6,12 @@ holds them against ``sent``. Run from the repository's root: python docs/scaling
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from textwrap import fill
 
 PAGE = Path(__file__).with_name("scaling.md")
+RECORDS = Path(__file__).parents[1] / "benchmarks" / "results"
 CLASSES, FEATURES, ROWS = 10_000_000, 512, 4_096
 PROCESSES = (8, 64, 512)
 FLOAT = 4
@@ -40,6 +42,10 @@ WAYS = (
         "more classes than one device holds",
         "`linear_cross_entropy(features, W[start:stop], labels, group=group)`",
     ),
+    (
+        "learned classes whose gradient is too much to hold",
+        "`many_classes.ChunkwiseTrainer(head.vectors, torch.optim.SGD, lr=0.1, momentum=0.9)`",
+    ),
 )
 
 HEAD = """# Many runs, many devices, many machines
@@ -57,8 +63,39 @@ for rounding, as long as nothing but the loss sees the whole batch: BatchNorm ta
 of each process's own images. Process 0 alone validates, tests and writes. Where a process is lost
 the run ends with a sentence, and the same command goes on from the last checkpoint, in any number
 of processes. Every process reads the data itself, and decodes every image of a batch.
+"""
 
-## Classes divided among processes
+LEARNED = """## Learned classes chunk by chunk
+
+A step over learned vectors W holds W, a gradient as large, the optimiser's state and the logits
+three times. `ChunkwiseTrainer` holds W and the state: its first walk over a few thousand classes at
+a time takes the exact log-sum-exp, the second the gradient of one chunk after the other, each of
+which the optimiser moves before the next is made. Loss, gradients and rows are those of the plain
+step, but for rounding.
+
+```python
+import torch
+from fixhead import ClassificationHead
+from fixhead.many_classes import ChunkwiseTrainer
+
+backbone = torch.nn.Linear(32, 64)
+optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+head = ClassificationHead(64, 5_000, vectors="random", learn_vectors=True, scale=20.0)
+trainer = ChunkwiseTrainer(head.vectors, torch.optim.SGD, lr=0.1, momentum=0.9)
+for _ in range(3):
+    inputs, labels = torch.randn(16, 32), torch.randint(5_000, (16,))
+    optimizer.zero_grad(), trainer.zero_grad()
+    points = head.project(backbone(inputs))
+    loss = trainer.loss(points, labels, logits="cosine", scale=head.scale)
+    loss.backward()      # the gradient of the features; the rows take their step
+    optimizer.step()     # of everything else
+```
+
+A gradient that is never whole can be neither clipped nor accumulated nor scaled, and each is
+refused; so are optimisers that do not move every number by itself.
+"""
+
+DIVIDED = """## Classes divided among processes
 
 Each process holds the vectors of its own classes and computes with them alone; the loss is exact.
 A step sends, in float64, one maximum and two sums per row, and in the backward pass the sum of the
@@ -91,6 +128,24 @@ def size(count: float) -> str:
     return f"{count:,.0f} B"
 
 
+def chunkwise() -> str:
+    """What a step chunk by chunk takes beside the plain one, from its record."""
+    path = sorted(RECORDS.glob("learned_step_sgd_cpu_*.json"))[-1]
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    plain, ours = (next(row for row in rows if row["kind"] == k) for k in ("plain", "chunkwise"))
+    return fill(
+        f"At K = {ours['classes']:,}, d = {ours['features']}, N = {ours['rows']} and SGD with "
+        f"momentum a step took {ours['cpu_s']:.1f} processor seconds of one core and "
+        f"{size(ours['peak_bytes'])} at its peak, the plain one {plain['cpu_s']:.1f} s and "
+        f"{size(plain['peak_bytes'])}: {ours['cpu_s'] / plain['cpu_s']:.2f} of the time and "
+        f"{ours['peak_bytes'] / plain['peak_bytes']:.2f} of the memory "
+        f"(`benchmarks/learned_step.py`, [record](../benchmarks/results/{path.name})).",
+        width=100,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def table() -> list[str]:
     lines = ["| processes | " + " | ".join(kept(1, 1, 1)) + " |", "|---|---|---|---|"]
     for processes in PROCESSES:
@@ -106,6 +161,10 @@ def page() -> str:
     return "\n".join(
         [
             HEAD.format(ways="\n".join(ways)),
+            LEARNED,
+            chunkwise(),
+            "",
+            DIVIDED,
             f"For K = {CLASSES:,} and d = {FEATURES} a process keeps:\n",
             *table(),
             "",

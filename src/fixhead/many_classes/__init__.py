@@ -5,6 +5,7 @@ loss = linear_cross_entropy(features, vectors, labels, logits="cosine", scale=20
 """
 
 from .._errors import PerformanceWarning
+from .chunkwise import ChunkwiseTrainer
 from .codes import Codes, implicit
 from .inference import Top, margins, predict_proba, topk
 from .loss import (
@@ -21,6 +22,7 @@ from .sharded import ShardedVectors, class_range, gather_rows, part_of_code
 from .vectors import ClassVectors, DenseVectors, LazyVectors, prefers_chunking
 
 __all__ = [
+    "ChunkwiseTrainer",
     "ClassVectors",
     "Codes",
     "DenseVectors",
