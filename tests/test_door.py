@@ -87,7 +87,7 @@ ROWS = (
     {"cli"},
     {"papers"},
     {"comparison"},
-    {"bench", "evaluation"},
+    {"bench", "evaluation", "sklearn"},
     {"report", "training"},
     {"metrics"},
     {"data", "backbones"},
