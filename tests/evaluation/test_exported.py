@@ -31,15 +31,20 @@ IMPLICIT = "vectors=implicit,code_width=128"
 
 
 def saved(
-    folder: Path, head: str = "simplex", backbone: str = "small-cnn", size: int = 8, channels=1
+    folder: Path,
+    head: str = "simplex",
+    backbone: str = "small-cnn",
+    size: int = 8,
+    channels: int = 1,
+    classes: list[str] = CLASSES,
 ) -> Path:
     """A model that was not trained, with a calibration."""
     network = build(backbone, channels=channels, image_size=size, seed=0)
-    model = build_classifier(network, head, len(CLASSES), counts=None, seed=0).eval()
+    model = build_classifier(network, head, len(classes), counts=None, seed=0).eval()
     scores = {"energy": [0.0, 1.0], "largest-cosine": [0.0, 0.5]}
     facts = {
         "backbone": backbone, "channels": channels, "image_size": size, "features": None,
-        "neck": "none", "head": head, "classes": CLASSES, "seed": 0, "data": "none",
+        "neck": "none", "head": head, "classes": classes, "seed": 0, "data": "none",
         "mean": [0.4] * channels, "std": [0.3] * channels,
         "calibration": {"temperature": 0.7, "score": "energy", "scores": scores},
     }  # fmt: skip
@@ -215,15 +220,19 @@ def altered(path: Path, target: Path, change) -> Path:
     [
         (lambda said: said.update(schema="fixhead.export/2"), "another version"),
         (lambda said: said["description"]["classes"].pop(), "names 3 classes"),
+        (lambda said: said["description"]["classes"].append("e"), "names 5 classes"),
         (lambda said: said["description"].update(mean=["x"]), "mean"),
         (lambda said: said.pop("description"), "was not written by"),
     ],
-    ids=["newer", "fewer classes", "mean", "nothing said"],
+    ids=["newer", "fewer classes", "more classes", "mean", "nothing said"],
 )
-def test_an_altered_file_is_refused(exported, tmp_path, change, words):
+def test_an_altered_file_is_refused(exported, tmp_path, capsys, change, words):
     path = altered(exported[1], tmp_path / "other.onnx", change)
     with pytest.raises(fixhead.RequestError, match=words):
         OnnxModel(path)
+    for command in (["predict", str(path), str(tmp_path)], ["evaluate", str(path)]):
+        assert run(command) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_a_cut_file_and_one_of_another_program_are_refused(exported, tmp_path, capsys):
@@ -244,3 +253,50 @@ def test_arrays_of_pixels_are_read_as_they_lie():
     assert sum(len(part) for part in parts) == 100
     assert parts[0].dtype == torch.uint8
     assert np.asarray(parts[0]).shape == (64, 1, 8, 8)
+
+
+@pytest.mark.parametrize("head", ["simplex", "learned-dot"])
+def test_the_file_is_measured_as_the_model_is(head, tmp_path, capsys):
+    folder = saved(tmp_path / "model", head, classes=list("0123456789"))
+    export(fixhead.load(folder), "onnx", folder / "model.onnx", [noise(5)])
+    records = []
+    for path in (folder, folder / "model.onnx"):
+        out = tmp_path / path.name
+        options = ["--data", "digits", "--device", "cpu", "--outside", "digits", "--out", str(out)]
+        assert run(["evaluate", str(path), *options, "--json"]) == 0
+        records.append(json.loads(capsys.readouterr().out))
+        assert (out / "evaluation.html").exists()
+    [ours], [theirs] = (record["models"] for record in records)
+    assert theirs["name"] == "model.onnx"
+    for name in ("accuracy", "loss", "macro_f1"):
+        assert theirs[name] == pytest.approx(ours[name], rel=1e-4)
+    for part in ("calibration", "confidence", "collapse", "compactness", "geometry"):
+        assert theirs[part].keys() == ours[part].keys()
+    for part, name in (("collapse", "alignment"), ("calibration", "expected_error")):
+        if name in ours[part]:
+            assert theirs[part][name] == pytest.approx(ours[part][name], rel=1e-3, abs=1e-5)
+    assert theirs["confidence"]["ece"]["after"] == pytest.approx(
+        ours["confidence"]["ece"]["after"], abs=1e-4
+    )
+    assert theirs["geometry"]["confusion"] == ours["geometry"]["confusion"]
+    assert theirs["geometry"]["scale"] == pytest.approx(ours["geometry"]["scale"])
+
+
+def test_a_file_that_cannot_be_measured_is_refused_by_evaluate_alone(exported, tmp_path, capsys):
+    path = altered(
+        exported[1],
+        tmp_path / "older.onnx",
+        lambda said: said["description"].pop("exported_head"),
+    )
+    assert OnnxModel(path).answer(noise(2))[0].shape == (2, 4)
+    assert run(["evaluate", str(path), "--data", "digits"]) == 2
+    assert "export the model again" in capsys.readouterr().err
+    for option in (["--architecture", "timm:resnet18"], ["--device", "cuda"]):
+        assert run(["evaluate", str(exported[1]), "--data", "digits", *option]) == 2
+        assert option[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("score", ["k-nearest", "vim"])
+def test_scores_of_features_need_the_folder(exported, score):
+    with pytest.raises(fixhead.RequestError, match="name the folder, or say --score energy"):
+        OnnxModel(exported[1]).scored(noise(2), score)

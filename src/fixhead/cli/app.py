@@ -15,6 +15,7 @@ from .export import export
 from .paper import paper
 from .predict import embed, predict
 from .report import merge, report, watch
+from .serve import serve
 from .train import train
 from .vectors import vectors
 
@@ -31,6 +32,7 @@ app.command()(evaluate)
 app.command()(predict)
 app.command()(embed)
 app.command()(export)
+app.command()(serve)
 app.command()(paper)
 app.command()(vectors)
 app.command()(report)

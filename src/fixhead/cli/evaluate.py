@@ -30,8 +30,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN_DIR|MODEL",
-            help="Give the folder of a run or of a comparison, a model file, or with "
-            "--architecture a file of weights.",
+            help="Give the folder of a run or of a comparison, a model file, a file of fixhead "
+            "export --to onnx, or with --architecture a file of weights.",
         ),
     ],
     data: Annotated[

@@ -51,6 +51,7 @@ from .details import (
     never_predicted,
 )
 from .examples import save_examples
+from .exported import open_exported
 from .further_sets import OodSet, describe_shifted_set, detect_ood, detection, load_ood
 from .model_folder import (
     RATES,
@@ -77,7 +78,8 @@ class EvaluationRequest:
     """What to evaluate, and on what.
 
     Args:
-        path: a run's folder, a model file, or a comparison's folder (all its finished runs).
+        path: a run's folder, a model file, an ONNX file of ``fixhead export``, or a comparison's
+            folder (all its finished runs).
         data: a data set with classes that the models know; None for the one of training.
         also: further test sets (``fixhead.data.shifted_sets``).
         outside: sets of other classes, to be told apart (``evaluation.further_sets``).
@@ -155,6 +157,16 @@ def _target(path: Path, out: Path | None, overwrite: bool) -> Path:
 
 
 def _open(request: EvaluationRequest) -> SavedModels:
+    if request.path.suffix == ".onnx":
+        if request.third_party is not None:
+            raise RequestError(
+                f"--architecture is for files of weights, got {request.path}; leave it out"
+            )
+        if request.device not in ("auto", "cpu"):
+            raise RequestError(
+                f"--device of an ONNX file must be cpu, got {request.device}; leave it out"
+            )
+        return SavedModels(request.path.parent, (open_exported(request.path),))
     if request.third_party is None:
         return open_models(request.path)
     return open_third_party(
@@ -183,7 +195,7 @@ def _prepare(request: EvaluationRequest) -> _EvaluationJob:
         )
     if request.baseline is not None:
         heads.sort(key=lambda head: head != request.baseline)
-    device = resolve_device(request.device)
+    device = resolve_device("cpu" if request.path.suffix == ".onnx" else request.device)
     dataset, test = load_for(facts, request.data, request.data_dir, request.reading)
     classes = tuple(facts["classes"])
     same_classes = replace(dataset, classes=classes, train=test, test=test)

@@ -3,19 +3,23 @@
 The file takes decoded pictures, uint8 (N, C, H, W) of the training size with any N ≥ 1, and gives
 logits z / T (N, K) and the largest cosine of each picture with a class vector (N,): normalisation,
 network, head, scale and temperature are inside. Class vectors that are never stored are stored
-here. ``fixhead.json``, or the metadata entry ``fixhead``, holds what model.json says: class names,
-how pictures are read, calibration.
+here. An ONNX file gives two things more, which ``fixhead evaluate`` measures: what the class
+vectors see (N, D), and the vectors (K, D). ``fixhead.json``, or the metadata entry ``fixhead``,
+holds what model.json says: class names, how pictures are read, calibration.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -30,10 +34,11 @@ from ..data.images import decode
 from ..data.sources.folder import find_images
 from ..geometry.detection import Score, energy
 from ..heads.head import ClassificationHead
+from ..many_classes.vectors import KINDS as KINDS_OF_LOGITS
 from ..many_classes.vectors import DenseVectors
 from ..runs.layout import EXPORT_SCHEMA
 from ..training.checkpoints import check_description
-from .checkpoints import load_for
+from .checkpoints import SavedModel, load_for
 
 KINDS = {"onnx": "model.onnx", "torch-export": "model.pt2", "state-dict": "state.safetensors"}
 """What there is to export to, and the file's name where none is given."""
@@ -103,13 +108,29 @@ class _Answering(nn.Module):
         self.register_buffer("rows", vectors.dense(head.dtype).detach().clone())
 
     def forward(self, pixels: Tensor) -> Answers:
+        logits, cosines, _ = self.answers_and_points(pixels)
+        return logits, cosines
+
+    def answers_and_points(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, largest cosines, and what the class vectors see (N, D)."""
         head: ClassificationHead = self.inner.model.head
         points = head.project(self.inner.features(pixels))
         vectors = DenseVectors(self.rows, unit_rows=self.unit_rows)
         scale = 1.0 if head.scale is None else head.scale
         logits = vectors.logits(points, head.logit_kind, scale, head.bias)
         cosines = vectors.logits(points, "cosine", 1.0, None).amax(dim=1)
-        return logits / self.inner.temperature, cosines
+        return logits / self.inner.temperature, cosines, points
+
+
+class _AnsweringFully(nn.Module):
+    """The same with the points and the class vectors, as an ONNX file has them."""
+
+    def __init__(self, answering: _Answering) -> None:
+        super().__init__()
+        self.answering = answering
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return *self.answering.answers_and_points(pixels), self.answering.rows
 
 
 def export(
@@ -219,6 +240,13 @@ def _differs(to: str, check: ExportCheck) -> str:
 def facts_of(model: Exportable) -> dict[str, Any]:
     """What the file says of itself: model.json's description without the training's record."""
     kept = {name: value for name, value in model.facts.items() if name not in LEFT_OUT}
+    head: ClassificationHead = model.model.head
+    kept["exported_head"] = {
+        "logits": head.logit_kind,
+        "scale": 1.0 if head.scale is None else float(head.scale.detach()),
+        "bias": head.bias is not None,
+        "construction": head.construction,
+    }
     return {"schema": EXPORT_SCHEMA, "fixhead": __version__, "description": kept}
 
 
@@ -284,10 +312,108 @@ class OnnxModel:
         )
         return torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(cosines))
 
+    def whole(self, pixels: Tensor) -> list[Tensor]:
+        """Logits z / T, largest cosines, and the points (N, D) that class vectors see."""
+        names = ["logits", "largest_cosine", "points"]
+        found = self._session.run(names, {"pixels": pixels.cpu().numpy()})
+        return [torch.from_numpy(np.asarray(one)) for one in found]
+
+    @cached_property
+    def class_vectors(self) -> Tensor:
+        """The vectors (K, D) in the file."""
+        one = torch.zeros(1, *self._session.get_inputs()[0].shape[1:], dtype=torch.uint8)
+        [vectors] = self._session.run(["class_vectors"], {"pixels": one.numpy()})
+        return torch.from_numpy(np.array(vectors))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file gives points and class vectors, and says how they make logits."""
+        given = {one.name for one in self._session.get_outputs()}
+        said = self.facts.get("exported_head")
+        return (
+            {"points", "class_vectors"} <= given
+            and isinstance(said, dict)
+            and said.get("logits") in KINDS_OF_LOGITS
+            and isinstance(said.get("bias"), bool)
+            and isinstance(said.get("construction"), str)
+            and isinstance(said.get("scale"), int | float)
+        )
+
     def scored(self, pixels: Tensor, score: Score) -> Answers:
         """The same with that score in place of the cosines."""
         calibration = self.facts.get("calibration") or {}
         return scored(self.answer(pixels), score, calibration.get("temperature", 1.0))
+
+
+class _ExportedHead:
+    """The head inside an ONNX file: its logits are those that the file gave with the points."""
+
+    neck_name, code_map = "none", None
+
+    def __init__(self, file: OnnxModel) -> None:
+        said = file.facts["exported_head"]
+        self.vectors = file.class_vectors
+        self.logit_kind: str = said["logits"]
+        self.construction: str = said["construction"]
+        self.scale = torch.tensor(float(said["scale"]))
+        self.bias = torch.zeros(len(self.vectors)) if said["bias"] else None
+        self.classes, self.width = self.vectors.shape
+        unit_rows = bool((self.vectors.norm(dim=1) - 1).abs().max() <= 1e-4)
+        self.class_vectors = DenseVectors(self.vectors, unit_rows=unit_rows)
+        self.temperature = float((file.facts.get("calibration") or {}).get("temperature", 1.0))
+        self.last: tuple[Tensor, Tensor] | None = None
+
+    def project(self, features: Tensor) -> Tensor:
+        return features
+
+    def classify(self, points: Tensor) -> Tensor:
+        """The file's own logits z of the points that it gave last."""
+        assert self.last is not None
+        assert self.last[0] is points, "an exported file has logits of its own points only"
+        return self.last[1] * self.temperature
+
+
+class ExportedClassifier:
+    """An ONNX file as ``fixhead evaluate`` looks at a model; it normalises pictures itself, so its
+    images are x in 0 … 255.
+
+    Raises:
+        RequestError: the file gives too little to be measured.
+    """
+
+    training = False
+
+    def __init__(self, file: OnnxModel, path: Path) -> None:
+        if not file.is_whole:
+            raise RequestError(
+                f"{path} does not give what its class vectors see, which evaluate measures; "
+                "export the model again"
+            )
+        self.file, self.head = file, _ExportedHead(file)
+
+    def features(self, images: Tensor) -> Tensor:
+        logits, _, points = self.file.whole(images.round().to(torch.uint8))
+        self.head.last = points, logits
+        return points
+
+    def train(self, mode: bool = True) -> ExportedClassifier:
+        return self
+
+    def to(self, device: torch.device | str) -> ExportedClassifier:
+        return self
+
+
+def open_exported(path: Path) -> SavedModel:
+    """An ONNX file among the models that ``fixhead evaluate`` takes.
+
+    Raises:
+        RequestError: as ``OnnxModel`` and ``ExportedClassifier``.
+    """
+    file = OnnxModel(path)
+    channels = file.facts["channels"]
+    # (x / 255 − 0) / (1 / 255): what it is given is x, and what it says of mean and std is inside.
+    facts = file.facts | {"mean": [0.0] * channels, "std": [1 / 255] * channels}
+    return SavedModel(path.name, cast(Any, ExportedClassifier(file, path)), facts)
 
 
 def scored(answers: Answers, score: Score, temperature: float) -> Answers:
@@ -317,13 +443,13 @@ def _example(facts: Mapping[str, Any]) -> Tensor:
 def _write_onnx(answering: _Answering, facts: Mapping[str, Any], path: Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, extra="export")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silent("onnx_ir.passes.common.initializer_deduplication"):
         warnings.simplefilter("ignore")  # of torch's exporter, about itself
         program = torch.onnx.export(
-            answering,
+            _AnsweringFully(answering).eval(),
             (_example(facts),),
             input_names=["pixels"],
-            output_names=["logits", "largest_cosine"],
+            output_names=["logits", "largest_cosine", "points", "class_vectors"],
             dynamic_shapes={"pixels": {0: torch.export.Dim("batch", min=1)}},
             dynamo=True,
             verbose=False,
@@ -331,6 +457,17 @@ def _write_onnx(answering: _Answering, facts: Mapping[str, Any], path: Path) -> 
     assert program is not None
     program.model.metadata_props[METADATA] = json.dumps(facts)
     program.save(path, external_data=False)
+
+
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    """Without what a library says of its own passes."""
+    named = logging.getLogger(logger)
+    before, named.disabled = named.disabled, True
+    try:
+        yield
+    finally:
+        named.disabled = before
 
 
 def _run_onnx(path: Path) -> Run:
