@@ -268,6 +268,7 @@ def test_the_file_is_measured_as_the_model_is(head, tmp_path, capsys):
         assert (out / "evaluation.html").exists()
     [ours], [theirs] = (record["models"] for record in records)
     assert theirs["name"] == "model.onnx"
+    assert theirs["head_sentence"] == ours["head_sentence"]
     for name in ("accuracy", "loss", "macro_f1"):
         assert theirs[name] == pytest.approx(ours[name], rel=1e-4)
     for part in ("calibration", "confidence", "collapse", "compactness", "geometry"):

@@ -246,6 +246,7 @@ def facts_of(model: Exportable) -> dict[str, Any]:
         "scale": 1.0 if head.scale is None else float(head.scale.detach()),
         "bias": head.bias is not None,
         "construction": head.construction,
+        "sentence": None if head.spec is None else str(head.spec),
     }
     return {"schema": EXPORT_SCHEMA, "fixhead": __version__, "description": kept}
 
@@ -355,6 +356,7 @@ class _ExportedHead:
         self.vectors = file.class_vectors
         self.logit_kind: str = said["logits"]
         self.construction: str = said["construction"]
+        self.spec: str | None = said.get("sentence")  # which is only shown
         self.scale = torch.tensor(float(said["scale"]))
         self.bias = torch.zeros(len(self.vectors)) if said["bias"] else None
         self.classes, self.width = self.vectors.shape
