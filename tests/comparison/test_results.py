@@ -181,6 +181,16 @@ def test_a_baseline_may_be_asked_for_and_must_be_an_arm():
         summarise(comparison(), records(), "cube")
 
 
+def test_the_margin_of_practical_equality_is_asked_for_and_said():
+    wide, narrow = (
+        summarise(comparison(), records(), None, None, margin)["against"] for margin in (0.9, 1e-6)
+    )
+    assert (wide["margin"], narrow["margin"]) == (0.9, 1e-6)
+    assert all(arm["practically_equal"] for arm in wide["arms"])
+    assert not any(arm["practically_equal"] for arm in narrow["arms"])
+    assert summarise(comparison(), records())["against"]["margin"] == 0.01
+
+
 def test_frozen_arms_alone_are_held_against_the_first():
     assert baseline_of(("simplex", "hadamard")) == "simplex"
     assert baseline_of(("simplex", "learned-cosine@auto", "learned-dot")) == "learned-cosine@auto"

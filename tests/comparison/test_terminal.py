@@ -206,6 +206,19 @@ def test_the_outcome_prints_every_difference_from_the_baseline_with_its_interval
     assert "Dunnett's comparison of 2 heads with learned-dot" in " ".join(said.split())
 
 
+def test_the_outcome_says_which_heads_are_practically_equal_and_within_what(capsys, tmp_path):
+    held = against(3, 0.4) | {"margin": 0.015}
+    for arm, equal in zip(held["arms"], (True, False), strict=True):
+        arm |= {"equivalence_p_value": 0.01, "practically_equal": equal}
+    show_outcome(outcome(against=held), tmp_path)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Practically equal, within ±1.5 points of learned-dot: simplex (p < 0.05" in said
+    for arm in held["arms"]:
+        arm["practically_equal"] = False
+    show_outcome(outcome(against=held), tmp_path)
+    assert "No head is shown to be within ±1.5 points" in " ".join(capsys.readouterr().out.split())
+
+
 def test_two_seeds_have_intervals_and_no_p(capsys, tmp_path):
     show_outcome(outcome(against=against(2, 0.0004)), tmp_path)
     said = capsys.readouterr().out

@@ -231,3 +231,15 @@ def test_heads_are_matched_when_only_learning_differs() -> None:
 def test_a_head_without_a_sentence_keeps_its_name() -> None:
     assert parse("mine", "something else").phrase == "mine"
     assert parse("mine", None).description == ""
+
+
+def test_heads_within_the_margin_are_called_practically_equal(make_comparison: Make) -> None:
+    values = {
+        head: [0.90 + place % 2 * 1e-4, 0.91, 0.92 + place % 3 * 1e-4]
+        for place, head in enumerate(MANY)
+    }
+    said = headline(read_records(make_comparison(heads=MANY, accuracies=values))).main
+    assert said.kind == "open"
+    start = f"Practically equal: all {len(MANY) - 1} heads and learned-dot differ by less than 1 "
+    assert said.text.startswith(start)
+    assert "at most " in said.text

@@ -12,6 +12,9 @@ from fixhead.runs.statistics import (
     detectable,
     dunnett_critical,
     dunnett_p,
+    equivalence_p,
+    equivalence_to_baseline,
+    held_against,
     holm,
     mean_interval,
     paired_difference,
@@ -275,3 +278,63 @@ def test_more_seeds_show_smaller_differences():
     needed = seeds_needed(1.0, 6, 1.0)
     assert detectable(1.0, 6, needed) <= 1.0 < detectable(1.0, 6, needed - 1)
     assert seeds_needed(1.0, 6, 0.01) is None
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(values, values), min_size=3, max_size=12), st.floats(0.001, 0.5))
+def test_equivalence_is_two_one_sided_tests_and_a_ninety_per_cent_interval_inside(pairs, margin):
+    a, b = np.asarray(pairs).T
+    differences = a - b
+    if np.ptp(differences) < 1e-6:
+        return
+    [p] = equivalence_to_baseline([b, a], 0, margin, "paired t")
+    above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    assert p == pytest.approx(max(above, below), rel=1e-6, abs=1e-12)
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
+    if abs(p - 0.05) > 1e-9:
+        assert (p < 0.05) == (-margin < low and high < margin)
+
+
+def test_two_arms_have_one_equivalence_by_either_test():
+    table = [[0.5, 0.6, 0.7, 0.9], [0.52, 0.61, 0.7, 0.93]]
+    pooled, paired = (
+        equivalence_to_baseline(table, 0, 0.05, test) for test in ("dunnett", "paired t")
+    )
+    assert pooled == pytest.approx(paired)
+
+
+def test_many_arms_share_their_error_and_are_corrected_after_holm():
+    table = np.random.default_rng(3).normal(0.8, 0.01, (4, 6))
+    error, freedom = residual_deviation(table) * math.sqrt(2 / 6), 3 * 5
+    alone = [
+        equivalence_p(float((table[arm] - table[1]).mean()), error, freedom, 0.02)
+        for arm in (0, 2, 3)
+    ]
+    assert equivalence_to_baseline(table, 1, 0.02, "dunnett") == holm(alone)
+
+
+def test_runs_without_any_spread_are_equal_inside_the_margin_and_not_outside():
+    table = [[0.5, 0.6, 0.7], [0.505, 0.605, 0.705], [0.52, 0.62, 0.72]]
+    assert equivalence_to_baseline(table, 0, 0.01, "paired t") == [0.0, 1.0]
+    assert equivalence_to_baseline([[0.5], [0.5]], 0, 0.01, "paired t") == [None]
+
+
+def arms_with(values):
+    return [
+        {"head": head, "test_accuracy": {"values": list(own), "seeds": [*range(len(own))]}}
+        for head, own in values.items()
+    ]
+
+
+def test_practically_equal_needs_three_seeds_and_the_margin():
+    near = {"a": [0.90, 0.91, 0.92, 0.915], "b": [0.901, 0.911, 0.921, 0.9149]}
+    held = held_against(arms_with(near), "test_accuracy", "a")
+    assert held["margin"] == 0.01
+    [arm] = held["arms"]
+    assert arm["practically_equal"]
+    assert arm["equivalence_p_value"] < 0.05
+    tight = held_against(arms_with(near), "test_accuracy", "a", 0.0005)
+    assert not tight["arms"][0]["practically_equal"]
+    two = {head: own[:2] for head, own in near.items()}
+    assert not held_against(arms_with(two), "test_accuracy", "a")["arms"][0]["practically_equal"]

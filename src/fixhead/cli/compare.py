@@ -48,6 +48,15 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Call a head practically equal to that one where an equivalence test shows that "
+            "it differs by less than so many points of accuracy: by default 1.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -68,7 +77,12 @@ def compare(
         return
     workers = workers_for(jobs, run_timeout, comparison.device, "fixhead.comparison.run")
     results = run_comparison(
-        comparison, out, checkpoint_every_s=checkpoint_every, workers=workers, baseline=baseline
+        comparison,
+        out,
+        checkpoint_every_s=checkpoint_every,
+        workers=workers,
+        baseline=baseline,
+        margin=None if margin is None else margin / 100,
     )
     print(dumps(results, indent=2)) if as_json else show_outcome(results, out)
     if any(arm["failed"] for arm in results["arms"]):

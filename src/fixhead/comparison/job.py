@@ -20,7 +20,7 @@ from .._errors import RequestError
 from ..evaluation.model_folder import Extras
 from ..heads.spec import parse_head
 from ..report.comparison_page import write_page
-from ..runs.claims import CLAIM_SEEDS, supports_claim
+from ..runs.claims import CLAIM_SEEDS, EQUIVALENCE_MARGIN, supports_claim
 from ..runs.layout import RESULTS_FILE, RESULTS_SCHEMA
 from ..runs.pool import Workers
 from ..runs.records import Record, write_json
@@ -64,6 +64,7 @@ def compare(
     workers: Workers | None = None,
     fabric: Fabric | None = None,
     baseline: str | None = None,
+    margin: float | None = None,
     extras: Extras | None = None,
 ) -> dict[str, Any]:
     """Run what is missing in ``directory``, and give the content of its results.json.
@@ -77,13 +78,18 @@ def compare(
     ``workers`` do the runs. A folder of this comparison with fewer heads or seeds grows. Where it
     is stopped by the keyboard or by an error, the page shows what is done. With a ``fabric`` of
     several processes, process 0 calls this, and the others follow (``ComparisonRunner.follow``).
-    ``extras`` go into the models' folders.
+    ``margin``: an arm within this difference of accuracy counts as practically equal to the
+    baseline; as before, or 0.01. ``extras`` go into the models' folders.
 
     Raises:
         RequestError: something cannot be met as asked, or the folder is not this comparison's.
     """
     if baseline is not None:
         baseline_of(comparison.heads, baseline)
+    if margin is not None and not 0 < margin < 1:
+        raise RequestError(
+            f"--margin must be above 0 and below 100 points, got {100 * margin:g} points"
+        )
     store, facts, grows = RunStore(directory), folder_facts(comparison), grows_from(comparison)
     store.refuse_foreign(facts, grows)
     runner = ComparisonRunner(comparison, directory, checkpoint_every_s, fabric, extras or Extras())
@@ -103,9 +109,9 @@ def compare(
         except BaseException:
             with suppress(Exception):  # what stopped it is what there is to say
                 if store.records():
-                    write_results(directory, baseline, same)
+                    write_results(directory, baseline, same, margin)
             raise
-        return write_results(directory, baseline, same)
+        return write_results(directory, baseline, same, margin)
 
 
 def _refuse_another_auto(context: Context, store: RunStore) -> None:
@@ -123,13 +129,16 @@ def _refuse_another_auto(context: Context, store: RunStore) -> None:
 
 
 def write_results(
-    directory: Path, baseline: str | None = None, same: Mapping[str, str] | None = None
+    directory: Path,
+    baseline: str | None = None,
+    same: Mapping[str, str] | None = None,
+    margin: float | None = None,
 ) -> dict[str, Any]:
     """Write results.json and the page from the records of a comparison's folder, finished or not,
     and give the content of results.json.
 
-    The baseline, and which heads are others under another name, are those of the results that are
-    there, unless they are given.
+    The baseline, the margin of equivalence, and which heads are others under another name, are
+    those of the results that are there, unless they are given.
 
     Raises:
         RequestError: the folder is no comparison's.
@@ -140,10 +149,12 @@ def write_results(
     if baseline is None:
         baseline = (before.get("against") or {}).get("baseline")
         baseline = baseline if baseline in comparison.heads else None
+    if margin is None:
+        margin = (before.get("against") or {}).get("margin", EQUIVALENCE_MARGIN)
     done = RunStore(directory).by_run()
     runs = [plan.run_id for plan in plan_runs(comparison)]
     rows = [done[run] for run in runs if run in done]
-    results = summarise(comparison, rows, same.get(baseline or "", baseline), same)
+    results = summarise(comparison, rows, same.get(baseline or "", baseline), same, margin)
     write_json(directory / RESULTS_FILE, results)
     write_page(directory)
     return results
@@ -334,6 +345,7 @@ def summarise(
     records: Sequence[Record],
     baseline: str | None = None,
     same: Mapping[str, str] | None = None,
+    margin: float = EQUIVALENCE_MARGIN,
 ) -> dict[str, Any]:
     """Arms in the order asked for, each held against the baseline; every pair of arms with Holm's
     correction; and notes.
@@ -353,7 +365,7 @@ def summarise(
             "metric": metric,
             "claims": bool(pairs) and all(supports_claim(pair["n"]) for pair in pairs),
             "arms": arms,
-            "against": held_against(arms, metric, baseline_of(comparison.heads, baseline)),
+            "against": held_against(arms, metric, baseline_of(comparison.heads, baseline), margin),
             "pairs": pairs,
             "notes": [*map(_about_same, (same or {}).items()), *_notes(comparison, records)],
         }

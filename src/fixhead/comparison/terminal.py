@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Column, Table
 
 from ..report.numbers import mean_std, percent_spread
-from ..runs.claims import about_test, supports_claim
+from ..runs.claims import about_equivalence, about_test, supports_claim
 from ..runs.layout import (
     COMPUTED_SCHEMA,
     CONFIG_FILE,
@@ -210,7 +210,9 @@ def _show_differences(console: Console, against: dict[str, Any]) -> None:
         shown = [] if not claims else ["–" if p is None else f"{p:.2g}"]
         table.add_row(arm["head"], f"{100 * mean:+.2f} points", interval, *shown)
     console.print(table)
-    console.print(f"· {about_test(against)}", highlight=False)
+    for line in (about_test(against), about_equivalence(against)):
+        if line is not None:
+            console.print(f"· {line}", highlight=False)
 
 
 def duration(seconds: float) -> str:

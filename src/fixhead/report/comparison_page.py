@@ -12,7 +12,7 @@ from statistics import median
 
 from markupsafe import Markup, escape
 
-from ..runs.claims import CLAIM_SEEDS, about_test
+from ..runs.claims import CLAIM_SEEDS, LEVEL, about_equivalence, about_test
 from ..runs.layout import CONFIG_FILE, HISTORY_FILE, REPORT_PAGE, RESULTS_FILE, RUNS_FILE
 from ..runs.records import Record
 from . import comparison_charts
@@ -32,7 +32,6 @@ from .numbers import (
 )
 from .page import Chart, Page, Section, paragraph, present, render_chart, write
 from .pair_text import (
-    LEVEL,
     Sentence,
     against,
     against_pairs,
@@ -347,8 +346,8 @@ def _against_table(records: ComparisonRecords, held: Record) -> Markup:
     )
     caption = (
         f"{about_test(held)} A filled point marks p < {LEVEL}. p is left out below {CLAIM_SEEDS} "
-        f"paired seeds.{left_out}"
-    )
+        f"paired seeds.{left_out} {about_equivalence(held) or ''}"
+    ).rstrip()
     return render_table("against", caption, columns, rows)
 
 
@@ -387,11 +386,13 @@ def pairs_table(records: ComparisonRecords) -> Markup | None:
         Column("n", "paired seeds", kind="number n"),
     ]
     rows = [_pair_row(records, pair, axis) for pair in pairs]
+    held = against(records)
+    alone = about_equivalence(held) if held is not None and len(held["arms"]) == 1 else None
     caption = (
         "Paired over seeds: one seed gives every head the same backbone, data order and "
         f"augmentation. {_about_p(len(pairs))} A filled point marks p < {LEVEL}. p is left out "
-        f"below {CLAIM_SEEDS} paired seeds."
-    )
+        f"below {CLAIM_SEEDS} paired seeds. {alone or ''}"
+    ).rstrip()
     return render_table("pairs", caption, columns, rows)
 
 

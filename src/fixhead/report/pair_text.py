@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import mean
 
-from ..runs.claims import CLAIM_SEEDS, supports_claim
+from ..runs.claims import CLAIM_SEEDS, LEVEL, supports_claim
 from ..runs.records import Record
 from .numbers import THIN, listing, p_equals, percent, percent_spread, plural, signed
 from .records import ArmWords, ComparisonRecords, arms_by_name, matched
 
-LEVEL = 0.05
 REFERENCE = "learned-dot"
 """What everyone uses: the arm that others are held against where no two arms are matched."""
 METRICS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced test accuracy"}
@@ -100,6 +99,8 @@ def _finding(records: ComparisonRecords, held: Record) -> Sentence:
         return Sentence(said.kind, f"{said.lead}{others}", said.figures)
     if not able:
         return _say(records, pairs[0])
+    if all(arm.get("practically_equal") for arm in held["arms"]):
+        return _equal(records, held, able[0])
     if len(pairs) == 1:
         said = _say(records, pairs[0])
         return Sentence(said.kind, said.lead, f"{said.figures}; {_could(held)}")
@@ -107,6 +108,15 @@ def _finding(records: ComparisonRecords, held: Record) -> Sentence:
     largest = f"{uncapital(text.first)}, {text.a}, and {text.second}, {text.b}"
     lead = f"No difference from {held['baseline']} is shown: the largest is between {largest}"
     return Sentence("open", lead, f"{text.figures}; {_could(held)}")
+
+
+def _equal(records: ComparisonRecords, held: Record, largest: Record) -> Sentence:
+    """All heads within the margin of the baseline."""
+    text = pair_text(records, largest)
+    number, points = len(held["arms"]), f"{100 * held['margin']:g}"
+    who = held["arms"][0]["head"] if number == 1 else f"all {number} heads"
+    lead = f"Practically equal: {who} and {held['baseline']} differ by less than {points} points"
+    return Sentence("open", lead, ("" if number == 1 else "at most ") + text.figures)
 
 
 def _could(held: Record) -> str:

@@ -14,6 +14,30 @@ def supports_claim(runs: int) -> bool:
     return runs >= CLAIM_SEEDS
 
 
+LEVEL = 0.05
+"""Claims are made below this p-value."""
+
+EQUIVALENCE_MARGIN = 0.01
+"""Heads that differ by less than this, a point of accuracy, are practically equal, unless another
+margin is said."""
+
+
+def about_equivalence(against: Record) -> str | None:
+    """Which heads were shown to be practically equal to the baseline, within which margin, in a
+    sentence; None where that was not tested, or the seeds support no claim."""
+    margin = against.get("margin")
+    if margin is None or not supports_claim(against["n"]):
+        return None
+    equal = [arm["head"] for arm in against["arms"] if arm["practically_equal"]]
+    what = "another margin is said by --margin"
+    within = f"within ±{100 * margin:g} points of {against['baseline']}"
+    number = len(against["arms"])
+    how = "two one-sided t-tests" + (f", Holm over {number}" if number > 1 else "")
+    if not equal:
+        return f"No head is shown to be {within} ({how}; {what})."
+    return f"Practically equal, {within}: {', '.join(equal)} (p < {LEVEL}, {how}; {what})."
+
+
 def about_test(against: Record) -> str:
     """How the differences of ``held_against`` were tested, in a sentence."""
     number = len(against["arms"])

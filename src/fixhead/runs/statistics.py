@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln, nctdtrinc, ndtr, stdtr, stdtrit
 
-from .claims import CLAIM_SEEDS
+from .claims import CLAIM_SEEDS, EQUIVALENCE_MARGIN, LEVEL, supports_claim
 from .records import Record
 
 
@@ -204,6 +204,44 @@ def against_baseline(
     return AgainstBaseline("dunnett", pairs, deviation, unequal)
 
 
+def equivalence_p(mean: float, error: float, freedom: int, margin: float) -> float:
+    """The p-value of two one-sided t-tests that a difference δ lies inside (−Δ, Δ).
+
+    max(P(T > (d + Δ)/s_d), P(T > (Δ − d)/s_d)), with T of Student's t with ν degrees of freedom, d
+    the estimate, s_d its standard error and Δ the margin. p < α exactly where the 1 − 2α interval
+    of d lies inside. Without an error, 0 inside and 1 elsewhere.
+
+    Source: Schuirmann 1987.
+    """
+    if error <= 1e-15:
+        return 0.0 if abs(mean) < margin else 1.0
+    return float(
+        max(stdtr(freedom, -(margin + mean) / error), stdtr(freedom, (mean - margin) / error))
+    )
+
+
+def equivalence_to_baseline(
+    values: Sequence[Sequence[float]], baseline: int, margin: float, test: str
+) -> list[float | None]:
+    """For every other arm of values (A, n), in order, the p-value of being within ±``margin`` of
+    the baseline, after Holm; with the standard errors of ``against_baseline``'s ``test``. None for
+    one seed."""
+    table = np.asarray(values, dtype=np.float64)
+    arms, seeds = table.shape
+    others = [arm for arm in range(arms) if arm != baseline]
+    if seeds < 2:
+        return [None] * len(others)
+    shared = residual_deviation(table) * math.sqrt(2 / seeds)
+    found: list[float | None] = []
+    for arm in others:
+        difference = table[arm] - table[baseline]
+        error, freedom = shared, (arms - 1) * (seeds - 1)
+        if test == "paired t":
+            error, freedom = float(difference.std(ddof=1)) / math.sqrt(seeds), seeds - 1
+        found.append(equivalence_p(float(difference.mean()), error, freedom, margin))
+    return holm(found)
+
+
 def residual_deviation(values: Sequence[Sequence[float]] | np.ndarray[Any, Any]) -> float:
     """s = √(Σ ε̂² / ((A − 1)(n − 1))) of values (A, n), A and n at least 2."""
     residuals = _residuals(np.asarray(values, dtype=np.float64))
@@ -329,12 +367,15 @@ def seeds_needed(deviation: float, arms: int, difference: float) -> int | None:
     return every[place] if place < len(every) else None
 
 
-def held_against(arms: Sequence[Record], metric: str, baseline: str) -> Record | None:
+def held_against(
+    arms: Sequence[Record], metric: str, baseline: str, margin: float = EQUIVALENCE_MARGIN
+) -> Record | None:
     """The arms of a results.json minus one of them, over the seeds that all of them finished.
 
     Arms that share too few finished seeds with it (three, or all that it has) are left out, and
     named. ``detectable`` is the difference that so many seeds show with probability 0.8, at the
-    spread that these runs have. None where nothing can be compared.
+    spread that these runs have. ``practically_equal`` is an arm that an equivalence test shows to
+    be within ±``margin`` of the baseline. None where nothing can be compared.
     """
     measured = {
         arm["head"]: dict(zip(arm[metric]["seeds"], arm[metric]["values"], strict=True))
@@ -350,12 +391,14 @@ def held_against(arms: Sequence[Record], metric: str, baseline: str) -> Record |
     found = against_baseline(table, heads.index(baseline))
     others = [head for head in heads if head != baseline]
     deviation = found.deviation
+    equal = equivalence_to_baseline(table, heads.index(baseline), margin, found.test)
     return {
         "baseline": baseline,
         "test": found.test,
         "n": len(seeds),
         "deviation": deviation,
         "unequal_p_value": found.unequal,
+        "margin": margin,
         "detectable": detectable(deviation, len(heads), len(seeds), test=found.test)
         if deviation
         else None,
@@ -367,8 +410,10 @@ def held_against(arms: Sequence[Record], metric: str, baseline: str) -> Record |
                     "ci95": None if one.low is None else [one.low, one.high],
                 },
                 "p_value": one.p_value,
+                "equivalence_p_value": p,
+                "practically_equal": p is not None and p < LEVEL and supports_claim(len(seeds)),
             }
-            for head, one in zip(others, found.differences, strict=True)
+            for head, one, p in zip(others, found.differences, equal, strict=True)
         ],
         "left_out": [head for head, values in measured.items() if head not in heads],
     }
