@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import fixhead
 from fixhead.cli import run
 from fixhead.comparison import Comparison
+from fixhead.comparison.context import sensible_backbone
 from fixhead.evaluation.model_folder import Calibration
 from fixhead.runs.records import read
 from fixhead.training import load_classifier
@@ -262,3 +265,86 @@ def test_several_models_are_refused_by_name(capsys, tmp_path, pictures):
     options = ["--heads", "simplex,hadamard", "--epochs", "1", "--seeds", "1", "--device", "cpu"]
     assert run(["compare", *options, "--out", str(out)]) == 0
     assert "hadamard-seed0" in refused(capsys, "predict", out, pictures[0][0])
+
+
+def images_of(size, channels=3, shape=None):
+    images = SimpleNamespace(shape=shape or (5, channels, size, size))
+    return SimpleNamespace(image_size=size, channels=channels, train=SimpleNamespace(images=images))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone"),
+    [
+        (images_of(8, 1), "small-cnn"),
+        (images_of(32), "small-cnn"),
+        (images_of(33), "resnet18"),
+        (images_of(64), "resnet18"),
+        (images_of(65), "timm:resnet18"),
+        (images_of(1, 20, (5, 20)), "identity"),
+    ],
+)
+def test_a_network_that_fits_the_images_is_taken_and_said(monkeypatch, dataset, backbone):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    chosen = sensible_backbone(dataset)
+    assert (chosen.backbone, chosen.pretrained) == (backbone, False)
+    assert chosen.why.startswith(f"backbone: {backbone}, because")
+
+
+@pytest.mark.parametrize(("channels", "cached"), [(3, True), (3, False), (1, True)])
+def test_published_weights_are_taken_where_they_lie_here(monkeypatch, tmp_path, channels, cached):
+    lies = str(tmp_path) if cached else None
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: lies)
+    chosen = sensible_backbone(images_of(224, channels))
+    assert chosen.pretrained is (cached and channels == 3)
+    assert ("--pretrained fetches them" in chosen.why) is (channels == 3 and not cached)
+
+
+def test_a_folder_that_was_begun_keeps_its_network(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    options = ["--head", "simplex", "--epochs", "1", "--device", "cpu", "--out", str(out)]
+    begun = ["--lr", "0.05", "--backbone", "resnet32"]
+    monkeypatch.setattr("fixhead.comparison.job.compare", lambda *args, **named: stop(args))
+    stopped: list[Comparison] = []
+
+    def stop(args):
+        stopped.append(args[0])
+        raise fixhead.RequestError("enough")
+
+    assert run(["train", *options]) == 2
+    assert "backbone: small-cnn, because the images have 8 pixels" in capsys.readouterr().err
+    assert run(["train", *options, *begun]) == 2
+    out.mkdir()
+    config = {"config": stopped[1].to_dict()}
+    monkeypatch.setattr("fixhead.runs.store.read_config", lambda _: config)
+    (out / "config.json").write_text("{}")
+    assert run(["train", *options]) == 2
+    assert [one.backbone for one in stopped] == ["small-cnn", "resnet32", "resnet32"]
+    assert [one.recipe.lr for one in stopped] == [0.1, 0.05, 0.05]
+    assert "backbone:" not in capsys.readouterr().err
+
+
+def test_photos_get_the_network_of_their_size_and_feature_arrays_none(
+    tmp_path, capsys, monkeypatch
+):
+    draws = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = draws.integers(0, 256, (40, 50, 3)).astype("u1")
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    rows = {"features": draws.normal(size=(20, 6)).astype("f4"), "labels": np.arange(20) % 2}
+    np.savez(tmp_path / "rows.npz", **rows)
+    taken: list[Comparison] = []
+
+    def stop(comparison, *_args, **_named):
+        taken.append(comparison)
+        raise fixhead.RequestError("enough")
+
+    monkeypatch.setattr("fixhead.comparison.job.compare", stop)
+    options = ["--device", "cpu", "--out", str(tmp_path / "out"), "--head", "learned-dot"]
+    photos = ["--data", str(tmp_path / "photos"), "--image-size", "40"]
+    assert run(["train", *photos, *options]) == 2
+    assert "backbone: resnet18, because at 40 pixels" in capsys.readouterr().err
+    assert run(["train", "--data", str(tmp_path / "rows.npz"), *options]) == 2
+    assert "backbone:" not in capsys.readouterr().err
+    assert [one.backbone for one in taken] == ["resnet18", Comparison.backbone]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,10 @@ from .options import (
     use_threads,
 )
 
+if TYPE_CHECKING:
+    from ..comparison.config import Comparison
+
+IDENTITY = "identity"
 GIVEN = ("COMMANDLINE", "DEFAULT_MAP")
 """Where an option's value comes from when somebody said it: here or in --config."""
 KEPT = (
@@ -102,7 +107,8 @@ def train(
 
     The folder is that of a comparison with one arm and one seed: started again with the same
     --out, it carries on where it was stopped, and `fixhead report`, `evaluate` and `predict` take
-    it.
+    it. Where no --backbone is named, one is taken that fits the size of the images, and why is
+    said: small-cnn up to 32 pixels, resnet18 up to 64, timm:resnet18 beyond.
     """
     chosen = {**chosen, "heads": [head], "seeds": 1, "first_seed": seed}
     if resume is not None:
@@ -125,11 +131,16 @@ def train(
         fabric = join(comparison.device, comparison.recipe)
     elif (devices or 1) * nodes > 1:
         raise typer.Exit(launch(comparison.device, devices or 1, nodes))
+    why = None
+    if resume is None and not _is_said(context, "backbone"):
+        comparison, why = _with_backbone(comparison, out, context)
     use_threads(threads, comparison.backbone, processes=here)
     if fabric is not None and fabric.global_rank > 0:
         ComparisonRunner(comparison, out, checkpoint_every, fabric).follow()
         return
     progress = ComparisonProgress(log=None if log is None else open_log(log, out / "logs"))
+    if why is not None:
+        progress.say(f"· {why}")
     compare(
         comparison,
         out,
@@ -144,6 +155,47 @@ def train(
     print(dumps(row, indent=2)) if as_json else show_run(row, out / RUN_FOLDERS / row["run_id"])
     if row["status"] != "done":
         raise typer.Exit(1)
+
+
+def _is_said(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name in GIVEN
+
+
+def _with_backbone(
+    comparison: Comparison, out: Path, context: typer.Context
+) -> tuple[Comparison, str | None]:
+    """The comparison with the network that fits its images, and why; in a folder that was begun,
+    with the one that it was begun with."""
+    from ..comparison.context import (
+        FINE_TUNING_RATE,
+        load_data,
+        refuse_impossible,
+        sensible_backbone,
+    )
+    from ..runs.layout import CONFIG_FILE
+    from ..runs.store import read_config
+
+    given = {name for name in ("pretrained", "lr") if _is_said(context, name)}
+    if (out / CONFIG_FILE).exists():
+        before = read_config(out)["config"]
+        took, rate, why = before["backbone"], before["recipe"]["lr"], None
+        pretrained = before.get("pretrained", False)
+    else:
+        # Before any image is decoded, heads are tried on the widest of the networks.
+        data = load_data(replace(comparison, backbone="resnet18"))
+        chosen = sensible_backbone(data)
+        took, pretrained, why = chosen.backbone, chosen.pretrained, chosen.why
+        body = took, data.channels, data.image_size
+        refuse_impossible(replace(comparison, backbone=took), len(data.classes), body)
+        rate = FINE_TUNING_RATE if pretrained else comparison.recipe.lr
+        if took == IDENTITY:
+            took, why = comparison.backbone, None  # which the comparison itself settles, and says
+    if "lr" not in given:
+        comparison = replace(comparison, recipe=replace(comparison.recipe, lr=rate))
+    if "pretrained" not in given:
+        comparison = replace(comparison, pretrained=pretrained)
+    return replace(comparison, backbone=took), why
 
 
 def _resumed(folder: Path, chosen: dict[str, Any], context: typer.Context) -> dict[str, Any]:

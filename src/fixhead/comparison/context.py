@@ -36,6 +36,60 @@ MOST_FEATURES = 4096
 """More features than this are not proposed."""
 
 
+SMALL, MEDIUM = 32, 64
+"""Images of up to so many pixels are small; of up to so many they need no stem that shrinks."""
+
+PUBLISHED = ("timm:resnet18", "timm/resnet18.a1_in1k", "model.safetensors")
+"""The network for larger pictures, and where its weights lie in the hub's cache."""
+
+FINE_TUNING_RATE = 0.01
+"""The learning rate that published weights are trained on with: the usual one would undo them."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The network that ``fixhead train`` takes where none was named, and why: a sentence."""
+
+    backbone: str
+    pretrained: bool
+    why: str
+
+
+def sensible_backbone(dataset: Dataset) -> Chosen:
+    """One network for each size of image.
+
+    Up to 32 pixels ``small-cnn``, which two processor cores train within minutes; up to 64
+    ``resnet18``, which keeps the image's size in its first layers; beyond that timm's ResNet-18,
+    which shrinks the image fourfold first. That one starts from published weights where the hub's
+    cache on this machine has them and the images have colour; nothing is fetched unasked.
+    """
+    size = dataset.image_size
+    if len(dataset.train.images.shape) == 2:
+        return Chosen(IDENTITY, False, f"backbone: {IDENTITY}, because the data are features")
+    if size <= SMALL:
+        why = f"the images have {size} pixels, and two processor cores train it within minutes"
+        return Chosen("small-cnn", False, f"backbone: small-cnn, because {why}")
+    if size <= MEDIUM:
+        why = f"at {size} pixels its first layers need not shrink the images"
+        return Chosen("resnet18", False, f"backbone: resnet18, because {why}")
+    name, repository, file = PUBLISHED
+    why = f"backbone: {name}, because its first layers shrink images of {size} pixels"
+    if dataset.channels != 3:
+        return Chosen(name, False, f"{why}; it starts from random weights, as images are grey")
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(repository, file), str):
+        known = f"it starts from published weights, at a learning rate of {FINE_TUNING_RATE:g}"
+        return Chosen(name, True, f"{why}; {known}")
+    return Chosen(
+        name,
+        False,
+        f"{why}; its published weights are not in the hub's cache of this machine, so it starts "
+        "from random ones (--backbone "
+        f"{name} --pretrained fetches them)",
+    )
+
+
 @dataclass(frozen=True)
 class Parts:
     """The batches of one seed: training, validation, test."""
