@@ -87,6 +87,7 @@ ROWS = (
     {"cli"},
     {"papers"},
     {"comparison"},
+    {"hub"},
     {"bench", "evaluation", "sklearn"},
     {"report", "training"},
     {"metrics"},

@@ -30,6 +30,7 @@ from .replace import (
     restore,
     share_hooks,
 )
+from .spec import parse_head
 
 
 def swap_head(
@@ -111,6 +112,9 @@ def unswap(model: nn.Module) -> None:
         share_hooks(item.new, item.old)
         put(model, item.name, item.old.train(item.new.training))
     restore(record.statements)
+    config = getattr(model, "config", None)
+    if hasattr(config, CONFIG_ENTRY):
+        delattr(config, CONFIG_ENTRY)
     del model.__dict__[RECORD]
 
 
@@ -158,6 +162,53 @@ def _install(
         old = place.layer if keep_old else None
         record.exchanges.append(Exchange(place.name, old, new, device_and_dtype(place.layer)))
     setattr(model, RECORD, record)
+    config = getattr(model, "config", None)
+    if hasattr(config, "to_dict"):  # of Hugging Face: it is written beside the weights
+        described = {
+            place.name: describe_head(head) for place, head in zip(places, heads, strict=True)
+        }
+        setattr(config, CONFIG_ENTRY, described)
+
+
+CONFIG_ENTRY = "fixhead"
+"""Under what a Hugging Face config says which heads its model has (``fixhead.hub``)."""
+
+
+def describe_head(head: ClassificationHead) -> dict[str, Any]:
+    """What ``rebuilt_head`` makes an equal head of, beside its state_dict: plain JSON."""
+    facts: dict[str, Any] = {"features": head.features, "classes": head.classes}
+    if head.spec is not None:
+        return {**facts, "spec": str(head.spec)}
+    scale: float | str | None = 1.0 if head.scale is None else float(head.scale.detach())
+    if isinstance(head.scale, nn.Parameter):
+        scale = f"learned:{scale!r}"
+    arguments = {
+        "logits": head.logit_kind,
+        "scale": scale,
+        "bias": head.bias is not None,
+        "learn_vectors": head.learn_vectors,
+        "neck": head.neck_name,
+        "loss": str(head.loss_name),
+        "code_width": head.code_width,
+    }
+    return {**facts, "arguments": arguments}
+
+
+def rebuilt_head(facts: dict[str, Any], vectors: Tensor | None) -> ClassificationHead:
+    """The head that ``describe_head`` described, before its state is loaded; ``vectors`` (K, D) of
+    its state are needed where they came as a tensor.
+
+    Raises:
+        RequestError: no such head can be built.
+    """
+    if "spec" in facts:
+        spec = parse_head(facts["spec"])
+        return ClassificationHead(facts["features"], facts["classes"], **spec.arguments())
+    if vectors is None:
+        raise RequestError("the head's class vectors came as a tensor, and its weights lack them")
+    return ClassificationHead(
+        facts["features"], facts["classes"], vectors=vectors, **facts["arguments"]
+    )
 
 
 def _check_first_swap(model: nn.Module) -> None:
