@@ -13,6 +13,9 @@ from .options import (
     CheckpointEvery,
     Config,
     Jobs,
+    On,
+    RunCpus,
+    RunGpus,
     RunTimeout,
     Threads,
     comparison_of,
@@ -38,6 +41,9 @@ def compare(
     checkpoint_every: CheckpointEvery = 5.0,
     jobs: Jobs = None,
     run_timeout: RunTimeout = None,
+    on: On = None,
+    run_cpus: RunCpus = None,
+    run_gpus: RunGpus = None,
     dry_run: Annotated[
         bool, typer.Option(help="Say what would run and about how long, and write nothing.")
     ] = False,
@@ -75,7 +81,15 @@ def compare(
         plan = describe_plan(comparison, out, baseline)
         print(dumps(plan, indent=2)) if as_json else show_plan(plan)
         return
-    workers = workers_for(jobs, run_timeout, comparison.device, "fixhead.comparison.run")
+    workers = workers_for(
+        jobs,
+        run_timeout,
+        comparison.device,
+        "fixhead.comparison.run",
+        on=on,
+        run_cpus=run_cpus,
+        run_gpus=run_gpus,
+    )
     results = run_comparison(
         comparison,
         out,

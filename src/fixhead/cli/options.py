@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,6 +71,29 @@ Threads = Annotated[
         min=1,
         help="Compute with this many processor threads: by default 1 for small-cnn, else all, "
         "unless OMP_NUM_THREADS says how many.",
+        show_default=False,
+    ),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        help="Do the runs on a Ray cluster: `ray` starts one on this machine, `ray:ADDRESS` joins "
+        "one. Every node needs this fixhead, and the data under the same path.",
+        show_default=False,
+    ),
+]
+RunCpus = Annotated[
+    float | None,
+    typer.Option(
+        help="Processors that a run takes of a cluster's node: by default its threads.",
+        show_default=False,
+    ),
+]
+RunGpus = Annotated[
+    float | None,
+    typer.Option(
+        help="GPUs that a run takes of a cluster's node, or a part of one: by default 1 where "
+        "--device names a GPU, else none.",
         show_default=False,
     ),
 ]
@@ -201,16 +224,40 @@ def use_threads(threads: int | None, *backbones: str, processes: int = 1) -> Non
         torch.set_num_threads(threads)
 
 
-def workers_for(jobs: int | None, run_timeout: float | None, device: str, *modules: str) -> Workers:
-    """How many runs at once, after ``use_threads`` has settled the threads of one.
+def workers_for(
+    jobs: int | None,
+    run_timeout: float | None,
+    device: str,
+    *modules: str,
+    on: str | None = None,
+    run_cpus: float | None = None,
+    run_gpus: float | None = None,
+) -> Workers:
+    """How many runs at once, and where, after ``use_threads`` has settled the threads of one.
 
     The server of their processes imports ``modules``, where the runs are done, from now on.
+
+    Raises:
+        RequestError: ``on`` is no cluster, or is missing where its processors are named.
     """
+    if on is None and (run_cpus, run_gpus) != (None, None):
+        raise RequestError("--run-cpus and --run-gpus are for the nodes of a cluster: see --on")
     import torch
 
     from ..runs.pool import Workers, jobs_that_fit, start_server
     from ..training.engine import resolve_device
 
+    if on is not None:
+        from ..runs.on_ray import RayWorkers, parse_on
+
+        gpus = 0.0 if device in ("auto", "cpu") else 1.0
+        nodes = RayWorkers(
+            run_timeout_s=run_timeout,
+            address=parse_on(on),
+            cpus=torch.get_num_threads() if run_cpus is None else run_cpus,
+            gpus=gpus if run_gpus is None else run_gpus,
+        )
+        return nodes if jobs is None else replace(nodes, jobs=jobs)
     if jobs is None:
         jobs = jobs_that_fit(resolve_device(device).type, torch.get_num_threads())
     workers = Workers(jobs, run_timeout_s=run_timeout)

@@ -7,7 +7,19 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from .options import AsJson, DataDir, Device, Jobs, RunTimeout, Threads, use_threads, workers_for
+from .options import (
+    AsJson,
+    DataDir,
+    Device,
+    Jobs,
+    On,
+    RunCpus,
+    RunGpus,
+    RunTimeout,
+    Threads,
+    use_threads,
+    workers_for,
+)
 
 
 def paper(
@@ -68,6 +80,9 @@ def paper(
         int | None, typer.Option(help="An older name of --jobs.", hidden=True)
     ] = None,
     run_timeout: RunTimeout = None,
+    on: On = None,
+    run_cpus: RunCpus = None,
+    run_gpus: RunGpus = None,
     run: Annotated[
         bool, typer.Option(help="Run what is missing, or only make the page from what is done.")
     ] = True,
@@ -107,7 +122,15 @@ def paper(
         return
     use_threads(threads, *{c.comparison.backbone for c in wanted if isinstance(c, TrainingCell)})
     at_once = jobs if processes is None else processes
-    workers = workers_for(at_once, run_timeout, device, "fixhead.papers.store")
+    workers = workers_for(
+        at_once,
+        run_timeout,
+        device,
+        "fixhead.papers.store",
+        on=on,
+        run_cpus=run_cpus,
+        run_gpus=run_gpus,
+    )
     options = RunOptions(data_dir, device, cells, keep_models, workers, run)
     results = perform(chosen, request, out, options)
     folder = out / f"{paper}-{scale}" / name_of(chosen, request)

@@ -93,6 +93,15 @@ class ComparisonRunner:
         )
         tell("record", plan.file, record)
 
+    @property
+    def folder(self) -> Path:
+        return self.directory
+
+    def in_folder(self, folder: Path) -> ComparisonRunner:
+        moved = replace(self, directory=folder)
+        vars(moved)["context"] = self.context  # its data stay read
+        return moved
+
     def follow(self) -> None:
         """Take part in the runs of process 0, which alone validates, tests and writes, until it
         broadcasts None in place of a plan."""

@@ -136,6 +136,9 @@ class CellRunner:
         if record["status"] == "done":
             self._measure(cell, context, store, tell)
 
+    def in_folder(self, folder: Path) -> CellRunner:
+        return replace(self, folder=folder)
+
     def failure(self, cell: PaperCell, reason: str) -> tuple[str, Record]:
         if isinstance(cell, ComputedCell):
             return RUNS_FILE, self._computed(cell, "failed", reason, None, 0.0, machine.now())

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
-from typing import Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from .._errors import RequestError
 from .records import Record
@@ -53,6 +54,18 @@ class Runner(Protocol[P_contra]):
 
     def failure(self, plan: P_contra, reason: str, /) -> tuple[str, Record]:
         """The file and the record of a run whose process died again and again."""
+
+
+@runtime_checkable
+class MovableRunner(Runner[P_contra], Protocol[P_contra]):
+    """A runner that can do its runs in another folder, with everything else as it is."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the folders of its runs are."""
+
+    def in_folder(self, folder: Path, /) -> Runner[P_contra]:
+        """The same for another folder."""
 
 
 class Desk(Protocol[P]):
@@ -306,7 +319,7 @@ def _serve(
         try:
             runner(plan, lambda *message: pipe.send(("tell", *message)))
         except BaseException as error:
-            pipe.send(("raised", _portable(error)))
+            pipe.send(("raised", portable(error)))
         else:
             pipe.send(("done",))
 
@@ -319,7 +332,7 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _portable(error: BaseException) -> BaseException:
+def portable(error: BaseException) -> BaseException:
     """The error as another process can have it."""
     try:
         pickle.loads(pickle.dumps(error))
