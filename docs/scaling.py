@@ -28,6 +28,10 @@ WAYS = (
         "the same command on each with its own `--first-seed` or `--heads`, then "
         "`fixhead merge a/ b/ --out both/`",
     ),
+    (
+        "runs on the machines of a Ray cluster",
+        "`fixhead compare --on ray:HOST:PORT`; also `paper`; `--on ray` starts one here",
+    ),
     ("a look while it runs", "`fixhead watch DIR`"),
     (
         "one run on several devices",
@@ -56,6 +60,14 @@ HEAD = """# Many runs, many devices, many machines
 system has no such server, each imports by itself. Results are those of `--jobs 1`, bit for bit, at
 equal `--threads`. A process that dies or hangs (`--run-timeout`) costs its own run, which is begun
 again from its last checkpoint. One process writes the records.
+
+**Runs on a Ray cluster** (`pip install "fixhead[ray]"`) are tasks that take `--run-cpus` and
+`--run-gpus` of a node. Every node needs the same fixhead, and the data under the same path. Where
+the nodes share the disk of `--out`, a run whose process or node is lost goes on from its last
+checkpoint on another node; where they do not, it is begun again, and its files and then its record
+are sent back when it is done. The process that asked writes all records; where the cluster's head is
+lost it ends, and the same command carries on. Results are those of `--jobs 1`, bit for bit, on
+processors of one kind. These ways were tested with clusters of one machine, not on several.
 
 **One run in several processes** goes through the same batches as one process does; each learns from
 its own images of every batch, and DDP averages the gradients. Losses are those of one process but
