@@ -65,8 +65,8 @@ again from its last checkpoint. One process writes the records.
 `--run-gpus` of a node. Every node needs the same fixhead, and the data under the same path. Where
 the nodes share the disk of `--out`, a run whose process or node is lost goes on from its last
 checkpoint on another node; where they do not, it is begun again, and its files and then its record
-are sent back when it is done. The process that asked writes all records; where the cluster's head is
-lost it ends, and the same command carries on. Results are those of `--jobs 1`, bit for bit, on
+are sent back when it is done. The process that asked writes all records; where the cluster's head
+is lost it ends, and the same command carries on. Results are those of `--jobs 1`, bit for bit, on
 processors of one kind. These ways were tested with clusters of one machine, not on several.
 
 **One run in several processes** goes through the same batches as one process does; each learns from
