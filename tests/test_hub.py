@@ -14,6 +14,7 @@ from torch import nn
 
 import fixhead
 import fixhead.hub
+from fixhead._torchvision import import_torchvision
 from fixhead.cli import run
 from fixhead.heads.swap import CONFIG_ENTRY, describe_head, rebuilt_head
 from fixhead.hub import FILES, HubModel, from_pretrained
@@ -199,6 +200,7 @@ def test_what_has_no_head_of_ours_or_another_is_refused(tmp_path):
 
 
 def test_a_swapped_hugging_face_model_keeps_its_head_through_from_pretrained(tmp_path):
+    import_torchvision()  # which transformers imports, and some builds fail on
     transformers = pytest.importorskip("transformers")
     config = transformers.ViTConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,

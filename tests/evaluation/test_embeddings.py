@@ -20,13 +20,15 @@ from fixhead.training import build_classifier, save_model
 NAMES = ["ant", "bee", "cow"]
 
 
-def saved(folder: Path, head: str = "simplex", channels: int = 1) -> Path:
+def saved(
+    folder: Path, head: str = "simplex", channels: int = 1, seed: int = 0, names=NAMES
+) -> Path:
     """A model that was not trained."""
-    network = build("small-cnn", channels=channels, image_size=8, seed=0)
+    network = build("small-cnn", channels=channels, image_size=8, seed=seed)
     model = build_classifier(network, head, len(NAMES), counts=None, seed=0).eval()
     facts = {
         "backbone": "small-cnn", "channels": channels, "image_size": 8, "features": None,
-        "neck": "none", "head": head, "classes": NAMES, "seed": 0, "data": "none",
+        "neck": "none", "head": head, "classes": names, "seed": 0, "data": "none",
         "mean": [0.4] * channels, "std": [0.3] * channels,
     }  # fmt: skip
     save_model(folder, model, facts)
@@ -209,3 +211,65 @@ def test_the_digest_of_unstored_vectors_is_their_codes(tmp_path):
     space = space_of(opened)
     assert space["digest"] == opened.model.head.class_vectors.digest()
     assert (space["features"], space["width"], space["code_width"]) == (64, 128, 128)
+
+
+@pytest.mark.parametrize("kind", [".npz", ".parquet"])
+def test_a_picture_of_the_index_is_its_own_nearest_and_the_order_is_by_cosine(
+    kind, model, tmp_path, capsys
+):
+    folder = pictures(tmp_path / "photos", "train/dog", "train/emu", "test/dog", "test/emu")
+    out, image = tmp_path / f"index{kind}", folder / "test" / "emu" / "3.png"
+    assert run(["embed", str(model), str(folder), "--out", str(out)]) == 0
+    capsys.readouterr()
+    options = ["--model", str(model), "--top", "20", "--json"]
+    assert run(["search", str(out), str(image), *options]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    [row] = json.loads(said.out)
+    nearest = row["nearest"]
+    assert (nearest[0]["path"], nearest[0]["label"]) == ("test/emu/3.png", "emu")
+    assert nearest[0]["cosine"] == pytest.approx(1.0, abs=1e-5)
+    opened = fixhead.load(model)
+    features = opened.embed([folder / one["path"] for one in nearest]).double().numpy()
+    query = opened.embed([image]).double().numpy()[0]
+    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(query)
+    cosines = features @ query / lengths
+    np.testing.assert_allclose([one["cosine"] for one in nearest], cosines, atol=1e-5)
+    assert len(nearest) == 20
+    assert [*cosines] == sorted(cosines, reverse=True)
+
+
+def test_an_index_of_another_space_is_refused_and_of_the_same_vectors_taken(
+    model, tmp_path, capsys
+):
+    folder, out = pictures(tmp_path / "photos", "dog", "zebra"), tmp_path / "index.npz"
+    assert run(["embed", str(model), str(folder), "--out", str(out)]) == 0
+    image = folder / "dog" / "0.png"
+    others = {
+        "construction": saved(tmp_path / "a", "orthonormal"),
+        "names": saved(tmp_path / "b", names=["bee", "ant", "cow"], seed=3),
+    }
+    kept = out.read_bytes()
+    for what, other in others.items():
+        assert f"differs in {what}" in refused(capsys, "search", out, image, "--model", other)
+    retrained = saved(tmp_path / "d", seed=7)
+    assert run(["search", str(out), str(image), "--model", str(retrained)]) == 0
+    assert "compatible" in capsys.readouterr().err
+    assert "--top" in refused(capsys, "search", out, image, "--model", model, "--top", "0")
+    assert "fixhead embed" in refused(capsys, "search", image, image, "--model", model)
+    np.savez(tmp_path / "plain.npz", features=np.ones((2, 64)), labels=[0, 1])
+    plain = tmp_path / "plain.npz"
+    assert "of what space" in refused(capsys, "search", plain, image, "--model", model)
+    assert out.read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("head", "words"), [("learned-cosine", "learned"), ("simplex-dr", "before a learned map")]
+)
+def test_models_that_share_no_direction_are_refused(head, words, tmp_path, capsys):
+    one, other = (saved(tmp_path / f"{seed}", head, seed=seed) for seed in (0, 1))
+    folder, out = pictures(tmp_path / "photos", "dog", "zebra"), tmp_path / "index.npz"
+    assert run(["embed", str(one), str(folder), "--out", str(out)]) == 0
+    image = folder / "dog" / "0.png"
+    assert words in refused(capsys, "search", out, image, "--model", other)
+    assert run(["search", str(out), str(image), "--model", str(one)]) == 0

@@ -13,7 +13,7 @@ from .data import data_app
 from .evaluate import evaluate
 from .export import export
 from .paper import paper
-from .predict import embed, predict
+from .predict import embed, predict, search
 from .report import merge, report, watch
 from .serve import serve
 from .train import train
@@ -31,6 +31,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(embed)
+app.command()(search)
 app.command()(export)
 app.command()(serve)
 app.command()(paper)

@@ -200,3 +200,50 @@ def embed(
         for note in found.notes:
             print(f"· {note}")
     _say_unreadable(unreadable, sum(found.pictures.values()))
+
+
+def search(
+    index: Annotated[
+        Path, typer.Argument(metavar="INDEX", help="Name a file that fixhead embed wrote.")
+    ],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Name image files, or folders.")
+    ],
+    model: Annotated[
+        Path,
+        typer.Option(metavar="RUN_DIR|MODEL", help="Look at the images with this model's folder."),
+    ],
+    top: Annotated[int, typer.Option(help="Show this many pictures of the index.")] = 5,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find the pictures of an index that look most like an image, by the cosine of their features.
+
+    An index of another space is refused; one of another model on the same fixed class vectors is
+    taken, and said to be.
+    """
+    if top < 1:
+        raise RequestError(f"--top must be 1 or more, got {top}")
+    import json
+    from dataclasses import asdict
+
+    from ..evaluation.embeddings import check_space, read_index, space_of
+    from ..evaluation.predict import image_files, load
+
+    found, opened, files = read_index(index), load(model, device=device), image_files(images)
+    note = check_space(found.space, space_of(opened))
+    if note is not None:
+        print(f"· {note}", file=sys.stderr)
+    answers = found.search(opened.embed(files), top)
+    if as_json:
+        rows = [
+            {"image": str(file), "nearest": [asdict(one) for one in near]}
+            for file, near in zip(files, answers, strict=True)
+        ]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for file, near in zip(files, answers, strict=True):
+        print(f"{file}:")
+        for one in near:
+            label = "" if one.label is None else f"  {one.label}"
+            print(f"  {one.cosine:.3f}  {one.path}{label}")

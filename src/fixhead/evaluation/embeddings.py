@@ -1,5 +1,5 @@
 """``fixhead embed``: the features of a folder's pictures as one file, with the passport of their
-space.
+space; ``fixhead search``: the nearest of them to a picture.
 
 ``.npz`` holds ``features (N, d)``, ``paths (N,)`` and, where the folder has class folders,
 ``labels (N,)`` and ``classes``, the names that they number; of a folder with a training and a test
@@ -21,7 +21,7 @@ import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,11 +30,14 @@ from typing import IO, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .._errors import RequestError, require
 from .._files import replace_file
 from ..data.reading import Reading
+from ..data.sources.arrays import read_features
 from ..data.sources.folder import Tree, find_images, holds_class_folders, passed_over, trees
+from ..logits import unit
 from ..runs.layout import FEATURES_SCHEMA
 from ..training.checkpoints import weights_digest
 from .predict import AT_A_TIME, Predictor, readable
@@ -188,6 +191,109 @@ def _embedded(model: Predictor, files: Sequence[Path], unreadable: list[str]) ->
             batch = torch.from_numpy(np.stack([one for _, one in part]))
             features = model.features(batch.to(model.device)).float().cpu().numpy()
         yield [name for name, _ in part], features
+
+
+@dataclass(frozen=True)
+class Index:
+    """A file of features to search in: unit rows (N, d), their paths and labels (None where there
+    are none), and the passport."""
+
+    rows: Tensor
+    paths: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    space: dict[str, Any]
+
+    def search(self, features: Tensor, top: int) -> list[list[Neighbour]]:
+        """The ``top`` rows of largest cosine with each of features (Q, d), the nearest first."""
+        found = (unit(features.double()) @ self.rows.T).topk(min(top, len(self.rows)), dim=1)
+        answers = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        return [list(map(self._neighbour, rows, cosines)) for rows, cosines in answers]
+
+    def _neighbour(self, row: int, cosine: float) -> Neighbour:
+        label = None if self.labels is None else self.labels[row]
+        return Neighbour(self.paths[row], label, cosine)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A picture of an index: its path from the folder, its label, and the cosine with the query."""
+
+    path: str
+    label: str | None
+    cosine: float
+
+
+def read_index(path: Path) -> Index:
+    """A file that ``embed_folder`` wrote, all its parts together.
+
+    Raises:
+        RequestError: it cannot be read, or says of no space.
+    """
+    if path.suffix not in KINDS or not path.is_file():
+        raise RequestError(f"search needs a file of fixhead embed (.npz or .parquet), got {path}")
+    arrays = read_features(path)
+    try:
+        space = json.loads(str(arrays["space"])) if "space" in arrays else None
+    except ValueError:
+        space = None
+    parts = [name.removesuffix("features") for name in arrays if name.endswith("features")]
+    whole = parts and all(f"{part}paths" in arrays for part in parts)
+    if not isinstance(space, dict) or space.get("schema") != FEATURES_SCHEMA or not whole:
+        raise RequestError(
+            f"{path} needs to say of what space its features are, and does not; write it by "
+            "fixhead embed"
+        )
+    rows = torch.from_numpy(np.concatenate([arrays[f"{part}features"] for part in parts]))
+    labels: list[str] | None = None
+    if all(f"{part}labels" in arrays for part in parts):
+        found = np.concatenate([arrays[f"{part}labels"] for part in parts])
+        numbers = found.dtype.kind in "iu"
+        labels = (arrays["classes"][found] if numbers else found).tolist()
+    return Index(
+        unit(rows.double()),
+        tuple(str(one) for part in parts for one in arrays[f"{part}paths"]),
+        None if labels is None else tuple(labels),
+        space,
+    )
+
+
+SHARED = ("construction", "features", "width", "classes", "digest", "names")
+"""In what two models agree whose classes stand on the same fixed vectors, by name."""
+
+
+def check_space(index: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """None for an index of this very model; for one of another model on the same fixed class
+    vectors, a sentence that says so.
+
+    Raises:
+        RequestError: an index of another space.
+    """
+    if index.get("model") == own["model"]:
+        return None
+    advice = "; search with the model that wrote it, or embed the folder again"
+    for name in SHARED:
+        if index.get(name) != own[name]:
+            said = [str(one.get(name)) for one in (index, own)]
+            theirs, ours = (one if len(one) <= 40 else f"{one[:40]}…" for one in said)
+            raise RequestError(
+                f"the index needs to be of the model's space, and differs in {name}: it has "
+                f"{theirs}, and the model {ours}{advice}"
+            )
+    for one, whose in ((index, "the index's"), (own, "this")):
+        if one.get("learned") is not False:
+            raise RequestError(
+                f"the index is of another model, and {whose} model's class vectors are learned, so "
+                f"that no direction is shared{advice}"
+            )
+        if one.get("neck") != "none" or one.get("code_width") is not None:
+            raise RequestError(
+                f"the index is of another model, and {whose} model's features lie before a learned "
+                f"map, so that they share no space{advice}"
+            )
+    return (
+        "the index is of another model on the same fixed class vectors: compatible; how well it is "
+        "found again depends on how both were trained"
+    )
 
 
 class _Writer(ABC):
