@@ -13,7 +13,7 @@ from fixhead._torchvision import import_torchvision
 from fixhead.backbones import build
 
 
-@pytest.mark.parametrize("first", ["timm", "torchvision"])
+@pytest.mark.parametrize("first", ["timm", pytest.param("torchvision", marks=pytest.mark.slow)])
 def test_torchvision_and_timm_import_in_a_fresh_process(first: str) -> None:
     program = (
         "import gc, torch\n"

@@ -38,6 +38,7 @@ ARGUMENTS = (
 )
 PAIR = ("learned-cosine@1", "random-cosine@1")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+SIZES_IN_TURN = ["desktop", pytest.param("phone", marks=pytest.mark.slow)]
 HOSTILE = ('<img src=x onerror="hacked=1">', "</script><b>bold</b>", "plain & simple " * 9)
 
 
@@ -131,8 +132,8 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
 @pytest.mark.parametrize(
     ("scheme", "size"),
     [
-        ("light", "desktop"),
         ("dark", "phone"),
+        pytest.param("light", "desktop", marks=pytest.mark.slow),
         pytest.param("light", "phone", marks=pytest.mark.slow),
         pytest.param("dark", "desktop", marks=pytest.mark.slow),
     ],
@@ -153,6 +154,7 @@ def test_every_plot_is_drawn_without_an_error_a_request_or_an_overflow(
     seen.assert_sound(path)
 
 
+@pytest.mark.slow
 def test_nothing_sticks_out_at_any_width(
     make_comparison: Make, visit: Callable[..., Visit]
 ) -> None:
@@ -261,6 +263,7 @@ def test_tabs_are_reached_and_switched_by_keyboard(
     assert page.evaluate("document.activeElement.id") == "panel-1"
 
 
+@pytest.mark.slow
 def test_a_plot_fits_its_panel_after_its_tab_is_opened(
     make_comparison: Make, visit: Callable[..., Visit]
 ) -> None:
@@ -274,6 +277,7 @@ def test_a_plot_fits_its_panel_after_its_tab_is_opened(
     )
 
 
+@pytest.mark.slow
 def test_a_finger_on_a_plot_scrolls_the_page(
     make_comparison: Make, visit: Callable[..., Visit]
 ) -> None:
@@ -435,7 +439,7 @@ def test_printing_draws_everything_in_light_and_whole(
     assert seen.troubles == []
 
 
-@pytest.mark.parametrize("epochs", [1, 12])
+@pytest.mark.parametrize("epochs", [1, pytest.param(12, marks=pytest.mark.slow)])
 def test_no_axis_of_a_share_leaves_0_to_100_percent(
     make_comparison: Make, visit: Callable[..., Visit], epochs: int
 ) -> None:
@@ -457,7 +461,7 @@ def test_no_axis_of_a_share_leaves_0_to_100_percent(
     assert 0 <= low < high <= 1
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", SIZES_IN_TURN)
 def test_every_kind_of_a_papers_figures_is_drawn(
     tmp_path: Path, visit: Callable[..., Visit], size: str
 ) -> None:
@@ -482,6 +486,7 @@ def test_every_kind_of_a_papers_figures_is_drawn(
     seen.assert_sound(path)
 
 
+@pytest.mark.slow
 def test_little_motion_is_respected(make_comparison: Make, visit: Callable[..., Visit]) -> None:
     path = write_page(make_comparison(heads=("simplex",), seeds=1))
     behaviour = "getComputedStyle(document.documentElement).scrollBehavior"
@@ -600,6 +605,7 @@ def test_collapse_and_plane_are_drawn_and_redrawn(
     seen.assert_nothing_sticks_out()
 
 
+@pytest.mark.slow
 def test_the_slider_moves_the_plane_and_its_table(
     make_comparison: Make, visit: Callable[..., Visit]
 ) -> None:
@@ -634,7 +640,7 @@ def test_matrices_stand_side_by_side_in_one_order(
     seen.assert_sound(path)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", SIZES_IN_TURN)
 def test_an_evaluation_is_drawn_without_an_error_a_request_or_an_overflow(
     make_comparison: Make, visit: Callable[..., Visit], size: str
 ) -> None:
