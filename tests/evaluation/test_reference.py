@@ -268,3 +268,35 @@ def test_images_that_are_no_files_have_no_paths(tmp_path):
     kept = fixhead.load(tmp_path / "out" / "runs" / row["run_id"]).reference
     assert len(kept.labels) == 200
     assert set(kept.files) == {None}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 80) | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=5,
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(name=st.sampled_from(["schema", "root", "files", "one file", "all"]), value=JSON)
+def test_nothing_that_it_says_does_anything_but_open_or_be_refused(
+    folder, tmp_path_factory, name, value
+):
+    copy = Path(shutil.copytree(folder, tmp_path_factory.mktemp("said") / "copy"))
+
+    def change(tensors, said):
+        if name == "one file":
+            said["files"][3] = value
+        elif name == "all":
+            said.clear()
+            said["schema"] = value
+        else:
+            said[name] = value
+
+    rewrite(copy, change)
+    with suppress(fixhead.RequestError):
+        found = read_reference(copy, facts_of(copy))
+        assert found is not None
+        assert len(found.files) == len(found.labels)
