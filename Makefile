@@ -7,6 +7,10 @@ DEMO   ?= demo
 # Tests wait for processes and browsers that they start, hence three of them for two cores.
 WORKERS ?= $(shell expr 3 \* $$(nproc 2>/dev/null || echo 2) / 2)
 
+# Python writes down what it has compiled, even where the user's settings forbid it: tests start many
+# processes, and each would compile torch anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-all lint types check lock wheels clean
 
 demo: $(READY)  ## compare six heads on real handwritten digits and write a page

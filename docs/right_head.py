@@ -1,4 +1,4 @@
-"""Write docs/right_head.md from results/right-head/runs.jsonl, so that no figure is typed.
+"""Write docs/right_head.md, and README's table of heads, from results/right-head/runs.jsonl.
 
 Run from the repository's root: python docs/right_head.py
 """
@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from fixhead.heads import auto
+from fixhead.heads.spec import parse_head
 from fixhead.runs.records import read
 from fixhead.runs.statistics import mean_interval
 
@@ -20,6 +24,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import right_head  # noqa: E402 - beside the records
 
 PAGE = ROOT / "docs" / "right_head.md"
+README = ROOT / "README.md"
+MARK, END = "<!-- heads: docs/right_head.py writes this -->", "<!-- end of heads -->"
 FIGURE = "balanced_accuracy"
 
 Row = dict[str, Any]
@@ -153,14 +159,167 @@ def freezing(done: Cells) -> Iterator[str]:
 
 def best(done: Cells, setting: str, learned: bool) -> str | None:
     """The arm with the highest mean validation score of its chosen epochs."""
-    scores = {
+    scores = validation(done, setting, learned)
+    return max(scores, key=scores.__getitem__) if scores else None
+
+
+def validation(done: Cells, setting: str, learned: bool) -> dict[str, float]:
+    """Mean validation scores of the chosen epochs, of arms with plain cross-entropy."""
+    return {
         arm: statistics.mean(max(row["validation"]) for row in runs.values())
         for (where, arm), runs in done.items()
         if where == setting
         and next(iter(runs.values()))["learned"] == learned
         and next(iter(runs.values()))["loss"] == "cross-entropy"
     }
-    return max(scores, key=scores.__getitem__) if scores else None
+
+
+def case_of(setting: right_head.Setting) -> auto.Case:
+    """What ``auto`` knows of a setting; on a tail, that there is one."""
+    counts = torch.tensor([auto.TAIL, 1.0]) if setting.tail else None
+    return auto.Case(setting.classes, setting.features, nonnegative=True, counts=counts)
+
+
+def arm_of_auto(setting: right_head.Setting, *, learned: bool) -> right_head.Arm | None:
+    """The arm that ``auto`` or ``auto:learned`` is in a setting; None where none was planned."""
+    preset = parse_head("auto:learned" if learned else "auto")
+    head, _ = auto.settle(preset, case_of(setting))
+    for arm in (*R.HEADLINE, *R.FURTHER, *R.ON_TAILS):
+        if R.fits(arm, setting):
+            found = parse_head(arm.spec(setting.classes, setting.features))
+            if found == head:
+                return arm
+    return None
+
+
+def chosen_without(done: Cells, left_out: right_head.Setting, *, learned: bool) -> str | None:
+    """The arm that does best, by validation, in the other settings of the table's line.
+
+    Scores count as shares of the best in their setting; loss is plain cross-entropy.
+    """
+    line = auto.line_for(case_of(left_out), learned=learned)
+    others = [
+        setting.name
+        for setting in R.SETTINGS
+        if setting is not left_out
+        and auto.line_for(case_of(setting), learned=learned) is line
+        and best(done, setting.name, learned) is not None
+    ]
+    shares: dict[str, list[float]] = {}
+    for name in others:
+        scores = validation(done, name, learned)
+        for arm, score in scores.items():
+            shares.setdefault(arm, []).append(score / max(scores.values()))
+    whole = {arm: statistics.mean(found) for arm, found in shares.items()
+             if len(found) == len(others) and (left_out.name, arm) in done}  # fmt: skip
+    return max(whole, key=whole.__getitem__) if whole else None
+
+
+def points(done: Cells, setting: str, before: str, after: str) -> Figure | None:
+    """``after`` less ``before`` over their paired seeds, with its 95 % interval."""
+    one, other = done.get((setting, before), {}), done.get((setting, after), {})
+    seeds = sorted(one.keys() & other.keys())
+    if not seeds:
+        return None
+    found = [100 * (other[seed][FIGURE] - one[seed][FIGURE]) for seed in seeds]
+    return Figure(statistics.mean(found), mean_interval(found), len(found))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean difference in points, its interval where there is one, and over how many."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    n: int
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is below nothing by more than its interval."""
+        return self.interval is not None and self.interval[1] < 0
+
+    def __str__(self) -> str:
+        ends = (
+            "" if self.interval is None else f" ({self.interval[0]:+.1f} … {self.interval[1]:+.1f})"
+        )
+        return f"{self.mean:+.1f}{ends}"
+
+
+def held_out(done: Cells, *, learned: bool) -> Iterator[str]:
+    """Every setting in turn: ``auto``'s head and what is chosen without it, against the best."""
+    kind = "auto:learned" if learned else "auto"
+    yield f"| setting | best there | `{kind}` less that, points | chosen without it | less that |"
+    yield "|---|---|---|---|---|"
+    counted: dict[str, list[Figure]] = {"table": [], "without": []}
+    for setting in R.SETTINGS:
+        top = best(done, setting.name, learned)
+        if top is None:
+            continue
+        arm = arm_of_auto(setting, learned=learned)
+        # On a tail auto adjusts the loss; so does the arm that it is held against, where it ran.
+        rival = f"{top} LA" if setting.tail and (setting.name, f"{top} LA") in done else top
+        own = None if arm is None else points(done, setting.name, rival, arm.name)
+        chosen = chosen_without(done, setting, learned=learned)
+        other = None if chosen is None else points(done, setting.name, top, chosen)
+        for name, figure in (("table", own), ("without", other)):
+            counted[name] += [] if figure is None else [figure]
+        yield (
+            f"| {setting.name} | {rival} | {'not run' if own is None else own} "
+            f"| {chosen or 'no other setting'} | {'' if other is None else other} |"
+        )
+    for name, what in (("table", f"`{kind}`"), ("without", "The head chosen without the setting")):
+        worse = sum(figure.worse for figure in counted[name])
+        yield (
+            f"\n{what} is shown to be worse than the best head of its kind, by more than its "
+            f"interval, in {worse} of {len(counted[name])} settings."
+        )
+
+
+def against_dot(done: Cells, wanted: Callable[[right_head.Setting], bool], arm: Any) -> str:
+    """How the arm that ``arm`` gives for a setting compares with learned dot, over settings."""
+    found = [
+        figure.mean
+        for setting in R.SETTINGS
+        if wanted(setting)
+        and (one := arm(setting)) is not None
+        and (figure := points(done, setting.name, R.DOT.name, one.name)) is not None
+    ]
+    if not found:
+        return "not run"
+    count = f"{len(found)} setting{'s' if len(found) > 1 else ''}"
+    return f"{Figure(statistics.mean(found), mean_interval(found), len(found))}, {count}"
+
+
+def answer(done: Cells) -> str:
+    """README's table: which head for my data?"""
+
+    def learned(setting: right_head.Setting) -> right_head.Arm | None:
+        return arm_of_auto(setting, learned=True)
+
+    def frozen(setting: right_head.Setting) -> right_head.Arm | None:
+        return arm_of_auto(setting, learned=False)
+
+    few = auto.FEW
+    lines = (
+        ("K ≤ d, vectors may be learned", "`learned-cosine@auto`",
+         lambda s: s.classes <= s.features and not s.tail, learned),
+        ("K > d, vectors may be learned", "`learned-cosine:imprint@auto:rising`",
+         lambda s: s.classes > s.features and not s.tail, learned),
+        ("a long tail", "the same with `loss=logit-adjustment`", lambda s: bool(s.tail), learned),
+        (f"frozen vectors, K ≤ d, up to {few} classes", "`auto`",
+         lambda s: s.classes <= min(s.features, few) and not s.tail, frozen),
+        ("frozen vectors, more classes", "`auto`: what that costs",
+         lambda s: s.classes > few and not s.tail, frozen),
+    )  # fmt: skip
+    rows = [
+        "| your data | head | less `learned-dot`, points of balanced accuracy |",
+        "|---|---|---|",
+        *(
+            f"| {data} | {head} | {against_dot(done, wanted, arm)} |"
+            for data, head, wanted, arm in lines
+        ),
+    ]
+    return "\n".join(rows)
 
 
 def speed(done: Cells) -> Iterator[str]:
@@ -222,6 +381,12 @@ def page() -> str:
         "Of all heads with plain cross-entropy that ran in a setting, the best learned and the "
         "best frozen one, each chosen by the validation score.",
         "\n".join(freezing(done)),
+        "## Whether `auto` chooses well",
+        "Every setting in turn: the best head there (by validation), `auto`'s own, and the head "
+        "that does best in the other settings of the same line of its table. Intervals are over "
+        'paired seeds. "Not run" stands where no arm of the study is `auto`\'s head.',
+        "\n".join(held_out(done, learned=True)),
+        "\n".join(held_out(done, learned=False)),
         "## How fast",
         "Epochs until the validation score reaches a share of the best that any head reached in "
         "that setting, median over settings and seeds.",
@@ -230,8 +395,16 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def readme(text: str) -> str:
+    """README with its table of heads anew."""
+    before, rest = text.split(MARK)
+    _, after = rest.split(END)
+    return f"{before}{MARK}\n{answer(cells())}\n{END}{after}"
+
+
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
     print(PAGE)
 
 

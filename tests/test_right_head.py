@@ -124,3 +124,41 @@ def test_the_committed_rows_are_runs_of_the_plan(study):
     rows = study.read(study.ROWS)
     assert len({row["run"] for row in rows}) == len(rows)
     assert {row["run"] for row in rows} <= known
+
+
+def test_the_page_and_the_readme_are_what_the_rows_give(page):
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
+    text = page.README.read_text(encoding="utf-8")
+    assert page.readme(text) == text
+
+
+def test_auto_is_found_among_the_arms_of_a_setting(study, page):
+    by_name = {setting.name: setting for setting in study.SETTINGS}
+    for name, learned, arm in (
+        ("digits", True, study.COSINE),
+        ("cifar10, tail", True, study.replace(study.COSINE, loss=study.LA)),
+        ("characters 100", False, study.SPREAD_BN),
+        ("tiny-imagenet 200, d 64", False, None),
+        ("characters 100, tail", True, None),
+    ):
+        assert page.arm_of_auto(by_name[name], learned=learned) == arm
+
+
+def test_what_is_chosen_without_a_setting_does_not_see_it(study, page):
+    """The dot arm leads by far where it is left out, the cosine arm elsewhere."""
+    left_out, *others = [s for s in study.SETTINGS if s.classes <= s.features and not s.tail]
+    done = {}
+    for setting in (left_out, *others):
+        leads = study.DOT if setting is left_out else study.COSINE
+        for arm in (study.DOT, study.COSINE):
+            for seed in (0, 1):
+                score = 0.9 + seed / 100 if arm is leads else 0.5 + seed / 50
+                row = row_of(study.Run(setting, arm, seed), score)
+                done.setdefault((setting.name, arm.name), {})[seed] = row
+    assert page.chosen_without(done, left_out, learned=True) == study.COSINE.name
+    assert page.chosen_without(done, others[0], learned=True) == study.COSINE.name
+    said = list(page.held_out(done, learned=True))
+    line = next(line for line in said if line.startswith(f"| {left_out.name} |"))
+    assert "| learned linear dot | -39.5 (-45.9 … -33.1) |" in line
+    assert f"in 1 of {1 + len(others)} settings" in said[-1]
+    assert page.points(done, left_out.name, study.DOT.name, study.COSINE.name).worse

@@ -62,8 +62,10 @@ def compare(W, x, labels, bias, optimiser, *, logits, scale, height, held, steps
         answers += [(one.grad, other.grad) for one, other in zip(mine, theirs, strict=True)]
     assert ours.grad is None
     answers.append((ours, plain))
+    # Adam divides a gradient that is nothing but rounding by its ε.
+    near = 1e-9 if "adam" in optimiser else 1e-12
     for found, true in answers:
-        torch.testing.assert_close(found.detach(), true.detach(), rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(found.detach(), true.detach(), rtol=1e-11, atol=near)
 
 
 @given(

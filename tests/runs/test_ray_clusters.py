@@ -1,6 +1,6 @@
 """A comparison on real Ray clusters of this machine: the results of one process, whatever dies.
 
-Slow, all but the first, and skipped where Ray is not installed.
+A cluster takes half a minute to start on two cores. Skipped where Ray is not installed.
 """
 
 import os
@@ -122,6 +122,7 @@ def nodes(tmp_path):
     made.stop()
 
 
+@pytest.mark.slow
 def test_a_cluster_started_for_it_gives_the_results_of_one_process(data, one_by_one, tmp_path):
     out, said = tmp_path / "out", tmp_path / "said"
     assert finish(options(data, out, *RUNS, "--on", "ray", "--jobs", "2"), said) == 0, (
