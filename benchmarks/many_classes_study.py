@@ -109,6 +109,12 @@ def quantised(tables: int, scale: int) -> Arm:
     )
 
 
+def stages(number: int, scale: int) -> Arm:
+    return _arm(
+        f"stages:{number}", f"vectors=stages:{number},learn=yes,scale={scale}", scale, "none"
+    )
+
+
 def fixed(vectors: str, scale: int, width: int | None = None, *, neck: str = "none") -> Arm:
     """``random``, ``codes`` or ``implicit`` (codes that are not stored), in d dimensions or behind
     a map to ``width``."""
@@ -173,7 +179,8 @@ FROM_DATA = "from-data"
 
 
 def from_data() -> Iterator[Run]:
-    """Heads that start from the data, each part of the start alone, and bytes of product tables."""
+    """Heads that start from the data, each part of the start alone, bytes of product tables, and
+    sums of code rows."""
     learn, tables = _rising(learned(20)), _rising(quantised(8, 20))
     headline = [_started(learn), _started(tables), learn]
     parts = [_started(learned(20)), _started(learn, "class-means"), _started(learn, "discriminant")]
@@ -195,6 +202,15 @@ def from_data() -> Iterator[Run]:
         for features in (16, 32):
             yield from _runs(TINY, features, [*headline, *parts], seed)
     yield from _runs(LONGER, 32, headline)
+    sums = [_started(_rising(stages(number, 20))) for number in (4, 2, 8)]
+    for task in (MIDDLE, CHARACTERS):
+        for seed in (0, 1, 2):
+            yield from _runs(task, 32, sums[:1], seed)
+    yield from _runs(MORE, 32, sums[:1])
+    for seed in (0, 1, 2):
+        yield from _runs(CHARACTERS, 32, sums[1:], seed)
+    for seed in (1, 2):
+        yield from _runs(MORE, 32, sums[:1], seed)
 
 
 def _started(arm: Arm, initial: str = "imprint") -> Arm:

@@ -29,7 +29,7 @@ TITLES = {
     "characters, 16,000": "16,000 characters, three epochs",
     "tiny-imagenet": "Tiny ImageNet, 200 classes, four epochs",
 }
-FAMILIES = ("learned", "quantised", "sampled", "random", "codes", "implicit")
+FAMILIES = ("learned", "quantised", "stages", "sampled", "random", "codes", "implicit")
 VARIANTS = {
     "gauss": "A from N(0, 1/d)",
     "padded": "A from the identity",
@@ -63,6 +63,8 @@ def name_of(head: str) -> str:
     family, _, width = body.partition(":")
     if family == "quantised":
         return ", ".join([f"{width} bytes a class", *_variants(variant)])
+    if family == "stages":
+        return ", ".join([f"sums of {width} code rows", *_variants(variant)])
     known = {
         "implicit": "code",
         "learned": "learned vectors",
@@ -198,6 +200,7 @@ BESIDE_IMPRINTED = (
     "learned~rising~class-means",
     "learned~rising~discriminant",
     *(f"quantised:{tables}~rising~imprint" for tables in (4, 8, 16)),
+    *(f"stages:{number}~rising~imprint" for number in (2, 4, 8)),
 )
 
 
@@ -230,8 +233,9 @@ STARTS = """### Starts from the data
 `initial=imprint` (docs/heads.md) sets the last linear layer to discriminants and the class vectors
 to class means before the first step; that head then takes the nearest class mean of an untrained
 network. "Bytes a class" are `vectors=quantised:BYTES`: tables that are learned, and so many
-bytes of each class, chosen by k-means of the class means and anew at every epoch. A caution:
-characters are close to templates, and so suit class means better than photographs do.
+bytes of each class, chosen by k-means of the class means and anew at every epoch; "sums of code
+rows" are `vectors=stages:NUMBER`, two bytes a row. A caution: characters are close to templates,
+and so suit class means better than photographs do.
 """
 
 

@@ -21,6 +21,7 @@ from ..many_classes.codes import Codes
 from ..many_classes.inference import Top, predict_proba, topk
 from ..many_classes.loss import linear_cross_entropy
 from ..many_classes.quantised import QuantisedVectors, nearest_choices, quantise
+from ..many_classes.staged import StagedVectors, in_stages, nearest_sums
 from ..many_classes.vectors import ClassVectors, DenseVectors, prefers_chunking
 from .auto import Case, settle
 from .grow import grown
@@ -90,7 +91,9 @@ class ClassificationHead(HeldVectors):
             ``heads.init.VARIANTS``); ``"auto"``, what ``fixhead.vectors.best`` recommends;
             ``"linear"`` for nn.Linear's own initialisation; ``"hoffer-…"``; ``"implicit"`` for
             a code that is never stored (``heads.init.IMPLICIT``); ``"quantised:8"`` for learned
-            tables and eight bytes a class (``many_classes.QuantisedVectors``); or a tensor (K, D).
+            tables and eight bytes a class (``many_classes.QuantisedVectors``); ``"stages:4"`` for
+            sums of four code rows behind learned maps (``many_classes.StagedVectors``); or a tensor
+            (K, D).
         logits: ``"cosine"``, ``"dot"`` or ``"unit-features"``; ``"auto"``, with ``vectors="auto"``,
             for the head that the table of ``heads.auto`` takes (as ``from_preset("auto")``).
         scale: S as a number; ``"auto"``, the smallest S at which a feature on its class vector
@@ -243,7 +246,7 @@ class ClassificationHead(HeldVectors):
         if self._codes is not None:
             return self._codes.vectors
         if self.quantised:
-            return QuantisedVectors(self.tables, self.choices)
+            return self._few_numbers()
         fixed = not self.learn_vectors
         return DenseVectors(
             self.vectors,
@@ -408,7 +411,12 @@ class ClassificationHead(HeldVectors):
                 "use learn_vectors=True"
             )
         rows = imprinted(means, counts, self.vectors, self.logit_kind)
-        if self.quantised:
+        held = self.class_vectors
+        if isinstance(held, StagedVectors):
+            sums = in_stages(rows, len(self.maps))
+            self.maps.copy_(sums.maps)
+            self.choices.copy_(sums.choices)
+        elif isinstance(held, QuantisedVectors):
             made = quantise(rows, len(self.tables))
             self.tables.copy_(made.tables)
             self.choices.copy_(made.choices)
@@ -418,8 +426,9 @@ class ClassificationHead(HeldVectors):
 
     @torch.no_grad()
     def reassign(self, means: Tensor, classes: Tensor | None = None) -> int:
-        """Choose the bytes of quantised vectors anew: those of the rows nearest to class means
-        (n, D) of unit ``project``ed features; the tables stay. Returns how many classes changed.
+        """Choose the bytes of quantised vectors, or the rows of stages, anew: those whose vectors
+        are nearest to class means (n, D) of unit ``project``ed features; what is trained stays.
+        Returns how many classes changed.
 
         classes: whose means they are (n,); all K in order where not given. A mean of 0 changes
             nothing.
@@ -430,7 +439,7 @@ class ClassificationHead(HeldVectors):
         if not self.quantised:
             raise RequestError(
                 f"reassign() needs quantised vectors, got {self.construction}; use "
-                "vectors='quantised:8'"
+                "vectors='quantised:8' or 'stages:4'"
             )
         classes = torch.arange(self.classes) if classes is None else classes
         if tuple(means.shape) != (len(classes), self.width):
@@ -439,9 +448,15 @@ class ClassificationHead(HeldVectors):
             )
         known = means.any(dim=1).nonzero().squeeze(1)
         classes = classes.to(self.choices.device)[known]
-        # As long as the rows of the tables, which training may stretch or shrink.
-        length = self.tables.square().sum(dim=2).mean(dim=1).sum().sqrt()
-        found = nearest_choices(unit(means[known]) * length, self.tables)
+        held, wanted = self.class_vectors, unit(means[known])
+        # As long as the rows are now, which training may stretch or shrink.
+        if isinstance(held, StagedVectors):
+            length = held.rows(classes).square().sum(dim=1).mean().sqrt()
+            tables = held.tables.view(len(self.maps), -1, self.width)
+            found = nearest_sums(wanted * length, tables, self.choices[classes])
+        else:
+            length = self.tables.square().sum(dim=2).mean(dim=1).sum().sqrt()
+            found = nearest_choices(wanted * length, self.tables)
         changed = int((found != self.choices[classes]).any(dim=1).sum())
         self.choices[classes] = found
         return changed

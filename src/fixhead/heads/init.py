@@ -20,6 +20,7 @@ from ..geometry.anchors import equiangular_scale, scale_auto
 from ..logits import unit
 from ..many_classes.codes import MIN_WIDTH, Codes, implicit
 from ..many_classes.quantised import QuantisedVectors, drawn_vectors, tables_of
+from ..many_classes.staged import StagedVectors, drawn_stages, stages_of
 from ..many_classes.vectors import ClassVectors, DenseVectors
 from ..vectors import registry as constructions
 from .as_released import HOFFER_SCALE, RELEASED
@@ -46,7 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Options of constructions that a head's spec can name."""
 
-SPECIAL = (*RELEASED, "auto", "implicit", "quantised:BYTES")
+SPECIAL = (*RELEASED, "auto", "implicit", "quantised:BYTES", "stages:STAGES")
 """Vectors that are no construction of ``fixhead.vectors``."""
 
 MAPPED = 3.0
@@ -58,7 +59,7 @@ probability 0.99: features of d dimensions do not come as near to codes in D. In
 
 def check_vectors(text: str) -> None:
     """Refuse vectors that no construction, variant or special word names."""
-    if tables_of(text) is not None:
+    if tables_of(text) is not None or stages_of(text) is not None:
         return
     name = text.partition(":")[0]
     if name in SPECIAL or (name in constructions.CONSTRUCTIONS and name != "from_tensor"):
@@ -126,7 +127,7 @@ def split_learned(scale: str) -> tuple[str, float | None] | None:
 class InitialVectors:
     """Initial class vectors, what they are called, and why they were chosen."""
 
-    vectors: DenseVectors | Codes | QuantisedVectors
+    vectors: DenseVectors | Codes | QuantisedVectors | StagedVectors
     construction: str
     reason: str | None = None
 
@@ -149,6 +150,10 @@ def initial_vectors(
     if tables is not None:
         made = drawn_vectors(classes, features, tables, generator=generator, dtype=dtype)
         return InitialVectors(made, vectors)
+    stages = stages_of(vectors)
+    if stages is not None:
+        sums = drawn_stages(classes, features, stages, generator=generator, dtype=dtype)
+        return InitialVectors(sums, vectors)
     if vectors in IMPLICIT:
         return InitialVectors(_code(vectors, classes, features, generator), vectors)
     if vectors in RELEASED:

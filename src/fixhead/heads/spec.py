@@ -10,7 +10,8 @@ vectors   a construction of ``fixhead.vectors`` (``simplex:canonical`` and the l
           variants), ``auto`` for what ``fixhead.vectors.best`` takes, or as released
           (``heads.as_released``): ``linear``, ``hoffer-…``, ``yang-…``; ``implicit[:FAMILY]`` for
           codes that are never stored;
-          ``quantised:BYTES`` for learned tables and so many bytes a class
+          ``quantised:BYTES`` for learned tables and so many bytes a class; ``stages:STAGES`` for
+          sums of so many code rows behind learned maps
 logits    cosine · dot · unit-features                                    default cosine
           auto, with vectors=auto: what the table of ``heads.auto`` takes for this K and d; so do
           neck, loss and initial that are auto
@@ -34,6 +35,7 @@ from typing import Any
 
 from .._errors import RequestError
 from ..many_classes.quantised import tables_of
+from ..many_classes.staged import stages_of
 from .imprint import parse_initial
 from .init import IMPLICIT, check_scale, check_vectors
 from .loss import parse_loss
@@ -75,6 +77,10 @@ class HeadSpec:
         if not self.learn_vectors and tables_of(self.vectors) is not None:
             raise RequestError(
                 f"vectors={self.vectors} are tables that are learned, got learn=no; use learn=yes"
+            )
+        if not self.learn_vectors and stages_of(self.vectors) is not None:
+            raise RequestError(
+                f"vectors={self.vectors} are maps that are learned, got learn=no; use learn=yes"
             )
         parse_loss(self.loss)
         parse_initial(self.initial)

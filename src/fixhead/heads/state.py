@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .._errors import PerformanceWarning, RequestError
 from ..many_classes.codes import Codes
 from ..many_classes.quantised import QuantisedVectors
+from ..many_classes.staged import StagedVectors
 from ..many_classes.vectors import ClassVectors, DenseVectors
 
 LARGE = 1 << 22
@@ -123,6 +124,20 @@ def check_stored_choices(stored: Tensor, choices: Tensor | None) -> None:
         )
 
 
+def check_stage_code(stored: Tensor, own: Codes) -> None:
+    """Refuse vectors in stages over another code than this head's.
+
+    Raises:
+        RequestError: naming both.
+    """
+    words = _decode(stored).get("code")
+    if words != json.loads(json.dumps(own.to_dict())):
+        raise RequestError(
+            f"the checkpoint's vectors are sums of rows of another code ({words}) than this head's "
+            f"({own.to_dict()}): another version of fixhead wrote it; use that version"
+        )
+
+
 def _decode(stored: Tensor) -> dict[str, Any]:
     try:
         facts = json.loads(bytes(stored.detach().cpu().to(torch.uint8).tolist()).decode())
@@ -175,19 +190,23 @@ class HeldVectors(nn.Module, ABC):
     A tensor is the parameter or buffer ``vectors``, and a key of the state_dict. Of a code only the
     bits are held, and not saved: ``_extra_state`` says what the head is, with the digest of fixed
     vectors, and for a code also the words that make it. Of quantised vectors the parameter
-    ``tables`` and the buffer ``choices`` are held, and the digest is that of the bytes.
+    ``tables`` and the buffer ``choices`` are held, and the digest is that of the bytes; of vectors
+    in stages the parameter ``maps``, the buffer ``choices``, and the code as above.
     """
 
     construction: str
     logit_kind: str
     learn_vectors: bool
     tables: Tensor
+    maps: Tensor
     choices: Tensor
     _codes: CodeBits | None
+    _stage_code: CodeBits | None
 
     def __init__(self) -> None:
         super().__init__()
         self._codes = None
+        self._stage_code = None
         self._digest: tuple[object, str] | None = None
 
     @property
@@ -205,6 +224,11 @@ class HeldVectors(nn.Module, ABC):
                 self._parameters["tables"] = nn.Parameter(vectors.tables.detach().to(dtype))
             self._buffers["choices"] = vectors.choices
             return
+        if isinstance(vectors, StagedVectors):
+            self._stage_code = CodeBits(vectors.code, dtype)
+            self._parameters["maps"] = nn.Parameter(vectors.maps.detach().to(dtype))
+            self._buffers["choices"] = vectors.choices
+            return
         rows = vectors.dense(dtype)
         # Not by register_…, which refuses the name of a property.
         if self.learn_vectors:
@@ -214,8 +238,14 @@ class HeldVectors(nn.Module, ABC):
 
     @property
     def quantised(self) -> bool:
-        """Whether the class vectors are learned tables and bytes of each class."""
-        return "tables" in self._parameters
+        """Whether the class vectors are learned tables, or maps before a code, and a few small
+        numbers of each class, which are chosen anew (``reassign``)."""
+        return "choices" in self._buffers
+
+    def _few_numbers(self) -> QuantisedVectors | StagedVectors:
+        if self._stage_code is None:
+            return QuantisedVectors(self.tables, self.choices)
+        return StagedVectors(self.maps, self.choices, self._stage_code.vectors)
 
     @property
     def vectors(self) -> Tensor:
@@ -229,13 +259,13 @@ class HeldVectors(nn.Module, ABC):
     def dtype(self) -> torch.dtype:
         """The type of the class vectors."""
         if self.quantised:
-            return self.tables.dtype
+            return (self.tables if self._stage_code is None else self.maps).dtype
         return self.vectors.dtype if self._codes is None else self._codes.like.dtype
 
     def _made(self) -> Tensor:
         if self._codes is None and not self.quantised:
             raise AttributeError(f"{type(self).__name__} holds no class vectors yet")
-        held = QuantisedVectors(self.tables, self.choices) if self.quantised else None
+        held = self._few_numbers() if self.quantised else None
         made: ClassVectors | None = held if self._codes is None else self._codes.vectors
         assert made is not None
         classes, width = made.shape
@@ -252,10 +282,11 @@ class HeldVectors(nn.Module, ABC):
 
     def get_extra_state(self) -> Tensor:
         if self._codes is not None:
-            code = self._codes.valued
-            return encode(self.identity, code.digest(), code.to_dict())
+            made = self._codes.valued
+            return encode(self.identity, made.digest(), made.to_dict())
         if self.quantised:
-            return encode(self.identity, DenseVectors(self.choices).digest())
+            code = None if self._stage_code is None else self._stage_code.valued.to_dict()
+            return encode(self.identity, DenseVectors(self.choices).digest(), code)
         return encode(self.identity, None if self.learn_vectors else self._frozen_digest())
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -276,6 +307,8 @@ class HeldVectors(nn.Module, ABC):
                 stored_code(stored)
             if self.quantised:
                 check_stored_choices(stored, state_dict.get(prefix + "choices"))
+            if self._stage_code is not None:
+                check_stage_code(stored, self._stage_code.valued)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _frozen_digest(self) -> str | None:

@@ -19,6 +19,7 @@ from .loss import (
 )
 from .quantised import QuantisedVectors, quantise
 from .sharded import ShardedVectors, class_range, gather_rows, part_of_code
+from .staged import StagedVectors, in_stages
 from .vectors import ClassVectors, DenseVectors, LazyVectors, prefers_chunking
 
 __all__ = [
@@ -31,11 +32,13 @@ __all__ = [
     "QuantisedVectors",
     "Sample",
     "ShardedVectors",
+    "StagedVectors",
     "Top",
     "class_range",
     "gather_rows",
     "gram_matrix",
     "implicit",
+    "in_stages",
     "linear_cross_entropy",
     "log_sum_exp",
     "margins",

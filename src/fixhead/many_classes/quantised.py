@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -196,8 +196,21 @@ class QuantisedVectors(ClassVectors):
         )
 
 
+class Places(Protocol):
+    """Class vectors whose logits are sums of numbers that are looked up."""
+
+    @property
+    def classes(self) -> int: ...
+
+    def places(self, labels: Tensor | slice) -> Tensor: ...
+
+    def rows(self, labels: Tensor, dtype: torch.dtype = ...) -> Tensor: ...
+
+
 class TableTiles(Tiles):
     """Tiles of logits by looking up: a strip of features, then a few thousand classes at a time."""
+
+    vectors: Places
 
     def __init__(self, vectors: QuantisedVectors, dtype: torch.dtype) -> None:
         self.vectors = vectors
@@ -213,27 +226,35 @@ class TableTiles(Tiles):
     def walk(self, projected: Tensor) -> Iterator[Tile]:
         height = self.height(len(projected))
         chunks = -(-self.classes // height)
-        flat = self.tables.flatten(0, 1)
         self._sums = []
         for number, strip in enumerate(torch.split(projected, STRIP)):
-            seen = looked_up(self.tables, strip)
+            begin = number * STRIP
+            seen = self.looked_up(strip, begin)
             self._sums.append(torch.zeros_like(seen))
             for chunk in range(chunks):
                 start = chunk * height
                 stop = min(start + height, self.classes)
                 self.places = self.vectors.places(slice(start, stop))
-                self.lengths = None
-                if self.vectors.unit_rows:
-                    self.lengths = self.vectors._lengths(flat, self.places)
+                self.lengths = self.inverse_lengths(start, stop)
                 logits = F.embedding_bag(self.places, seen, mode="sum")
                 if self.lengths is not None:
                     logits.mul_(self.lengths.unsqueeze(1))
-                begin = number * STRIP
                 span = (start, stop)
                 yield Tile(
                     number * chunks + chunk, logits, begin, begin + len(strip),
                     _names(*span, projected.device), span,
                 )  # fmt: skip
+
+    def looked_up(self, strip: Tensor, begin: int) -> Tensor:
+        """t of the features (n, d) from row ``begin`` on, a line per place."""
+        return looked_up(self.tables, strip)
+
+    def inverse_lengths(self, start: int, stop: int) -> Tensor | None:
+        """What the logits of these classes are multiplied by; None where by nothing."""
+        assert isinstance(self.vectors, QuantisedVectors)
+        if not self.vectors.unit_rows:
+            return None
+        return self.vectors._lengths(self.tables.flatten(0, 1), self.places)
 
     def accumulate(self, tile: Tile, *, total: bool) -> Tensor | None:
         sums = tile.logits.sum(dim=0) if total else None
