@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fixhead import ClassificationHead, RequestError
@@ -15,6 +15,8 @@ FROZEN, LEARNED = PRESETS["auto"], PRESETS["auto:learned"]
 
 
 @settings(max_examples=20, deadline=None)
+@example(5, 2, True, False, 0)
+@example(3, 2, True, False, 0)  # no block code, and a simplex that a ReLU does not reach
 @given(
     st.integers(2, 120), st.integers(2, 40), st.booleans(), st.booleans(), st.integers(0, 2**31 - 1)
 )

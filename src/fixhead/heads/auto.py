@@ -95,6 +95,13 @@ LINES = (
         "K > d, and features without negative entries can lie on any block code",
         ("digits, d 8", "characters 100, tail", "tiny-imagenet 100, d 64"),
     ),
+    Line(
+        False,
+        "features ≥ 0, K > d, no block code, and K ≤ 2d or d ≤ 2",
+        lambda case: case.nonnegative and (case.classes <= 2 * case.features or case.features <= 2),
+        HeadSpec("auto", neck="batchnorm"),
+        "K > d, and no block code has so many classes: BatchNorm lets features be negative",
+    ),
     # The constructions of ``vectors.best`` up to 2d classes, and a code behind a learned map above.
     Line(False, "else", lambda case: True, HeadSpec("auto", code_width="auto")),
     Line(
