@@ -1,6 +1,7 @@
 """A comparison on real Ray clusters of this machine: the results of one process, whatever dies.
 
-A cluster takes half a minute to start on two cores. Skipped where Ray is not installed.
+A cluster takes half a minute to start on two cores. Skipped where Ray is not installed:
+the tests' environment has it only where it is asked for (``pip install ray``).
 """
 
 import os
